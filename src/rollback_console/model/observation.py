@@ -1,0 +1,87 @@
+"""What one evaluation saw. Made by `engine` from the backends' answers, stored as packed columns, judged by `decide`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from rollback_console.model.identity import DeploymentId
+
+
+class Blind(StrEnum):
+    """Why a signal cannot be judged now. Four different things, each with its own meaning for the operator."""
+
+    NO_DATA = "no data"  # the query worked and had nothing for this deployment
+    NOT_A_NUMBER = "not a number"  # NaN or infinite
+    QUERY_FAILED = "query failed"  # the backend did not answer, or answered with an error
+    STALE = "stale"  # the newest sample behind it is older than the policy allows
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """One signal of one deployment at one evaluation.
+
+    `value` and `baseline` are in the signal's unit; `n` is the number of trials behind a ratio. With `blind` set the
+    value is None. A missing baseline is `baseline_blind`.
+    """
+
+    value: float | None = None
+    baseline: float | None = None
+    n: float | None = None
+    blind: Blind | None = None
+    baseline_blind: Blind | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Observation:
+    """What one evaluation saw of one deployment. `readings` stand in the order of the rule's signals.
+
+    `at` is the aligned evaluation time (Unix seconds), never the wall's. `version` is what serving reports.
+    """
+
+    deployment: DeploymentId
+    at: float
+    readings: tuple[Reading, ...]
+    version: str | None = None
+    revenue_per_minute: float | None = None
+    users_per_minute: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Tick:
+    """All observations of one evaluation time, in the order of the fleet's rules."""
+
+    at: float
+    observations: tuple[Observation, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Series:
+    """One series of a backend's answer: its labels, and its points as (Unix seconds, value), oldest first.
+
+    An instant query's answer has one point a series.
+    """
+
+    labels: tuple[tuple[str, str], ...]
+    points: tuple[tuple[float, float], ...]
+
+
+class BackendState(StrEnum):
+    """How a backend answers."""
+
+    CONNECTING = "connecting"
+    OK = "ok"
+    SLOW = "slow"
+    FAILING = "failing"
+    NOT_CONFIGURED = "not configured"
+
+
+@dataclass(frozen=True, slots=True)
+class BackendHealth:
+    """One backend as the header shows it. `latency_s` of the last answer; `detail` is one line with what to do."""
+
+    name: str  # prometheus | registry | hub
+    state: BackendState
+    latency_s: float | None = None
+    last_ok: float | None = None  # Unix seconds
+    detail: str = ""

@@ -1,0 +1,191 @@
+"""Policies compiled: what `decide` judges by. Seconds and plain numbers, no text left to parse.
+
+`policy.compile` makes these from what people write; nothing else does.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from rollback_console.model.identity import Deployment
+
+
+class Worse(StrEnum):
+    """The direction in which a signal gets worse."""
+
+    LOWER = "lower"
+    HIGHER = "higher"
+
+
+class BaselineKind(StrEnum):
+    """What a signal is compared with. The statistical kinds arrive with the decision engine."""
+
+    FIXED = "fixed"
+    LAST_WEEK = "last_week"
+    VERSION = "version"
+
+
+@dataclass(frozen=True, slots=True)
+class Baseline:
+    """`fixed`: `value`. `last_week`: the same query 7 days earlier. `version`: the median of this signal's own
+    values over `history_s` before the version now serving began to serve."""
+
+    kind: BaselineKind
+    value: float | None = None
+    history_s: float = 86_400.0
+
+
+class BlindPolicyKind(StrEnum):
+    """What a blind signal counts as; see `BlindPolicy`."""
+
+    FREEZE = "freeze"
+    RESET = "reset"
+    HEALTHY = "healthy"
+    BREACH = "breach"
+    LAST = "last"
+
+
+@dataclass(frozen=True, slots=True)
+class BlindPolicy:
+    """`freeze`: unknown, clocks stop. `reset`: dwell goes to zero. `healthy`: counts as not degraded (Prometheus'
+    way). `breach`: counts as degraded. `last`: the last known judgement for `last_s` seconds, then unknown."""
+
+    kind: BlindPolicyKind = BlindPolicyKind.FREEZE
+    last_s: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Breach:
+    """When a signal counts as degraded: exactly one of an absolute bound or a relative degradation.
+
+    `above` / `below` are strict (`>` / `<`), in the signal's unit. `degraded_by` is a fraction of the baseline on
+    the worse side (0.05 = 5 %), also strict.
+    """
+
+    above: float | None = None
+    below: float | None = None
+    degraded_by: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SignalRule:
+    """One signal: how it is measured (PromQL) and when it is degraded."""
+
+    name: str
+    title: str
+    area: str  # business | technical
+    worse: Worse
+    breach: Breach
+    window_s: float
+    value: str | None = None  # PromQL of the value ...
+    x: str | None = None  # ... or of events x
+    n: str | None = None  # ... out of trials n; the value is then x / n
+    baseline: Baseline | None = None
+    minimum: float | None = None  # trials below which there is no verdict
+    blind: BlindPolicy = field(default_factory=BlindPolicy)
+    heartbeat: str | None = None  # PromQL of the Unix time of the newest sample behind the signal
+    stale_s: float | None = None  # older than this by the heartbeat: stale
+    unit: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Uses:
+    """The condition "this signal is breached"."""
+
+    signal: str
+
+
+@dataclass(frozen=True, slots=True)
+class Not:
+    item: Expression
+
+
+@dataclass(frozen=True, slots=True)
+class And:
+    items: tuple[Expression, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Or:
+    items: tuple[Expression, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class AtLeast:
+    """`any k of [...]`."""
+
+    k: int
+    items: tuple[Expression, ...]
+
+
+Expression = Uses | Not | And | Or | AtLeast
+
+
+@dataclass(frozen=True, slots=True)
+class TriggerRule:
+    """How breaches become one state. Seconds throughout; the boundaries are Prometheus' own (`for`,
+    `keep_firing_for`): fires at the first evaluation with ``t - active >= dwell``, ends with ``t - clear >= hold``."""
+
+    when: Expression
+    text: str  # the expression as written
+    dwell_s: float = 300.0
+    hold_s: float = 0.0
+    cool_down_s: float = 3600.0
+    blind_dwell_s: float = 300.0
+
+
+@dataclass(frozen=True, slots=True)
+class ImpactRule:
+    """What a degradation costs. First form: revenue at risk per minute, users per minute, regulatory exposure."""
+
+    revenue_per_minute: str | None = None  # PromQL
+    unit: str = "USD"
+    users_per_minute: str | None = None  # PromQL
+    regulatory: str = "none"  # none | low | medium | high
+
+
+@dataclass(frozen=True, slots=True)
+class AuthorityRule:
+    """Who may ask for a recovery path, who must say yes, and how many of them. Names are roles of the roster."""
+
+    request: tuple[str, ...] = ("oncall",)
+    approve_of: tuple[str, ...] = ()
+    approve_count: int = 0
+    expires_s: float = 1800.0
+
+
+@dataclass(frozen=True, slots=True)
+class RecoveryPath:
+    """One way back. `target` is ``last_known_good`` or an explicit version."""
+
+    name: str
+    driver: str
+    target: str
+    verify_for_s: float = 600.0
+    verify_within_s: float = 1800.0
+    authority: AuthorityRule = field(default_factory=AuthorityRule)
+
+
+class Mode(StrEnum):
+    """A policy's maturity: record only; alarm and recommend; automatic within bounds."""
+
+    OBSERVE = "observe"
+    ADVISE = "advise"
+    ACT = "act"
+
+
+@dataclass(frozen=True, slots=True)
+class DeploymentRule:
+    """Everything one deployment is judged by. Deployments of one policy share every part but `deployment`."""
+
+    deployment: Deployment
+    signals: tuple[SignalRule, ...]
+    trigger: TriggerRule
+    recovery: tuple[RecoveryPath, ...]
+    policy: str  # the policy's name
+    policy_version: int
+    policy_digest: str  # SHA-256 of the policy file's bytes, hex
+    mode: Mode = Mode.ADVISE
+    impact: ImpactRule = field(default_factory=ImpactRule)
+    runbook: str | None = None

@@ -1,0 +1,130 @@
+"""Everything the screen shows, as one immutable value per tick. The screen draws this and nothing else."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from rollback_console.model.identity import Deployment, DeploymentId
+from rollback_console.model.incident import Incident, Recommendation
+from rollback_console.model.observation import BackendHealth
+from rollback_console.model.operator import Operator
+from rollback_console.model.plan import Execution, Plan
+from rollback_console.model.registry import Difference, ModelVersion, PointerMove
+from rollback_console.model.rules import DeploymentRule, Expression
+from rollback_console.model.verdict import Verdict
+from rollback_console.model.walk import Runbook, Walk
+
+
+@dataclass(frozen=True, slots=True)
+class Trace:
+    """One signal's recent values for a sparkline, oldest first; None where it was blind. Times are aligned."""
+
+    signal: str
+    step_s: float
+    until: float
+    values: tuple[float | None, ...]
+    baselines: tuple[float | None, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class DeploymentView:
+    """One deployment as the fleet and its panel show it. `revision` changes whenever anything drawn changes."""
+
+    rule: DeploymentRule
+    verdict: Verdict | None  # None until the first evaluation
+    traces: tuple[Trace, ...] = ()
+    registry_version: str | None = None  # what the pointer says
+    incident: str | None = None
+    snoozed_until: float | None = None
+    revision: int = 0
+
+    @property
+    def id(self) -> DeploymentId:
+        return self.rule.deployment.id
+
+    @property
+    def deployment(self) -> Deployment:
+        return self.rule.deployment
+
+    @property
+    def disagrees(self) -> bool:
+        """The registry says one version, serving reports another."""
+        served = self.verdict.version if self.verdict else None
+        return served is not None and self.registry_version is not None and served != self.registry_version
+
+
+@dataclass(frozen=True, slots=True)
+class DeploymentDetail:
+    """What is fetched only for a deployment that somebody looks at: what changed, and the ways back."""
+
+    deployment: DeploymentId
+    loading: bool = False
+    problem: str = ""
+    versions: tuple[ModelVersion, ...] = ()  # newest first
+    compared: tuple[str, str] | None = None  # (before, after) of `differences`
+    differences: tuple[Difference, ...] = ()
+    moves: tuple[PointerMove, ...] = ()  # in the whole fleet, in the two hours before onset, newest first
+    trigger: Expression | None = None
+    plans: tuple[Plan, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class TimelineItem:
+    """One journal entry as a line: what happened, to what, by whom."""
+
+    seq: int
+    at: float
+    kind: str
+    deployment: str
+    operator: str
+    text: str
+    hash: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class JournalStatus:
+    """The journal as the header shows it. `problem` is "" or why no act can be recorded."""
+
+    path: str
+    entries: int
+    recorder: bool  # this process decides and records; else it follows
+    recorder_pid: int | None = None
+    problem: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """One tick of the console."""
+
+    at: float  # the clock's now
+    evaluated_at: float | None  # the evaluation shown; None before the first
+    step_s: float
+    band: str  # PRODUCTION | STAGING | REHEARSAL x10 | REVIEW ... in words
+    deployments: tuple[DeploymentView, ...]  # in the fleet's order, most urgent first
+    incidents: tuple[Incident, ...] = ()
+    backends: tuple[BackendHealth, ...] = ()
+    hub: str = "hub not configured"
+    journal: JournalStatus = field(default_factory=lambda: JournalStatus("", 0, False))
+    operator: Operator | None = None
+    look_only: str = ""  # "" or why nothing can be done from here
+    speed: float = 1.0
+    simulated: bool = False
+    details: tuple[DeploymentDetail, ...] = ()
+    executions: tuple[Execution, ...] = ()
+    walks: tuple[Walk, ...] = ()
+    runbooks: tuple[Runbook, ...] = ()
+    timeline: tuple[TimelineItem, ...] = ()  # newest last
+    recommendations: tuple[Recommendation, ...] = ()
+    notice: str = ""  # back-filling, following another process, ...
+
+    def view(self, deployment: DeploymentId) -> DeploymentView | None:
+        """The view of one deployment, or None."""
+        return next((view for view in self.deployments if view.id == deployment), None)
+
+    def detail(self, deployment: DeploymentId) -> DeploymentDetail | None:
+        """What was fetched for one deployment, or None."""
+        return next((detail for detail in self.details if detail.deployment == deployment), None)
+
+    def incident_of(self, deployment: DeploymentId) -> Incident | None:
+        """The open incident a deployment belongs to, or None."""
+        return next((i for i in self.incidents if i.closed_at is None and deployment in i.members), None)

@@ -1,0 +1,121 @@
+"""What `decide` says of one deployment at one time, and the memory it carries to the next evaluation."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from rollback_console.model.identity import DeploymentId
+from rollback_console.model.observation import Blind
+
+
+class TriggerState(StrEnum):
+    """The trigger's state. `CLEARING` is fired with its hold running; `COOLING` is healthy after an action, while no
+    automatic action may follow; `BLIND` is "cannot tell" where the trigger was healthy or unknown."""
+
+    HEALTHY = "healthy"
+    PENDING = "pending"
+    FIRED = "fired"
+    CLEARING = "clearing"
+    COOLING = "cooling"
+    BLIND = "blind"
+
+
+@dataclass(frozen=True, slots=True)
+class TriggerMemory:
+    """All that one evaluation hands to the next. A value: serialise it, cut the stream anywhere, go on.
+
+    Times are evaluation times in Unix seconds. `frozen_s` is how much of the running clock (dwell or hold) did not
+    count because an end of the interval was unknown.
+    """
+
+    at: float | None = None  # the last evaluation
+    active_since: float | None = None  # condition true since (pending or fired)
+    fired_at: float | None = None
+    clear_since: float | None = None  # condition gone since (fired only)
+    frozen_s: float = 0.0
+    known: bool = False  # was the condition known at the last evaluation
+    blind_since: float | None = None
+    blind_fired_at: float | None = None
+    last_known: tuple[tuple[bool, float] | None, ...] = ()  # per signal: (breached, at), for `last: 5m`
+
+
+@dataclass(frozen=True, slots=True)
+class SignalVerdict:
+    """One signal judged. `degradation` is on the worse side of the baseline, in the signal's unit (negative: better);
+    `degradation_pct` in percent of the baseline. `breached` is None when it cannot be judged (`blind`, or too few)."""
+
+    name: str
+    value: float | None
+    baseline: float | None
+    limit: float | None  # the value at which it counts as degraded
+    degradation: float | None
+    degradation_pct: float | None
+    breached: bool | None
+    blind: Blind | None
+    n: float | None = None
+    note: str = ""  # "too few: 12 of 200", "no baseline: no data"
+    evidence: float | None = None  # an e-value, where the signal is judged statistically
+
+
+@dataclass(frozen=True, slots=True)
+class ImpactPart:
+    """One part of the impact, with its unit and where the number comes from."""
+
+    name: str  # revenue | users | regulatory
+    value: float | None
+    unit: str
+    points: float  # its share of the score
+    source: str
+
+
+@dataclass(frozen=True, slots=True)
+class Impact:
+    """What the degradation costs now. `score` 0-100 is the sum of its parts' points, by the formula in
+    `decide.impact`."""
+
+    score: float
+    parts: tuple[ImpactPart, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What `decide` says of one deployment at one time.
+
+    `state` is what the screen shows; `condition` is the trigger's condition now (None: unknown). `since` is when the
+    state began (None while healthy). `dwell_remaining_s` counts down while pending (None otherwise), `frozen` says
+    that the running clock stands still.
+    """
+
+    deployment: DeploymentId
+    at: float
+    version: str | None
+    state: TriggerState
+    since: float | None
+    condition: bool | None
+    blind: tuple[str, ...]  # names of the trigger's blind signals: the flag beside the state
+    frozen: bool
+    dwell_remaining_s: float | None
+    hold_remaining_s: float | None
+    blind_remaining_s: float | None
+    fired_as_blind: bool
+    cooling: bool
+    signals: tuple[SignalVerdict, ...]
+    sentence: str
+    impact: Impact = field(default_factory=lambda: Impact(0.0))
+
+    @property
+    def alarming(self) -> bool:
+        """Does this deployment need a person now."""
+        return self.state in (TriggerState.FIRED, TriggerState.CLEARING) or self.fired_as_blind
+
+
+@dataclass(frozen=True, slots=True)
+class Transition:
+    """A change of state between two evaluations."""
+
+    deployment: DeploymentId
+    at: float
+    before: TriggerState
+    after: TriggerState
+    sentence: str
