@@ -1,4 +1,4 @@
-"""What one evaluation saw. Made by `engine` from the backends' answers, stored as packed columns, judged by `decide`."""
+"""What one evaluation saw. Made by `engine` from backends' answers, stored as packed columns, judged by `decide`."""
 
 from __future__ import annotations
 

@@ -1,0 +1,250 @@
+"""Every act an operator can do. Bindings, palette, footer, help and the gate at execution all read this one table.
+
+An act is *shown* as possible or not by `disabled_reason`; it is *gated* where it is done (`engine.acts`), by the same
+function and by the roster. Looking is always allowed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+from rollback_console.model.identity import DeploymentId
+from rollback_console.model.operator import Permission
+from rollback_console.model.plan import ExecutionState, Plan, StepState
+from rollback_console.model.snapshot import DeploymentView, Snapshot
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """What an act would apply to."""
+
+    snapshot: Snapshot | None
+    deployment: DeploymentId | None = None
+
+    @property
+    def view(self) -> DeploymentView | None:
+        if self.snapshot is None or self.deployment is None:
+            return None
+        return self.snapshot.view(self.deployment)
+
+
+Reason = Callable[[Context], str | None]
+
+
+@dataclass(frozen=True, slots=True)
+class Action:
+    """One act. `key` is a Textual key name; `permission` None means anyone may (looking, copying)."""
+
+    id: str
+    title: str
+    key: str
+    help: str
+    disabled_reason: Reason
+    permission: Permission | None = None
+    dangerous: bool = False
+    screens: tuple[str, ...] = ("fleet", "deployment")  # where its key is bound; the palette has it everywhere
+
+
+def _always(context: Context) -> str | None:
+    return None
+
+
+def _needs_deployment(context: Context) -> str | None:
+    return None if context.view is not None else "no deployment is selected"
+
+
+def _may_write(context: Context) -> str | None:
+    if context.snapshot is None:
+        return "still connecting"
+    if context.snapshot.look_only:
+        return context.snapshot.look_only
+    if context.snapshot.journal.problem:
+        return f"the journal cannot record it: {context.snapshot.journal.problem}"
+    return None
+
+
+def _write_on_deployment(context: Context) -> str | None:
+    return _needs_deployment(context) or _may_write(context)
+
+
+def _rollback(context: Context) -> str | None:
+    view = context.view
+    if view is None:
+        return "no deployment is selected"
+    if not view.rule.recovery:
+        return f"the policy {view.rule.policy} names no recovery path for {view.id}"
+    for execution in context.snapshot.executions if context.snapshot else ():
+        if execution.plan.deployment == view.id and execution.state in (
+            ExecutionState.RUNNING,
+            ExecutionState.VERIFYING,
+            ExecutionState.UNFINISHED,
+        ):
+            return f"execution {execution.id} by {execution.operator} is {execution.state}"
+    return None
+
+
+def _runbook(context: Context) -> str | None:
+    if context.snapshot is None:
+        return "still connecting"
+    return None if context.snapshot.runbooks else "no runbooks were found; settings name their folders"
+
+
+def _incident(context: Context) -> str | None:
+    if context.snapshot is None:
+        return "still connecting"
+    return None if any(i.closed_at is None for i in context.snapshot.incidents) else "no incident is open"
+
+
+def _unfinished(context: Context) -> str | None:
+    if context.snapshot is None:
+        return "still connecting"
+    if not any(e.state is ExecutionState.UNFINISHED for e in context.snapshot.executions):
+        return "no execution is unfinished"
+    return _may_write(context)
+
+
+def _running(context: Context) -> str | None:
+    if context.snapshot is None:
+        return "still connecting"
+    live = (ExecutionState.RUNNING, ExecutionState.VERIFYING, ExecutionState.UNFINISHED)
+    if not any(e.state in live for e in context.snapshot.executions):
+        return "nothing is executing"
+    return _may_write(context)
+
+
+ACTIONS: tuple[Action, ...] = (
+    Action(
+        "open", "Open the deployment", "enter", "Signals, trigger, what changed", _needs_deployment, screens=("fleet",)
+    ),
+    Action(
+        "rollback",
+        "Plan a rollback",
+        "r",
+        "Shows the plan; nothing moves before a typed confirmation",
+        _rollback,
+        screens=("fleet", "deployment"),
+    ),
+    Action(
+        "execute",
+        "Execute the plan",
+        "x",
+        "Asks for the typed phrase, then moves the pointer",
+        _write_on_deployment,
+        Permission.ROLLBACK,
+        dangerous=True,
+        screens=("rollback",),
+    ),
+    Action(
+        "resume",
+        "Resume an unfinished execution",
+        "u",
+        "Goes on where the journal says it stopped",
+        _unfinished,
+        Permission.ROLLBACK,
+        dangerous=True,
+        screens=("fleet", "deployment", "rollback"),
+    ),
+    Action(
+        "abort",
+        "Abort the execution",
+        "a",
+        "Stops before the next touch; says what stands as it is",
+        _running,
+        Permission.ABORT,
+        screens=("rollback",),
+    ),
+    Action(
+        "adopt",
+        "Adopt a rollback done by hand",
+        "A",
+        "Takes a flip that the console did not make into the journal",
+        _write_on_deployment,
+        Permission.ADOPT,
+        screens=("deployment",),
+    ),
+    Action("runbook", "Open the runbook", "b", "The proposed runbook beside the panel, step by step", _runbook),
+    Action(
+        "timeline",
+        "Timeline",
+        "t",
+        "Everything that happened, filterable",
+        _always,
+        screens=("fleet", "deployment", "rollback", "runbook"),
+    ),
+    Action(
+        "note",
+        "Add a note",
+        "n",
+        "One signed line in the journal",
+        _may_write,
+        Permission.NOTE,
+        screens=("fleet", "deployment", "timeline"),
+    ),
+    Action(
+        "snooze",
+        "Snooze for 30 minutes",
+        "z",
+        "Holds back noise for one deployment, never the state",
+        _write_on_deployment,
+        Permission.NOTE,
+    ),
+    Action(
+        "copy_summary",
+        "Copy the incident's ten lines",
+        "y",
+        "State, sentence, who, next update, UTC",
+        _incident,
+        screens=("fleet", "deployment", "rollback", "runbook", "timeline"),
+    ),
+)
+
+BY_ID = {action.id: action for action in ACTIONS}
+
+
+class Commands(Protocol):
+    """What the screens may ask for. Each raises `ConsoleError` with its reason when it will not be done; each is
+    gated and journaled where it is done, whatever the screen thought."""
+
+    async def focus(self, deployment: DeploymentId | None) -> None:
+        """Somebody looks at this deployment: fetch its details (they arrive in a later Snapshot)."""
+        ...
+
+    async def plan(self, deployment: DeploymentId, path: str | None = None, to: str | None = None) -> Plan: ...
+
+    def phrase(self, plan: Plan) -> str:
+        """What must be typed to execute: `production/checkout-ranker v7`; a rehearsal's starts with `rehearsal`."""
+        ...
+
+    async def execute(self, plan: Plan, reason: str, typed: str) -> str:
+        """Starts an execution and returns its id; progress arrives in Snapshots."""
+        ...
+
+    async def resume(self, execution: str) -> None: ...
+
+    async def abort(self, execution: str, reason: str) -> None: ...
+
+    async def adopt(self, deployment: DeploymentId, reason: str) -> None: ...
+
+    async def note(self, text: str, deployment: DeploymentId | None = None) -> None: ...
+
+    async def snooze(self, deployment: DeploymentId, seconds: float, reason: str) -> None: ...
+
+    async def start_walk(self, runbook: str, deployment: DeploymentId | None = None) -> str:
+        """Starts a walk of the runbook of that name (or finds the open one) and returns its id."""
+        ...
+
+    async def mark_step(self, walk: str, step: str, state: StepState, reason: str = "") -> None: ...
+
+    async def end_walk(self, walk: str) -> None: ...
+
+    def summary(self, deployment: DeploymentId | None = None) -> str:
+        """The incident's ten plain lines for the channel."""
+        ...
+
+    def set_speed(self, speed: float) -> None:
+        """A rehearsal's clock; raises `Refused` on the wall's."""
+        ...
+
+    async def close(self) -> None: ...

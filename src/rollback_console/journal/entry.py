@@ -1,0 +1,68 @@
+"""One entry as it is read back, and what a writer of entries offers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from rollback_console.journal.kinds import KINDS, Body
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One signed line of the journal. `body` is the exact stored RFC 8785 bytes.
+
+    `at` is the wall's time in Unix seconds, `mono` the writer's monotonic seconds. `deployment` and `operator` are ""
+    where none applies.
+    """
+
+    chain: str
+    seq: int
+    at: float
+    mono: float
+    kind: str
+    deployment: str
+    operator: str
+    body: bytes
+    prev: str
+    hash: str
+    signature: bytes
+
+    def parsed(self) -> Body | None:
+        """The body as its kind's model; None for a kind (or a version of it) that this program does not know."""
+        model = KINDS.get(self.kind)
+        if model is None:
+            return None
+        try:
+            return model.model_validate_json(self.body)
+        except ValueError:
+            return None
+
+
+class Recorder(Protocol):
+    """Who can write to a journal and read it back. All raise `JournalError` and nothing else."""
+
+    chain: str
+
+    def append(self, body: Body, *, deployment: str = "", operator: str = "") -> Entry:
+        """Durable when it returns. Raises `JournalUnwritable` when nothing was recorded."""
+        ...
+
+    def append_all(self, items: Sequence[tuple[Body, str, str]]) -> tuple[Entry, ...]:
+        """Several (body, deployment, operator), in order, in one transaction."""
+        ...
+
+    def put_blob(self, data: bytes) -> str:
+        """Content-addressed bytes (compressed at rest); returns their SHA-256, hex."""
+        ...
+
+    def get_blob(self, digest: str) -> bytes | None: ...
+
+    def entries(self, after: int = 0, kinds: Sequence[str] = (), limit: int | None = None) -> Iterator[Entry]:
+        """Entries with seq > after, oldest first."""
+        ...
+
+    def head(self) -> tuple[int, str]:
+        """(seq, hash) of the last entry; (0, "") before the first."""
+        ...
