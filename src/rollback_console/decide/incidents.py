@@ -1,0 +1,147 @@
+"""Deployments that degrade together are one incident (first form): by shared dependency, by onset.
+
+A function of the verdicts and the releases alone, so that a console opened cold names the same incidents as one that
+watched all along. `previous` only keeps an open incident's id when its first member has recovered meanwhile.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from rollback_console.decide.attribution import Case, Release, attribute
+from rollback_console.model.identity import DeploymentId
+from rollback_console.model.incident import Incident
+from rollback_console.model.observation import Blind
+from rollback_console.model.rules import DeploymentRule
+from rollback_console.model.verdict import TriggerState, Verdict
+
+SHARED_ONSET_S = 1800.0  # with a shared dependency: onsets within half an hour of each other
+BARE_ONSET_S = 120.0  # with nothing shared but the moment and the signal
+_TROUBLE = (TriggerState.PENDING, TriggerState.FIRED, TriggerState.CLEARING, TriggerState.BLIND)
+
+
+@dataclass(frozen=True, slots=True)
+class Fleet:
+    """What grouping needs to know: the rules, and the releases seen (oldest first)."""
+
+    rules: Mapping[DeploymentId, DeploymentRule]
+    releases: Sequence[Release]
+
+
+def group(
+    fleet: Fleet,
+    verdicts: Mapping[DeploymentId, Verdict],
+    onsets: Mapping[DeploymentId, float],
+    previous: Sequence[Incident] = (),
+) -> tuple[Incident, ...]:
+    """The open incidents, worst first (most members alarming, then the earliest onset).
+
+    `onsets`: for each deployment in trouble, when its first breach (or blindness) began, Unix seconds. A lone pending
+    or blind deployment is not an incident yet; one that fired, or two that share a cause, are.
+    """
+    troubled = sorted(
+        (name for name, verdict in verdicts.items() if verdict.state in _TROUBLE or verdict.fired_as_blind),
+        key=lambda name: (onsets[name], name),
+    )
+    blind = sum(1 for verdict in verdicts.values() if verdict.blind)
+    found = []
+    for members in _components(fleet, troubled, onsets, verdicts):
+        alarming = sum(1 for name in members if verdicts[name].alarming)
+        if not alarming and len(members) < 2:
+            continue
+        case = Case(
+            members,
+            {name: onsets[name] for name in members},
+            {name: verdicts[name] for name in members},
+            fleet.rules,
+            fleet.releases,
+            len(verdicts),
+            blind,
+        )
+        attribution, advice, sentence = attribute(case)
+        onset = onsets[members[0]]
+        incident = Incident(_id(members[0], onset), members, onset, attribution, sentence, advice)
+        found.append((-alarming, onset, _keeping(incident, previous)))
+    return tuple(incident for *_, incident in sorted(found, key=lambda item: item[:2]))
+
+
+class _Together:
+    """Who degraded with whom: union-find over deployments, joined along a line of onsets."""
+
+    def __init__(self, names: Sequence[DeploymentId], onsets: Mapping[DeploymentId, float]) -> None:
+        self._parent = {name: name for name in names}
+        self._onsets = onsets
+
+    def find(self, name: DeploymentId) -> DeploymentId:
+        while self._parent[name] != name:
+            self._parent[name] = self._parent[self._parent[name]]
+            name = self._parent[name]
+        return name
+
+    def join(self, names: Sequence[DeploymentId], within: float) -> None:
+        """Join neighbours in order of onset that began within `within` seconds of one another."""
+        for one, other in zip(names, names[1:], strict=False):
+            if self._onsets[other] - self._onsets[one] <= within:
+                self._parent[self.find(other)] = self.find(one)
+
+    def groups(self) -> list[tuple[DeploymentId, ...]]:
+        gathered: dict[DeploymentId, list[DeploymentId]] = {}
+        for name in self._parent:  # in order of onset, so that members are too
+            gathered.setdefault(self.find(name), []).append(name)
+        return [tuple(names) for names in gathered.values()]
+
+
+def _components(
+    fleet: Fleet,
+    troubled: Sequence[DeploymentId],
+    onsets: Mapping[DeploymentId, float],
+    verdicts: Mapping[DeploymentId, Verdict],
+) -> list[tuple[DeploymentId, ...]]:
+    released = {r.deployment for r in fleet.releases if r.deployment in onsets and r.explains(onsets[r.deployment])}
+    by_cause: dict[str, list[DeploymentId]] = {}
+    by_signal: dict[str, list[DeploymentId]] = {}
+    unanswered = []
+    for name in troubled:
+        if _unanswered(verdicts[name]):
+            unanswered.append(name)
+        for cause in _causes(fleet.rules[name], has_release=name in released):
+            by_cause.setdefault(cause, []).append(name)
+        if name not in released:
+            for signal in verdicts[name].signals:
+                if signal.breached:
+                    by_signal.setdefault(f"{name.environment}:{signal.name}", []).append(name)
+    together = _Together(troubled, onsets)
+    for names in by_cause.values():
+        together.join(names, SHARED_ONSET_S)
+    for names in by_signal.values():
+        together.join(names, BARE_ONSET_S)
+    together.join(unanswered, SHARED_ONSET_S)
+    return together.groups()
+
+
+def _causes(rule: DeploymentRule, *, has_release: bool) -> tuple[str, ...]:
+    """What a deployment can degrade with: those that depend on it; what it depends on, unless its own release says
+    more about it than what it shares."""
+    environment = rule.deployment.id.environment
+    itself = f"{environment}:deployment/{rule.deployment.id.name}"
+    if has_release:
+        return (itself,)
+    return (itself, *(f"{environment}:{dependency}" for dependency in rule.deployment.depends_on))
+
+
+def _unanswered(verdict: Verdict) -> bool:
+    blind = [signal.blind for signal in verdict.signals if signal.blind is not None]
+    return bool(blind) and all(kind is Blind.QUERY_FAILED for kind in blind)
+
+
+def _id(first: DeploymentId, onset: float) -> str:
+    return "inc-" + hashlib.sha256(f"{first}@{onset:.3f}".encode()).hexdigest()[:8]
+
+
+def _keeping(incident: Incident, previous: Sequence[Incident]) -> Incident:
+    for old in previous:
+        if old.closed_at is None and set(old.members) & set(incident.members):
+            return replace(incident, id=old.id, onset=min(old.onset, incident.onset), commander=old.commander)
+    return incident

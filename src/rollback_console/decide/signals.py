@@ -1,0 +1,84 @@
+"""One signal judged: a reading against its rule. Pure; the same bytes in, the same verdict out."""
+
+from __future__ import annotations
+
+from rollback_console.model.observation import Blind, Reading
+from rollback_console.model.rules import Baseline, BaselineKind, BlindPolicyKind, SignalRule, Worse
+from rollback_console.model.verdict import SignalVerdict
+
+# What a signal counts as in the trigger's condition: True, False, or None where it cannot be told.
+Effective = bool | None
+LastKnown = tuple[bool, float] | None
+
+
+def limit_of(rule: SignalRule, baseline: float | None) -> float | None:
+    """The value beyond which the signal counts as degraded, in its unit; None without a baseline where one is needed.
+
+    A relative margin is a fraction of the baseline's size, so that a negative baseline degrades in the right direction.
+    """
+    breach = rule.breach
+    if breach.above is not None:
+        return breach.above
+    if breach.below is not None:
+        return breach.below
+    if breach.degraded_by is None or baseline is None:
+        return None
+    distance = abs(baseline) * breach.degraded_by
+    return baseline - distance if rule.worse is Worse.LOWER else baseline + distance
+
+
+def judge(rule: SignalRule, reading: Reading) -> SignalVerdict:
+    """The verdict on one reading. Bounds are strict: a value at its limit is not degraded."""
+    value, baseline = reading.value, reading.baseline
+    if rule.baseline is not None and rule.baseline.kind is BaselineKind.FIXED:
+        baseline = rule.baseline.value
+    limit = limit_of(rule, baseline)
+    degradation = percent = None
+    if value is not None and baseline is not None:
+        degradation = baseline - value if rule.worse is Worse.LOWER else value - baseline
+        if baseline:
+            percent = 100.0 * degradation / abs(baseline)
+    blind, note = reading.blind, ""
+    breached: bool | None = None
+    if value is None:
+        blind = blind or Blind.NO_DATA
+    elif rule.minimum is not None and (reading.n is None or reading.n < rule.minimum):
+        note = f"too few: {reading.n or 0:.0f} of {rule.minimum:.0f}"
+    elif limit is None:
+        blind = reading.baseline_blind or Blind.NO_DATA
+        note = f"no baseline: {blind}"
+    elif rule.breach.below is not None or (rule.breach.above is None and rule.worse is Worse.LOWER):
+        breached = value < limit
+    else:
+        breached = value > limit
+    return SignalVerdict(rule.name, value, baseline, limit, degradation, percent, breached, blind, reading.n, note)
+
+
+def effective(rule: SignalRule, verdict: SignalVerdict, last: LastKnown, at: float) -> tuple[Effective, bool, bool]:
+    """What the signal counts as: (condition, flagged blind, resets the dwell), by its policy for blindness.
+
+    Too few trials is unknown but not blind: nothing is broken, there is only nothing to say yet.
+    """
+    if verdict.breached is not None or verdict.blind is None:
+        return verdict.breached, False, False
+    kind = rule.blind.kind
+    if kind is BlindPolicyKind.HEALTHY:
+        return False, False, False
+    if kind is BlindPolicyKind.BREACH:
+        return True, True, False
+    if kind is BlindPolicyKind.RESET:
+        return None, True, True
+    if kind is BlindPolicyKind.LAST and last is not None and at - last[1] <= rule.blind.last_s:
+        return last[0], False, False
+    return None, True, False
+
+
+def baseline_words(baseline: Baseline | None) -> str:
+    """What a baseline is called in a sentence."""
+    if baseline is None:
+        return "its bound"
+    return {
+        BaselineKind.FIXED: "the fixed",
+        BaselineKind.LAST_WEEK: "last week's",
+        BaselineKind.VERSION: "the version before's",
+    }[baseline.kind]

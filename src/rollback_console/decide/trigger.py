@@ -1,0 +1,92 @@
+"""The trigger's clocks. Boundaries are Prometheus' own, to the tick.
+
+A rule fires at the first evaluation with ``t - active_since >= dwell`` (Prometheus: `for`); it stays fired while
+``t - clear_since < hold`` (`keep_firing_for`), strictly. Unlike Prometheus, a clock counts only time whose both ends
+were seen: an interval with an unknown end is frozen, and the countdown says so.
+Source: prometheus/rules/alerting.go, `AlertingRule.Eval`, v2.42.
+"""
+
+from __future__ import annotations
+
+from rollback_console.model.rules import TriggerRule
+from rollback_console.model.verdict import TriggerMemory, TriggerState
+
+_TOLERANCE_S = 1e-6  # evaluation times are decimal fractions of a second: below this, equal
+
+
+def advance(
+    rule: TriggerRule, memory: TriggerMemory, at: float, condition: bool | None, *, flagged: bool, reset: bool
+) -> TriggerMemory:
+    """The memory after an evaluation at `at` (Unix seconds, later than `memory.at`).
+
+    `condition` is the expression's value, None when unknown; `flagged` says that a signal of the trigger is blind;
+    `reset` that an unknown condition sets the dwell to zero instead of freezing it.
+    """
+    gap = at - memory.at if memory.at is not None else 0.0
+    uncounted = gap if condition is None or not memory.known else 0.0
+    active, fired, clear, frozen = memory.active_since, memory.fired_at, memory.clear_since, memory.frozen_s
+    if fired is None:
+        if condition is True:
+            if active is None:
+                active, frozen = at, 0.0
+            else:
+                frozen += uncounted
+            if at - active - frozen >= rule.dwell_s - _TOLERANCE_S:
+                fired, frozen = at, 0.0
+        elif condition is False or reset:
+            active, frozen = None, 0.0
+        elif active is not None:
+            frozen += uncounted
+    elif condition is True:
+        clear, frozen = None, 0.0
+    elif condition is False:
+        if clear is None:
+            clear, frozen = at, 0.0
+        else:
+            frozen += uncounted
+        if at - clear - frozen >= rule.hold_s - _TOLERANCE_S:
+            active = fired = clear = None
+            frozen = 0.0
+    elif clear is not None:
+        frozen += uncounted
+    blind_since = (memory.blind_since if memory.blind_since is not None else at) if flagged else None
+    blind_fired = memory.blind_fired_at if flagged else None
+    if blind_since is not None and blind_fired is None and at - blind_since >= rule.blind_dwell_s - _TOLERANCE_S:
+        blind_fired = at
+    return TriggerMemory(
+        at, active, fired, clear, frozen, condition is not None, blind_since, blind_fired, memory.last_known
+    )
+
+
+def state_of(memory: TriggerMemory, *, cooling: bool) -> tuple[TriggerState, float | None]:
+    """The state that a memory shows, and since when (None while healthy or cooling)."""
+    if memory.fired_at is not None:
+        if memory.clear_since is not None:
+            return TriggerState.CLEARING, memory.clear_since
+        return TriggerState.FIRED, memory.fired_at
+    if memory.active_since is not None:
+        return TriggerState.PENDING, memory.active_since
+    if memory.blind_since is not None:
+        return TriggerState.BLIND, memory.blind_since
+    return (TriggerState.COOLING if cooling else TriggerState.HEALTHY), None
+
+
+def dwell_remaining(rule: TriggerRule, memory: TriggerMemory) -> float | None:
+    """Seconds of dwell left while pending, else None."""
+    if memory.fired_at is not None or memory.active_since is None or memory.at is None:
+        return None
+    return max(0.0, rule.dwell_s - (memory.at - memory.active_since - memory.frozen_s))
+
+
+def hold_remaining(rule: TriggerRule, memory: TriggerMemory) -> float | None:
+    """Seconds of hold left while clearing, else None."""
+    if memory.clear_since is None or memory.at is None:
+        return None
+    return max(0.0, rule.hold_s - (memory.at - memory.clear_since - memory.frozen_s))
+
+
+def blind_remaining(rule: TriggerRule, memory: TriggerMemory) -> float | None:
+    """Seconds until blindness itself fires; None when not blind, or when it has fired."""
+    if memory.blind_since is None or memory.blind_fired_at is not None or memory.at is None:
+        return None
+    return max(0.0, rule.blind_dwell_s - (memory.at - memory.blind_since))
