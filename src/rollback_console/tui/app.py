@@ -1,0 +1,451 @@
+"""The console's app: it paints a frame at once, starts the engine beside it, and hands Snapshots to the screens.
+
+Nothing that opens slowly is imported here; screens other than the fleet, dialogs and the palette load when used.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import time
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
+
+from textual.app import App
+from textual.message import Message
+
+from rollback_console.actions import Commands
+from rollback_console.errors import ConsoleError
+from rollback_console.model.identity import DeploymentId
+from rollback_console.model.plan import ExecutionState
+from rollback_console.model.snapshot import Snapshot
+from rollback_console.model.text import plain, plain_block
+from rollback_console.tui import themes
+from rollback_console.tui.keys import shell_bindings
+from rollback_console.tui.notify import Herald
+from rollback_console.tui.screens.base import ConsoleScreen
+from rollback_console.tui.screens.fleet import FleetScreen
+
+if TYPE_CHECKING:
+    from textual.command import Provider
+    from textual.screen import Screen
+
+T = TypeVar("T")
+Publish = Callable[[Snapshot], None]
+SPEEDS = (0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 60.0)
+_CLOSE_LIMIT_S = 3.0
+_SNOOZE_S = 1800.0
+
+
+class SnapshotArrived(Message):
+    """A newer Snapshot. One that still waits in the queue is replaced: only the newest is worth drawing."""
+
+    def __init__(self, snapshot: Snapshot) -> None:
+        super().__init__()
+        self.snapshot = snapshot
+
+    def can_replace(self, message: Message) -> bool:
+        return isinstance(message, SnapshotArrived)
+
+
+def _acts_provider() -> type[Provider]:
+    from rollback_console.tui.palette import ActsProvider
+
+    return ActsProvider
+
+
+class ConsoleApp(App[None]):
+    """The console.
+
+    `start(publish)` is awaited beside the painted frame; it builds backends and engine and returns the `Commands`.
+    `publish(snapshot)` must be called on the app's event loop. `open_at` names a deployment (`environment/name`, a
+    unique bare name, or an incident's id) to open on. `theme` is auto, dark, light or mono. `monotonic` is injectable
+    for tests. `herald_simulated` lets a simulation ring the bell.
+    """
+
+    TITLE = "rollback-console"
+    ENABLE_COMMAND_PALETTE = True
+    COMMANDS: ClassVar[set[Any]] = {_acts_provider}
+    BINDINGS = shell_bindings()  # noqa: RUF012 - Textual's own form
+    CSS = "Screen { background: $background; color: $foreground; } Toast { max-width: 76; }"
+
+    def __init__(
+        self,
+        start: Callable[[Publish], Awaitable[Commands]],
+        *,
+        open_at: str | None = None,
+        theme: str = "auto",
+        title: str = "",
+        monotonic: Callable[[], float] = time.monotonic,
+        herald_simulated: bool = False,
+    ) -> None:
+        # With NO_COLOR the terminal's own two colours are used: Textual's other way turns hues into greys.
+        super().__init__(ansi_color=True if os.environ.get("NO_COLOR") is not None else None)
+        themes.install(self, theme, self.no_color)
+        if title:
+            self.title = plain(title, 60)
+        self.snapshot: Snapshot | None = None
+        self.commands: Commands | None = None
+        self.problem: ConsoleError | None = None  # why the engine did not start
+        self._start_engine = start
+        self._open_at = open_at
+        self._monotonic = monotonic
+        self._received = monotonic()
+        self._resume_speed = 1.0
+        self._herald = Herald(self, herald_simulated)
+
+    # ── time
+
+    def now(self) -> float:
+        """Unix seconds by the console's clock: the Snapshot's time, carried on at its speed since it arrived."""
+        if self.snapshot is None:
+            return time.time()
+        return self.snapshot.at + (self._monotonic() - self._received) * self.snapshot.speed
+
+    # ── life
+
+    def get_default_screen(self) -> Screen[None]:
+        return FleetScreen()
+
+    def on_mount(self) -> None:
+        self.call_after_refresh(self._begin)
+
+    def _begin(self) -> None:
+        self.run_worker(self._connect(), group="engine", description="start the engine", exit_on_error=False)
+        self.set_interval(1.0, self._second)
+
+    async def _connect(self) -> None:
+        try:
+            self.commands = await self._start_engine(self.publish)
+        except ConsoleError as error:
+            self.problem = error
+        except Exception as error:  # whatever it was, the screen stays and says so
+            self.log.error(repr(error))
+            self.problem = ConsoleError(f"the engine did not start: {type(error).__name__}: {error}", "see --debug")
+        for screen in self.console_screens():
+            screen.refresh(recompose=False)
+            screen.refresh_frame()
+        self._deliver()
+
+    async def on_unmount(self) -> None:
+        if self.commands is not None:
+            with contextlib.suppress(Exception):  # leaving: what is durable is durable already
+                await asyncio.wait_for(self.commands.close(), _CLOSE_LIMIT_S)
+
+    # ── snapshots
+
+    def publish(self, snapshot: Snapshot) -> None:
+        """Hand over a newer Snapshot; called by the engine on the app's event loop."""
+        self.post_message(SnapshotArrived(snapshot))
+
+    def on_snapshot_arrived(self, message: SnapshotArrived) -> None:
+        before, self.snapshot = self.snapshot, message.snapshot
+        self._received = self._monotonic()
+        self._herald.tell(before, message.snapshot)
+        self._deliver()
+        if self._open_at is not None and message.snapshot.deployments:
+            self._open_first(self._open_at, message.snapshot)
+            self._open_at = None
+
+    def console_screens(self) -> list[ConsoleScreen]:
+        """The console screens in the stack that can be seen: the topmost, also under dialogs."""
+        for screen in reversed(self.screen_stack):
+            if isinstance(screen, ConsoleScreen):
+                return [screen]
+        return []
+
+    def _deliver(self) -> None:
+        if self.snapshot is None:
+            for screen in self.console_screens():
+                screen.on_second()
+            return
+        for screen in reversed(self.screen_stack):
+            draw = getattr(screen, "on_snapshot", None)
+            if draw is not None and screen.is_mounted:
+                draw(self.snapshot)
+            if isinstance(screen, ConsoleScreen):
+                screen.refresh_frame()
+                return
+
+    def _second(self) -> None:
+        for screen in self.console_screens():
+            screen.on_second()
+            screen.tick_band()
+
+    def _open_first(self, name: str, snapshot: Snapshot) -> None:
+        found = find(name, snapshot)
+        if isinstance(found, str):
+            self.say(found, "warning")
+        else:
+            self.open_deployment(found)
+
+    # ── notices and commands
+
+    def say(self, text: str, severity: str = "information") -> None:
+        """A notice at the bottom right; data in it is safe."""
+        self.notify(text, severity=severity)  # type: ignore[arg-type]  # a plain str is checked by Textual itself
+
+    def notify(
+        self,
+        message: str,
+        *,
+        title: str = "",
+        severity: Any = "information",
+        timeout: float | None = None,
+        markup: bool = False,
+    ) -> None:
+        """Textual's notice, with markup off whoever calls: a bracket in a model's name must not end the app."""
+        if timeout is None:
+            timeout = 4.0 if severity == "information" else 8.0
+        super().notify(
+            plain_block(message, 1200), title=plain(title, 60), severity=severity, timeout=timeout, markup=False
+        )
+
+    def run_command(
+        self,
+        coro: Coroutine[Any, Any, T],
+        describe: str,
+        then: Callable[[T], None] | None = None,
+        failed: Callable[[str], None] | None = None,
+    ) -> None:
+        """Run a coroutine of `Commands` in a worker that outlives the screen.
+
+        `then` gets its result. A ConsoleError is shown as `describe: what went wrong: next step`, or handed to
+        `failed` as that text when given. Any other error is shown likewise, and never ends the app.
+        """
+
+        async def run() -> None:
+            try:
+                result = await coro
+            except ConsoleError as error:
+                text = f"{describe}: {error}"
+            except Exception as error:  # a defect of ours: the console must go on
+                self.log.error(repr(error))
+                text = f"{describe}: unexpected {type(error).__name__}: {error}"
+            else:
+                if then is not None:
+                    then(result)
+                return
+            if failed is not None:
+                failed(text)
+            else:
+                self.say(text, "error")
+
+        self.run_worker(run(), group="commands", description=describe, exit_on_error=False)
+
+    # ── acts that belong to no screen; each was allowed by `ConsoleScreen.action_act`
+
+    def top(self) -> ConsoleScreen | None:
+        """The console screen that the operator looks at."""
+        screens = self.console_screens()
+        return screens[0] if screens else None
+
+    def _here(self) -> DeploymentId | None:
+        screen = self.top()
+        return screen.acts_on if screen else None
+
+    def open_deployment(self, deployment: DeploymentId) -> None:
+        """Show the Deployment screen, and ask the engine for its details."""
+        from rollback_console.tui.screens.deployment import DeploymentScreen
+
+        if self.commands is not None:
+            self.run_command(self.commands.focus(deployment), "details")
+        self.push_screen(DeploymentScreen(deployment))
+
+    def act_open(self) -> None:
+        deployment = self._here()
+        if deployment is not None:
+            self.open_deployment(deployment)
+
+    def act_rollback(self) -> None:
+        deployment = self._here()
+        if deployment is not None:
+            from rollback_console.tui.screens.rollback import RollbackScreen
+
+            self.push_screen(RollbackScreen(deployment))
+
+    def act_execute(self) -> None:
+        """From the palette: the plan is shown first, always."""
+        self.act_rollback()
+
+    def act_abort(self) -> None:
+        """From elsewhere than the Rollback screen: go there, where what runs can be seen."""
+        live = (ExecutionState.RUNNING, ExecutionState.VERIFYING, ExecutionState.UNFINISHED)
+        running = [e for e in self.snapshot.executions if e.state in live] if self.snapshot else []
+        mine = [e for e in running if e.plan.deployment == self._here()] or running
+        if mine:
+            from rollback_console.tui.screens.rollback import RollbackScreen
+
+            self.push_screen(RollbackScreen(mine[0].plan.deployment))
+
+    def act_resume(self) -> None:
+        if self.snapshot is None or self.commands is None:
+            return
+        open_ones = [e for e in self.snapshot.executions if e.state is ExecutionState.UNFINISHED]
+        mine = [e for e in open_ones if e.plan.deployment == self._here()] or open_ones
+        if mine:
+            execution = mine[0]
+            self.run_command(
+                self.commands.resume(execution.id),
+                f"resume {execution.id}",
+                lambda _: self.say(f"resumed {execution.id} ({execution.plan.deployment})"),
+            )
+
+    def act_runbook(self) -> None:
+        from rollback_console.tui.screens.runbook import RunbookScreen
+
+        self.push_screen(RunbookScreen(self._here(), None))
+
+    def act_timeline(self) -> None:
+        from rollback_console.tui.screens.timeline import TimelineScreen
+
+        if not isinstance(self.top(), TimelineScreen):
+            self.push_screen(TimelineScreen(self._here()))
+
+    def _ask(self, title: str, hint: str, then: Callable[[str], None]) -> None:
+        screen = self.top()
+        if screen is not None:
+            screen.ask(title, hint, then)
+
+    def act_note(self) -> None:
+        deployment = self._here()
+
+        def write(text: str) -> None:
+            if self.commands is not None:
+                self.run_command(
+                    self.commands.note(text, deployment), "note", lambda _: self.say("noted in the journal")
+                )
+
+        self._ask("Add a note", f"on {deployment}" if deployment else "on no deployment in particular", write)
+
+    def act_adopt(self) -> None:
+        deployment = self._here()
+
+        def adopt(text: str) -> None:
+            if self.commands is not None and deployment is not None:
+                self.run_command(
+                    self.commands.adopt(deployment, text), "adopt", lambda _: self.say("adopted into the journal")
+                )
+
+        self._ask("Adopt a rollback done by hand", f"{deployment}: why, and who did it", adopt)
+
+    def act_snooze(self) -> None:
+        deployment = self._here()
+
+        def snooze(text: str) -> None:
+            if self.commands is not None and deployment is not None:
+                self.run_command(
+                    self.commands.snooze(deployment, _SNOOZE_S, text),
+                    "snooze",
+                    lambda _: self.say(f"{deployment} snoozed for 30 minutes; its state stays on the screen"),
+                )
+
+        self._ask("Snooze for 30 minutes", f"{deployment}: the reason", snooze)
+
+    def act_copy_summary(self) -> None:
+        if self.commands is None:
+            return
+        try:
+            text = self.commands.summary(self._here())
+        except ConsoleError as error:
+            self.say(f"copy: {error}", "error")
+            return
+        self.copy_text(text)
+
+    def copy_text(self, text: str) -> None:
+        """Copy text by every way there is, and say which took it."""
+        from rollback_console.tui.clipboard import copy
+
+        async def run() -> str:
+            return await copy(self, text)
+
+        self.run_command(run(), "copy", self.say)
+
+    # ── the shell's own keys
+
+    def action_keys(self) -> None:
+        from rollback_console.tui.screens.help import HelpScreen
+
+        if not isinstance(self.screen, HelpScreen):
+            self.push_screen(HelpScreen(self.top()))
+
+    def action_palette(self) -> None:
+        self.action_command_palette()
+
+    def action_next_theme(self) -> None:
+        self.say(f"theme: {themes.cycle(self)}")
+
+    def action_pause(self) -> None:
+        if self._simulated() and self.snapshot is not None:
+            if self.snapshot.speed:
+                self._resume_speed = self.snapshot.speed
+            self._set_speed(0.0 if self.snapshot.speed else self._resume_speed)
+
+    def action_speed(self, step: int) -> None:
+        if self._simulated() and self.snapshot is not None:
+            current = self.snapshot.speed or self._resume_speed
+            at = min(range(len(SPEEDS)), key=lambda i: abs(SPEEDS[i] - current))
+            self._set_speed(SPEEDS[max(0, min(len(SPEEDS) - 1, at + step))])
+
+    def _simulated(self) -> bool:
+        if self.commands is None or self.snapshot is None:
+            self.say("still connecting", "warning")
+            return False
+        if not self.snapshot.simulated:
+            self.say("this is the wall's clock: it cannot be paused or sped up", "warning")
+            return False
+        return True
+
+    def _set_speed(self, speed: float) -> None:
+        if self.commands is None:
+            return
+        try:
+            self.commands.set_speed(speed)
+        except ConsoleError as error:
+            self.say(str(error), "warning")
+        else:
+            self.say(f"speed x{speed:g}" if speed else "paused: space goes on")
+
+    def action_leave(self) -> None:
+        """Leave at once with code 0, unless something is open that leaving would abandon: then ask."""
+        reason = self._why_stay()
+        if reason is None:
+            self.exit(return_code=0)
+            return
+        from rollback_console.tui.screens.leave import LeaveScreen
+
+        if not isinstance(self.screen, LeaveScreen):
+            self.push_screen(LeaveScreen(reason), lambda leave: self.exit(return_code=0) if leave else None)
+
+    async def action_quit(self) -> None:
+        self.action_leave()
+
+    def _why_stay(self) -> str | None:
+        if self.snapshot is None:
+            return None
+        for execution in self.snapshot.executions:
+            if execution.state in (ExecutionState.RUNNING, ExecutionState.VERIFYING):
+                return f"execution {execution.id} of {execution.plan.deployment} is {execution.state}"
+        if not self.snapshot.simulated:
+            for walk in self.snapshot.walks:
+                if walk.ended_at is None and not walk.outcome:
+                    return f"the walk of {walk.runbook.title or walk.runbook.name} is open"
+        return None
+
+
+def find(name: str, snapshot: Snapshot) -> DeploymentId | str:
+    """The deployment that `name` means: `environment/name`, a bare name where unique, an incident's id (its first
+    member); else the sentence that says why not."""
+    for view in snapshot.deployments:
+        if str(view.id) == name:
+            return view.id
+    bare = [view.id for view in snapshot.deployments if view.id.name == name]
+    if len(bare) == 1:
+        return bare[0]
+    if bare:
+        return f"{name} stands in {len(bare)} environments: name it as {' or '.join(str(i) for i in bare[:3])}"
+    for incident in snapshot.incidents:
+        if incident.id == name and incident.members:
+            return incident.members[0]
+    return f"there is no deployment {name} in this fleet"

@@ -1,0 +1,67 @@
+"""Keys of the shell that are no acts: moving, filtering, leaving. Bindings, footer and help read this table.
+
+What an operator *does* stands in `actions.ACTIONS`; what a hand does to look around stands here.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from textual.binding import Binding
+
+from rollback_console.actions import ACTIONS, Action
+
+
+@dataclass(frozen=True, slots=True)
+class ShellKey:
+    """One key of the shell: what the footer calls it, what the help says. `action` is a Textual action string."""
+
+    key: str
+    shown: str  # as a person reads the key
+    word: str
+    help: str
+    action: str
+    priority: bool = False
+
+
+SHELL_KEYS: tuple[ShellKey, ...] = (
+    ShellKey("question_mark", "?", "keys", "This list of keys", "app.keys"),
+    ShellKey("ctrl+p", "^p", "commands", "Every act by name, with its reason when it cannot be done", "app.palette"),
+    ShellKey("T", "T", "theme", "Dark, light, monochrome", "app.next_theme"),
+    ShellKey("space", "space", "pause", "Pause or go on (simulated time only)", "app.pause"),
+    ShellKey("plus,equals_sign", "+", "faster", "Faster (simulated time only)", "app.speed(1)"),
+    ShellKey("minus", "-", "slower", "Slower (simulated time only)", "app.speed(-1)"),
+    ShellKey("q", "q", "leave", "Leaves; asks first while something is being executed", "app.leave"),
+    ShellKey("ctrl+q", "^q", "leave", "Leaves, from any field", "app.leave", priority=True),
+    ShellKey("ctrl+c", "^c", "leave", "Leaves, unless text is selected: then it copies", "app.leave"),
+)
+
+MOVES: tuple[tuple[str, str], ...] = (
+    ("↑ ↓ / k j", "one up, one down"),
+    ("PgUp PgDn", "a page"),
+    ("g G / Home End", "first, last"),
+    ("enter", "into what is selected"),
+    ("escape", "back, or clears the filter"),
+    ("/", "filter: words of a name, a state, a version"),
+    ("mouse", "click selects, a second click opens, the wheel scrolls"),
+)
+
+
+def shell_bindings() -> list[Binding]:
+    """The shell's keys as Textual bindings, for the app."""
+    return [Binding(k.key, k.action, k.word, show=False, priority=k.priority) for k in SHELL_KEYS]
+
+
+def act_bindings(screen: str) -> list[Binding]:
+    """The acts whose keys are bound on `screen` (a name of `Action.screens`), as Textual bindings."""
+    return [Binding(a.key, f"screen.act('{a.id}')", a.title, show=False) for a in acts_on(screen)]
+
+
+def acts_on(screen: str) -> tuple[Action, ...]:
+    """The acts whose keys are bound on `screen`, in the table's order."""
+    return tuple(action for action in ACTIONS if screen in action.screens)
+
+
+def word_of(action: Action) -> str:
+    """What the footer calls an act: the first word of its id."""
+    return action.id.partition("_")[0]

@@ -1,0 +1,80 @@
+"""Telling a person who looks elsewhere: the bell, a desktop notification, the terminal's title."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from rollback_console.model.snapshot import Snapshot
+from rollback_console.model.text import plain
+from rollback_console.model.verdict import TriggerState
+
+if TYPE_CHECKING:
+    from rollback_console.tui.app import ConsoleApp
+
+_ORDER = (TriggerState.FIRED, TriggerState.BLIND, TriggerState.CLEARING, TriggerState.PENDING)
+_GLYPH = {TriggerState.FIRED: "▲", TriggerState.BLIND: "?", TriggerState.CLEARING: "◑", TriggerState.PENDING: "◔"}
+
+
+def worst(snapshot: Snapshot) -> str:
+    """The worst state in the fleet with its count, as the terminal's title says it: `▲ 1 fired`."""
+    counts: dict[TriggerState, int] = {}
+    for view in snapshot.deployments:
+        if view.verdict is not None:
+            counts[view.verdict.state] = counts.get(view.verdict.state, 0) + 1
+    for state in _ORDER:
+        if counts.get(state):
+            return f"{_GLYPH[state]} {counts[state]} {state.value}"
+    return f"● {len(snapshot.deployments)} healthy" if snapshot.deployments else "no deployments"
+
+
+def newly_fired(before: Snapshot | None, after: Snapshot) -> list[str]:
+    """One line for each deployment that began to need a person between two Snapshots. The first one tells nothing:
+    what had fired before the console was opened is on its screen."""
+    if before is None or before.evaluated_at is None:
+        return []
+    alarming = {view.id for view in before.deployments if view.verdict is not None and view.verdict.alarming}
+    now = after.at
+    return [
+        f"{view.id} fired: {plain(view.verdict.sentence, 120)}"
+        for view in after.deployments
+        if view.verdict is not None
+        and view.verdict.alarming
+        and view.id not in alarming
+        and not (view.snoozed_until is not None and view.snoozed_until > now)
+    ]
+
+
+class Herald:
+    """Rings when a trigger fires, unless time is simulated (or a simulation was asked to ring)."""
+
+    def __init__(self, app: ConsoleApp, simulated_too: bool) -> None:
+        self._app = app
+        self._simulated_too = simulated_too
+        self._title = ""
+
+    def tell(self, before: Snapshot | None, after: Snapshot) -> None:
+        """Compare two Snapshots and tell what is new."""
+        title = f"{worst(after)} · {self._app.title}"
+        if title != self._title:
+            self._title = title
+            self._write(f"\x1b]0;{plain(title, 120)}\x07")
+        if after.simulated and not self._simulated_too:
+            return
+        news = newly_fired(before, after)
+        if not news:
+            return
+        text = news[0] if len(news) == 1 else f"{len(news)} deployments fired: {news[0]} …"
+        self._app.bell()
+        # Two dialects: OSC 9 (iTerm2, kitty, Windows Terminal, WezTerm) and OSC 777 (urxvt, foot, Ghostty, VTE).
+        safe = plain(text, 200).replace(";", ",")
+        self._write(f"\x1b]9;{safe}\x07\x1b]777;notify;rollback-console;{safe}\x07")
+
+    def clear(self) -> None:
+        """Give the terminal its title back, as far as one can: an empty one."""
+        self._write("\x1b]0;\x07")
+
+    def _write(self, sequence: str) -> None:
+        driver = self._app._driver  # Textual offers no public way to send a sequence
+        if driver is not None and not self._app.is_headless and os.environ.get("TERM") != "dumb":
+            driver.write(sequence)

@@ -1,0 +1,243 @@
+"""Colours. Blue for healthy, orange-red for fired, apart for deuteranopes too; a state is never a hue alone.
+
+Contrast of every ink on its theme's background, and on the selected row, is at least 4.5:1 (a test computes it).
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from rich.style import Style
+from textual.theme import Theme
+
+from rollback_console.model.verdict import TriggerState
+
+if TYPE_CHECKING:
+    from textual.app import App
+
+NAMES = {"dark": "console-dark", "light": "console-light", "mono": "console-mono"}
+GLYPHS = {
+    TriggerState.FIRED: "▲",
+    TriggerState.PENDING: "◔",
+    TriggerState.CLEARING: "◑",
+    TriggerState.COOLING: "◌",
+    TriggerState.BLIND: "?",
+    TriggerState.HEALTHY: "●",
+}
+WORDS = {state: (state.value if state is TriggerState.HEALTHY else state.value.upper()) for state in TriggerState}
+
+
+@dataclass(frozen=True, slots=True)
+class Ink:
+    """Styles of one theme by what they say. None of them sets a background but `selected`, `head` and `badge_*`."""
+
+    text: Style
+    dim: Style  # labels, units, ages
+    strong: Style  # names, titles
+    good: Style
+    warn: Style
+    bad: Style
+    rule: Style  # lines between things
+    selected: Style  # laid over a selected row, beside its `▌`
+    badge: Style  # where one is, in words: a live environment
+    badge_simulated: Style
+    states: dict[TriggerState, Style]
+
+
+@dataclass(frozen=True, slots=True)
+class _Colours:
+    background: str
+    surface: str
+    text: str
+    dim: str
+    rule: str
+    selected: str
+    healthy: str
+    pending: str
+    fired: str
+    clearing: str
+    cooling: str
+    blind: str
+    badge: str
+    badge_text: str
+    simulated: str
+
+
+DARK = _Colours(
+    background="#10151c",
+    surface="#18202a",
+    text="#d9e0e8",
+    dim="#93a1b1",
+    rule="#3a4757",
+    selected="#233347",
+    healthy="#74b9ff",
+    pending="#ffd166",
+    fired="#ff8a5b",
+    clearing="#f0b98a",
+    cooling="#9ccbe0",
+    blind="#d3b6ff",
+    badge="#ff8a5b",
+    badge_text="#10151c",
+    simulated="#74b9ff",
+)
+LIGHT = _Colours(
+    background="#fcfcfa",
+    surface="#eff1f3",
+    text="#1a2430",
+    dim="#525e6b",
+    rule="#b5bec8",
+    selected="#dbe7f4",
+    healthy="#0a569c",
+    pending="#7a4f00",
+    fired="#a83200",
+    clearing="#7a4a14",
+    cooling="#1a6077",
+    blind="#6237a0",
+    badge="#a83200",
+    badge_text="#ffffff",
+    simulated="#0a569c",
+)
+
+
+def _theme(name: str, c: _Colours, dark: bool) -> Theme:
+    return Theme(
+        name=name,
+        primary=c.healthy,
+        secondary=c.cooling,
+        warning=c.pending,
+        error=c.fired,
+        success=c.healthy,
+        accent=c.simulated,
+        foreground=c.text,
+        background=c.background,
+        surface=c.surface,
+        panel=c.surface,
+        dark=dark,
+        variables={
+            "rc-healthy": c.healthy,
+            "rc-pending": c.pending,
+            "rc-fired": c.fired,
+            "rc-clearing": c.clearing,
+            "rc-cooling": c.cooling,
+            "rc-blind": c.blind,
+            "rc-dim": c.dim,
+            "rc-rule": c.rule,
+            "rc-selected": c.selected,
+            "footer-background": c.surface,
+            "border": c.rule,
+            "block-cursor-background": c.selected,
+            "block-cursor-foreground": c.text,
+        },
+    )
+
+
+_DEFAULT = "ansi_default"
+_MONO = Theme(
+    name=NAMES["mono"],
+    primary=_DEFAULT,
+    secondary=_DEFAULT,
+    warning=_DEFAULT,
+    error=_DEFAULT,
+    success=_DEFAULT,
+    accent=_DEFAULT,
+    foreground=_DEFAULT,
+    background=_DEFAULT,
+    surface=_DEFAULT,
+    panel=_DEFAULT,
+    boost=_DEFAULT,
+    ansi=True,
+    variables={
+        f"rc-{name}": _DEFAULT
+        for name in ("healthy", "pending", "fired", "clearing", "cooling", "blind", "dim", "rule", "selected")
+    }
+    | {
+        "ansi-background": "ansi_black",
+        "ansi-foreground": "ansi_white",
+        "border": _DEFAULT,
+        "block-cursor-background": "ansi_white",
+        "block-cursor-foreground": "ansi_black",
+    },
+)
+
+
+def _ink(c: _Colours) -> Ink:
+    states = {
+        TriggerState.HEALTHY: Style(color=c.healthy),
+        TriggerState.PENDING: Style(color=c.pending, bold=True),
+        TriggerState.FIRED: Style(color=c.fired, bold=True),
+        TriggerState.CLEARING: Style(color=c.clearing, bold=True),
+        TriggerState.COOLING: Style(color=c.cooling),
+        TriggerState.BLIND: Style(color=c.blind, bold=True),
+    }
+    return Ink(
+        text=Style(color=c.text),
+        dim=Style(color=c.dim),
+        strong=Style(color=c.text, bold=True),
+        good=Style(color=c.healthy),
+        warn=Style(color=c.pending),
+        bad=Style(color=c.fired, bold=True),
+        rule=Style(color=c.rule),
+        selected=Style(bgcolor=c.selected, bold=True),
+        badge=Style(color=c.badge_text, bgcolor=c.badge, bold=True),
+        badge_simulated=Style(color=c.badge_text, bgcolor=c.simulated, bold=True),
+        states=states,
+    )
+
+
+def _mono_ink() -> Ink:
+    plain, bold = Style(), Style(bold=True)
+    states = {state: bold for state in TriggerState} | {TriggerState.HEALTHY: plain, TriggerState.COOLING: plain}
+    reverse = Style(reverse=True, bold=True)
+    return Ink(
+        text=plain,
+        dim=plain,  # `dim` attributes vanish on many terminals: plain is readable everywhere
+        strong=bold,
+        good=plain,
+        warn=bold,
+        bad=bold,
+        rule=plain,
+        selected=Style(reverse=True),
+        badge=reverse,
+        badge_simulated=reverse,
+        states=states,
+    )
+
+
+INKS = {NAMES["dark"]: _ink(DARK), NAMES["light"]: _ink(LIGHT), NAMES["mono"]: _mono_ink()}
+
+
+def ink(app: App[object]) -> Ink:
+    """The styles of the app's theme; a theme not ours (chosen in the palette) is drawn by its darkness."""
+    known = INKS.get(app.theme)
+    if known is not None:
+        return known
+    return INKS[NAMES["dark" if app.current_theme.dark else "light"]]
+
+
+def install(app: App[None], theme: str, no_colour: bool) -> None:
+    """Register the themes and choose one: `auto` is mono with NO_COLOR, else what COLORFGBG says, else dark."""
+    app.register_theme(_theme(NAMES["dark"], DARK, dark=True))
+    app.register_theme(_theme(NAMES["light"], LIGHT, dark=False))
+    app.register_theme(_MONO)
+    if no_colour or os.environ.get("TERM") == "dumb":
+        theme = "mono"
+    elif theme not in NAMES:
+        theme = _guess()
+    app.theme = NAMES[theme]
+
+
+def cycle(app: App[None]) -> str:
+    """The next theme; returns its name, or why there is none."""
+    if app.no_color:
+        return "NO_COLOR is set, monochrome it stays"
+    names = list(NAMES.values())
+    at = names.index(app.theme) if app.theme in names else -1
+    app.theme = names[(at + 1) % len(names)]
+    return list(NAMES)[(at + 1) % len(names)]
+
+
+def _guess() -> str:
+    background = os.environ.get("COLORFGBG", "").rpartition(";")[2]
+    return "light" if background in ("7", "15") else "dark"

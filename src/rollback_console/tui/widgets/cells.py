@@ -1,0 +1,83 @@
+"""Text in cells: what a terminal's column holds, wide and combining characters counted right."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from rich.cells import cell_len, set_cell_size
+from rich.segment import Segment
+from rich.style import Style
+from rich.text import Text
+from textual.strip import Strip
+
+Part = tuple[str, Style]
+
+
+def width_of(text: str) -> int:
+    """Cells that `text` takes."""
+    return len(text) if text.isascii() else cell_len(text)
+
+
+def fit(text: str, width: int, right: bool = False) -> str:
+    """`text` in exactly `width` cells: padded, or cut with an ellipsis."""
+    if width <= 0:
+        return ""
+    size = width_of(text)
+    if size == width:
+        return text
+    if size < width:
+        pad = " " * (width - size)
+        return pad + text if right else text + pad
+    return set_cell_size(text, width - 1).rstrip("\n") + "…" if width > 1 else "…"
+
+
+def strip_of(parts: Iterable[Part], width: int, base: Style, over: Style | None = None) -> Strip:
+    """Parts as one strip of exactly `width` cells on `base`; `over` is laid over all of it (a selected row)."""
+    background = base if over is None else base + over
+    segments = []
+    for text, style in parts:
+        if text:
+            drawn = base + style
+            segments.append(Segment(text, drawn if over is None else drawn + over))
+    return Strip(segments).adjust_cell_length(width, background)
+
+
+def strip_of_text(text: Text, width: int, base: Style) -> Strip:
+    """A one-line rich Text as one strip of exactly `width` cells."""
+    segments: list[Part] = []
+    at = 0
+    plain = text.plain
+    cuts = sorted({0, len(plain), *(s.start for s in text.spans), *(s.end for s in text.spans)})
+    own = text.style if isinstance(text.style, Style) else Style()
+    for start, end in zip(cuts, cuts[1:], strict=False):
+        if start < at or end > len(plain):
+            continue
+        style = own
+        for span in text.spans:
+            if span.start <= start and span.end >= end and isinstance(span.style, Style):
+                style = style + span.style
+        segments.append((plain[start:end], style))
+    return strip_of(segments, width, base)
+
+
+def wrap(text: str, width: int, lines: int) -> list[str]:
+    """`text` broken at spaces into at most `lines` lines of at most `width` cells; an ellipsis stands for the rest."""
+    out: list[str] = []
+    current = ""
+    for word in text.split():
+        joined = f"{current} {word}" if current else word
+        if width_of(joined) <= width:
+            current = joined
+            continue
+        if current:
+            out.append(current)
+        current = word if width_of(word) <= width else fit(word, width)
+    if current:
+        out.append(current)
+    if len(out) > lines:
+        kept = out[:lines]
+        kept[-1] = fit(f"{kept[-1]} …", width).rstrip() if width_of(kept[-1]) + 2 <= width else fit(
+            kept[-1] + "  ", width
+        )
+        return kept
+    return out

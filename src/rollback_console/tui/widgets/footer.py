@@ -1,0 +1,51 @@
+"""The footer: what can be done here, from the same table as the keys."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, cast
+
+from textual.strip import Strip
+from textual.widget import Widget
+
+from rollback_console.tui import themes
+from rollback_console.tui.keys import acts_on, word_of
+from rollback_console.tui.widgets.cells import Part, strip_of, width_of
+
+if TYPE_CHECKING:
+    from rollback_console.tui.screens.base import ConsoleScreen
+
+_LAST = (("?", "keys"), ("^p", "commands"))
+
+
+class Footer(Widget):
+    """One line of keys. What cannot be done now is dimmed, and its key says why; what does not fit is under `?`."""
+
+    DEFAULT_CSS = "Footer { dock: bottom; height: 1; background: $surface; }"
+
+    def render_line(self, y: int) -> Strip:
+        screen = cast("ConsoleScreen", self.screen)
+        ink = themes.ink(self.app)
+        width = self.size.width
+        room = width - sum(width_of(k) + width_of(w) + 3 for k, w in _LAST)
+        parts: list[Part] = [(" ", ink.text)]
+        used = 1
+        for key, word, possible in self._keys(screen):
+            size = width_of(key) + width_of(word) + 3
+            if used + size > room:
+                continue
+            style = ink.text if possible else ink.dim
+            parts += [(key, ink.strong if possible else ink.dim), (f" {word}  ", style)]
+            used += size
+        for key, word in _LAST:
+            parts += [(key, ink.strong), (f" {word}  ", ink.dim)]
+        return strip_of(parts, width, self.rich_style)
+
+    @staticmethod
+    def _keys(screen: ConsoleScreen) -> list[tuple[str, str, bool]]:
+        context = screen.context
+        acts = [
+            (action.key, word_of(action), action.disabled_reason(context) is None) for action in acts_on(screen.place)
+        ]
+        own = [(key, word, True) for key, word in screen.footer_hints()]
+        possible = [act for act in acts if act[2]]
+        return [*own, *possible, *(act for act in acts if not act[2])]
