@@ -1,8 +1,8 @@
 """Where a degradation likely comes from (first form), and what is then advised.
 
-`release`: the onset follows a version change of this deployment. `upstream`: others that share a dependency degrade too
-and none of them released. `infrastructure`: several that share nothing degrade at once, none released. `telemetry`: what
-cannot be seen, not what is bad. Only `release` recommends a rollback.
+`release`: the onset follows a version change of this deployment. `upstream`: others that share a dependency degrade
+too and none of them released. `infrastructure`: several that share nothing degrade at once, none released.
+`telemetry`: what cannot be seen, not what is bad. Only `release` recommends a rollback.
 """
 
 from __future__ import annotations

@@ -7,6 +7,7 @@ watched all along. `previous` only keeps an open incident's id when its first me
 from __future__ import annotations
 
 import hashlib
+import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -63,8 +64,8 @@ def group(
         attribution, advice, sentence = attribute(case)
         onset = onsets[members[0]]
         incident = Incident(_id(members[0], onset), members, onset, attribution, sentence, advice)
-        found.append((-alarming, onset, _keeping(incident, previous)))
-    return tuple(incident for *_, incident in sorted(found, key=lambda item: item[:2]))
+        found.append((-alarming, onset, incident))
+    return _keeping(tuple(incident for *_, incident in sorted(found, key=lambda item: item[:2])), previous)
 
 
 class _Together:
@@ -82,7 +83,7 @@ class _Together:
 
     def join(self, names: Sequence[DeploymentId], within: float) -> None:
         """Join neighbours in order of onset that began within `within` seconds of one another."""
-        for one, other in zip(names, names[1:], strict=False):
+        for one, other in itertools.pairwise(names):
             if self._onsets[other] - self._onsets[one] <= within:
                 self._parent[self.find(other)] = self.find(one)
 
@@ -140,8 +141,15 @@ def _id(first: DeploymentId, onset: float) -> str:
     return "inc-" + hashlib.sha256(f"{first}@{onset:.3f}".encode()).hexdigest()[:8]
 
 
-def _keeping(incident: Incident, previous: Sequence[Incident]) -> Incident:
-    for old in previous:
-        if old.closed_at is None and set(old.members) & set(incident.members):
-            return replace(incident, id=old.id, onset=min(old.onset, incident.onset), commander=old.commander)
-    return incident
+def _keeping(incidents: tuple[Incident, ...], previous: Sequence[Incident]) -> tuple[Incident, ...]:
+    """Give each incident the name it had, by a member in common; an old name goes to one incident only."""
+    names = list(previous)
+    kept = []
+    for incident in incidents:
+        for old in names:
+            if old.closed_at is None and set(old.members) & set(incident.members):
+                names.remove(old)
+                incident = replace(incident, id=old.id, onset=min(old.onset, incident.onset), commander=old.commander)
+                break
+        kept.append(incident)
+    return tuple(kept)

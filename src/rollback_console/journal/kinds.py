@@ -76,7 +76,7 @@ class TransitionRecorded(Body):
     memory_before: dict[str, Any]
     memory_after: dict[str, Any]
     verdict: dict[str, Any]
-    cooling_until: float | None = None
+    cooling: bool = False
     backfilled: bool = False
 
 
@@ -196,6 +196,7 @@ class Adopted(Body):
     reason: str
     moved_at: float | None = None
     person: PersonSignature | None = None
+    moved_by: str = ""  # who, where that is known
 
 
 class WalkEvent(Body):

@@ -1,0 +1,167 @@
+"""A cold start or a gap, mended: the same `decide`, replayed over what history holds.
+
+How far back is far enough? A trigger's memory is known for certain after its condition was false, and seen, for as long
+as its hold: whatever it was before, it is healthy then. So the replay reaches back until every deployment shows such a
+calm stretch, doubling the span, up to `lookback`; deeper rounds look only at deployments that are not settled yet.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from rollback_console.decide.judge import FRESH, decide, step
+from rollback_console.decide.trigger import state_of
+from rollback_console.engine.sampler import Sampler
+from rollback_console.engine.versions import VersionHistory
+from rollback_console.model.observation import Observation, Tick
+from rollback_console.model.rules import DeploymentRule
+from rollback_console.model.verdict import TriggerMemory, TriggerState, Verdict
+
+_SLICE = 50  # evaluations between two chances for others to run: a few milliseconds
+Cooling = Callable[[int, float], bool]  # (deployment number, at): is a cool-down running
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """A change of state that a replay came through, with what it was decided from."""
+
+    index: int
+    observation: Observation
+    before: TriggerMemory
+    state_before: TriggerState
+    verdict: Verdict
+    after: TriggerMemory
+
+
+@dataclass(slots=True)
+class Replayed:
+    """What a replay reached at `at`: per deployment the memory, the memory before it, the last verdict; every change of
+    state on the way, and the newest observations of all (for sparklines)."""
+
+    at: float
+    memories: dict[int, TriggerMemory] = field(default_factory=dict)
+    before: dict[int, TriggerMemory] = field(default_factory=dict)
+    verdicts: dict[int, Verdict] = field(default_factory=dict)
+    changes: list[Change] = field(default_factory=list)
+    rows: dict[int, list[Observation]] = field(default_factory=dict)
+    unsettled: set[int] = field(default_factory=set)  # not known for certain even at the end of the look-back
+
+
+def first_span(rules: Sequence[DeploymentRule]) -> float:
+    """The span (seconds) that settles a calm fleet: the longest hold and remembered judgement of any policy, and room
+    to see a dwell begin."""
+    longest = 0.0
+    for rule in rules:
+        remembered = max((signal.blind.last_s for signal in rule.signals), default=0.0)
+        trigger = rule.trigger
+        longest = max(longest, trigger.dwell_s + trigger.hold_s + remembered, trigger.blind_dwell_s)
+    return longest
+
+
+class Backfill:
+    """Replays a fleet's history into memories."""
+
+    def __init__(self, sampler: Sampler, versions: VersionHistory, step_s: float, lookback_s: float) -> None:
+        self._sampler = sampler
+        self._versions = versions
+        self._step = step_s
+        self._lookback = lookback_s
+        self._count = 0
+
+    async def cold(self, until: float, cooling: Cooling, progress: Callable[[str], None]) -> Replayed:
+        """The fleet's state at `until`, out of history alone. What history lacks is blind; nothing is raised."""
+        done = Replayed(until)
+        rules = self._sampler.rules
+        rows: dict[int, list[Observation]] = {index: [] for index in range(len(rules))}
+        changes: dict[int, list[Change]] = {}
+        span, high, unsettled = first_span(rules) * 1.25, until, set(rows)
+        while unsettled and high > until - self._lookback:
+            low = until - max(2, round(min(span, self._lookback) / self._step)) * self._step
+            if low > high:
+                break
+            progress(f"back-filling {round(until - low)} s of history")
+            only = sorted(unsettled)
+            older: dict[int, list[Observation]] = {index: [] for index in only}
+            for tick in await self.between(low, high, only):
+                for index, observation in zip(only, tick.observations, strict=True):
+                    older[index].append(observation)
+            for index in only:
+                rows[index] = older[index] + rows[index]
+                settled, changes[index] = await self._replay(done, index, rows[index], FRESH, cooling)
+                if settled:
+                    unsettled.discard(index)
+            high, span = low - self._step, span * 2
+        done.rows, done.unsettled = rows, unsettled
+        done.changes = sorted(
+            (c for found in changes.values() for c in found), key=lambda c: (c.observation.at, c.index)
+        )
+        return done
+
+    async def gap(self, memories: dict[int, TriggerMemory], after: float, until: float, cooling: Cooling) -> Replayed:
+        """Go on from `memories` (at `after`) to `until`, evaluation by evaluation, as if nobody had slept."""
+        done = Replayed(until)
+        done.rows = {index: [] for index in memories}
+        for tick in await self.between(after + self._step, until):
+            for index, observation in enumerate(tick.observations):
+                done.rows[index].append(observation)
+        for index, observations in done.rows.items():
+            _, changes = await self._replay(done, index, observations, memories[index], cooling)
+            done.changes.extend(changes)
+        done.changes.sort(key=lambda change: (change.observation.at, change.index))
+        return done
+
+    async def between(self, start: float, end: float, only: Sequence[int] | None = None) -> list[Tick]:
+        """The ticks from `start` to `end`, both on the grid, inclusive."""
+        answers = await self._sampler.answers_between(start, end, self._step)
+        ticks = []
+        for k in range(round((end - start) / self._step) + 1):
+            at = start + k * self._step
+            row = [column[k] for column in answers]
+            ticks.append(await self._sampler.assemble(at, row, await self._versions.baselines(at), only))
+        return ticks
+
+    async def _replay(
+        self, done: Replayed, index: int, observations: Sequence[Observation], memory: TriggerMemory, cooling: Cooling
+    ) -> tuple[bool, list[Change]]:
+        """One deployment through its observations; the changes are those after the last settling calm, if any."""
+        rule, calm = self._sampler.rules[index], _Calm(self._sampler.rules[index])
+        changes: list[Change] = []
+        began_fresh = memory is FRESH
+        state, _ = state_of(memory, cooling=False)
+        for observation in observations:
+            self._count += 1
+            if self._count % _SLICE == 0:
+                await asyncio.sleep(0)
+            before, state_before = memory, state
+            done_step = step(rule, observation, memory)
+            memory = done_step.memory
+            cool = cooling(index, observation.at)
+            state, _ = state_of(memory, cooling=cool)
+            if state is not state_before or observation is observations[-1]:
+                verdict, memory = decide(rule, observation, before, cooling=cool)
+                done.before[index], done.verdicts[index], done.memories[index] = before, verdict, memory
+                if state is not state_before:
+                    changes.append(Change(index, observation, before, state_before, verdict, memory))
+            if calm.after(observation.at, done_step.condition, bool(done_step.blind)) and began_fresh:
+                began_fresh = False
+                changes.clear()  # what came before the calm began with a memory that nobody had
+        return not began_fresh, changes
+
+
+class _Calm:
+    """Watches for the stretch after which a memory is known whatever came before."""
+
+    def __init__(self, rule: DeploymentRule) -> None:
+        remembered = max((signal.blind.last_s for signal in rule.signals), default=0.0)
+        self._need = rule.trigger.hold_s + remembered
+        self._start: float | None = None
+
+    def after(self, at: float, condition: bool | None, blind: bool) -> bool:
+        """True at an evaluation that ends such a stretch."""
+        if condition is not False or blind:
+            self._start = None
+            return False
+        self._start = at if self._start is None else self._start
+        return at - self._start >= self._need

@@ -1,0 +1,190 @@
+"""Backends' answers become ticks: one evaluation now, or many at once out of history, through the same assembly."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections.abc import Mapping, Sequence
+
+from rollback_console.engine.queries import (
+    FAILED,
+    Answer,
+    QueryPlan,
+    SignalColumns,
+    Splitter,
+    plan_queries,
+    split_instant,
+    split_points,
+)
+from rollback_console.errors import BackendError
+from rollback_console.model.observation import Blind, Observation, Reading, Tick
+from rollback_console.model.rules import BaselineKind, DeploymentRule, SignalRule
+from rollback_console.observe.protocol import MetricBackend
+
+# (deployment number, signal number) -> the version baseline in force, or why there is none
+VersionBaselines = Mapping[tuple[int, int], float | Blind]
+_SLICE = 200  # deployments assembled before others may run
+
+
+class Sampler:
+    """Asks each query once for the fleet and assembles observations. Stateless but for its plan."""
+
+    def __init__(self, rules: Sequence[DeploymentRule], metrics: MetricBackend) -> None:
+        self.rules = tuple(rules)
+        self.plan: QueryPlan = plan_queries(self.rules)
+        self._splitter = Splitter(self.rules)
+        self._metrics = metrics
+
+    async def answers_at(self, at: float) -> list[Answer]:
+        """Every query's answer at `at` (Unix seconds). A failed query is an answer too; nothing is raised."""
+        return list(await asyncio.gather(*(self._instant(index, at) for index in range(len(self.plan.queries)))))
+
+    async def answers_between(self, start: float, end: float, step: float) -> list[list[Answer]]:
+        """Every query's answers at each ``start + k * step`` up to `end`, inclusive; outer index is the query's."""
+        times = round((end - start) / step) + 1
+        return list(
+            await asyncio.gather(
+                *(self._range(index, start, end, step, times) for index in range(len(self.plan.queries)))
+            )
+        )
+
+    async def versions_between(self, start: float, end: float, step: float) -> list[list[Answer]]:
+        """As `answers_between`, of the serving-version queries alone (others' lists are empty)."""
+        times = round((end - start) / step) + 1
+        wanted = self.plan.version_queries
+        answers: list[list[Answer]] = [[] for _ in self.plan.queries]
+        for index in sorted(wanted):
+            answers[index] = await self._range(index, start, end, step, times)
+        return answers
+
+    async def _instant(self, index: int, at: float) -> Answer:
+        query = self.plan.queries[index]
+        try:
+            series = await self._metrics.query(query.promql, at - query.offset_s)
+        except BackendError:
+            return FAILED
+        return split_instant(self._splitter, series, self.plan.scopes[index], index in self.plan.version_queries)
+
+    async def _range(self, index: int, start: float, end: float, step: float, times: int) -> list[Answer]:
+        query = self.plan.queries[index]
+        try:
+            series = await self._metrics.query_range(query.promql, start - query.offset_s, end - query.offset_s, step)
+        except BackendError:
+            return [FAILED] * times
+        return split_points(
+            self._splitter, series, self.plan.scopes[index], times, start - query.offset_s, step,
+            index in self.plan.version_queries,
+        )  # fmt: skip
+
+    async def history(
+        self, promql: str, owners: set[int], start: float, end: float, step: float
+    ) -> dict[int, list[float]]:
+        """The finite values of a query between two times, for each of `owners`. Raises `BackendError`."""
+        found: dict[int, list[float]] = {}
+        for one in await self._metrics.query_range(promql, start, end, step):
+            for owner in self._splitter.owners(one.labels, owners):
+                found.setdefault(owner, []).extend(value for _, value in one.points if math.isfinite(value))
+        return found
+
+    def version_at(self, answers: Sequence[Answer], deployment: int) -> str | None:
+        """What a deployment's serving reports in these answers."""
+        index = self.plan.columns[deployment].version
+        return answers[index].versions.get(deployment) if index >= 0 else None
+
+    async def assemble(
+        self, at: float, answers: Sequence[Answer], baselines: VersionBaselines, only: Sequence[int] | None = None
+    ) -> Tick:
+        """The tick at `at` out of its answers; `only` limits it to some deployments (a deeper back-fill)."""
+        observations = []
+        for count, index in enumerate(range(len(self.rules)) if only is None else only):
+            if count % _SLICE == _SLICE - 1:
+                await asyncio.sleep(0)
+            observations.append(self._observe(index, at, answers, baselines))
+        return Tick(at, tuple(observations))
+
+    def _observe(self, index: int, at: float, answers: Sequence[Answer], baselines: VersionBaselines) -> Observation:
+        rule, columns = self.rules[index], self.plan.columns[index]
+        readings = tuple(
+            [
+                _reading(signal, column, index, at, answers, baselines.get((index, number)) if baselines else None)
+                for number, (signal, column) in enumerate(zip(rule.signals, columns.signals, strict=True))
+            ]
+        )
+        return Observation(
+            rule.deployment.id,
+            at,
+            readings,
+            self.version_at(answers, index),
+            _finite(answers, columns.revenue, index),
+            _finite(answers, columns.users, index),
+        )
+
+
+def _finite(answers: Sequence[Answer], query: int, index: int) -> float | None:
+    if query < 0:
+        return None
+    value = answers[query].values.get(index)
+    return value if value is not None and math.isfinite(value) else None
+
+
+def _look(answers: Sequence[Answer], query: int, index: int) -> float | Blind:
+    """One number of one deployment, or why there is none. Two series for one deployment is a query that fails."""
+    answer = answers[query]
+    if answer.failed or index in answer.ambiguous:
+        return Blind.QUERY_FAILED
+    value = answer.values.get(index)
+    if value is None:
+        return Blind.NO_DATA
+    return value if math.isfinite(value) else Blind.NOT_A_NUMBER
+
+
+def _ratio(answers: Sequence[Answer], x: int, n: int, index: int) -> tuple[float | Blind, float | None]:
+    """x out of n and n; no trials is no data, never good and never bad."""
+    trials = _look(answers, n, index)
+    if isinstance(trials, Blind):
+        return trials, None
+    if trials <= 0:
+        return Blind.NO_DATA, trials
+    events = _look(answers, x, index)
+    return (events if isinstance(events, Blind) else events / trials), trials
+
+
+def _reading(
+    signal: SignalRule,
+    columns: SignalColumns,
+    index: int,
+    at: float,
+    answers: Sequence[Answer],
+    version_baseline: float | Blind | None,
+) -> Reading:
+    trials: float | None = None
+    if columns.value >= 0:
+        value = _look(answers, columns.value, index)
+    else:
+        value, trials = _ratio(answers, columns.x, columns.n, index)
+    if columns.heartbeat >= 0 and not isinstance(value, Blind):
+        value = _fresh(value, _look(answers, columns.heartbeat, index), at, signal.stale_s)
+    base: float | Blind | None = None
+    if signal.baseline is not None and signal.baseline.kind is not BaselineKind.FIXED:
+        if signal.baseline.kind is BaselineKind.VERSION:
+            base = version_baseline if version_baseline is not None else Blind.NO_DATA
+        elif columns.base_value >= 0:
+            base = _look(answers, columns.base_value, index)
+        else:
+            base, _ = _ratio(answers, columns.base_x, columns.base_n, index)
+    blind = value if isinstance(value, Blind) else None
+    return Reading(
+        None if isinstance(value, Blind) else value,
+        None if isinstance(base, Blind) else base,
+        trials,
+        blind,
+        base if isinstance(base, Blind) else None,
+    )
+
+
+def _fresh(value: float, newest: float | Blind, at: float, stale_s: float | None) -> float | Blind:
+    """A value whose heartbeat is older than the policy allows is stale; a heartbeat that cannot be read says nothing
+    good about the value it vouches for."""
+    if isinstance(newest, Blind):
+        return newest
+    return Blind.STALE if stale_s is not None and at - newest > stale_s else value
