@@ -1,0 +1,301 @@
+"""The simulated world behind the very Protocols that the real backends stand behind."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections.abc import Callable, Iterator, Sequence
+
+from rollback_console.errors import BackendRefused, BackendUnreachable
+from rollback_console.model.observation import BackendHealth, BackendState, Series
+from rollback_console.model.registry import ModelVersion, RegisteredModel
+from rollback_console.model.text import plain
+from rollback_console.rehearse.evaluate import Column, Labels, evaluate
+from rollback_console.rehearse.fleet import FaultKind
+from rollback_console.rehearse.promql import Node, parse, selectors
+from rollback_console.rehearse.world import BUCKETS, COUNTERS, World
+
+_DAY = 86_400.0
+_MAX_POINTS = 11_000  # Prometheus' own limit of points a series
+GAUGES = ("model_info", "up", "feature_age_seconds")
+METRICS = (*COUNTERS, "latency_seconds_bucket", "latency_seconds_count", *GAUGES)
+
+
+class _Simulated:
+    """One series: a deployment's metric, scraped at every slot's boundary."""
+
+    def __init__(
+        self, world: World, index: int, name: str, extra: Labels, grow: Callable[[int, int], float] | None
+    ) -> None:
+        self._world, self._index, self._name, self._grow = world, index, name, grow
+        self._deployment = world.deployments[index]
+        self._extra = dict(extra)
+        self._mute = world.may_go_silent(self._deployment)
+        self.counter = grow is not None
+        self.labels: Labels = tuple(sorted((("__name__", name), *self._deployment.labels, *extra)))
+
+    def at(self, times: Sequence[float]) -> Column:
+        slot_s = self._world.slot_s
+        return [self._sample(math.floor(at / slot_s)) for at in times]
+
+    def sampled_at(self, times: Sequence[float]) -> Column:
+        slot_s = self._world.slot_s
+        slots = [math.floor(at / slot_s) for at in times]
+        return [None if self._sample(slot) is None else slot * slot_s for slot in slots]
+
+    def _sample(self, slot: int) -> float | None:
+        at = slot * self._world.slot_s
+        alive = not self._mute or self._world.exporter_alive(self._deployment, at)
+        if self._name == "up":
+            return 1.0 if alive else 0.0
+        if not alive:
+            return None
+        if self._grow is not None:
+            midnight = int(at // _DAY * _DAY / self._world.slot_s)  # the service restarts every midnight, UTC
+            return self._grow(midnight, slot)
+        if self._name == "model_info":
+            return 1.0 if self._world.serving(self._deployment, at)[0] == self._extra["version"] else None
+        return self._world.feature_age(self._index, at)
+
+    def increase(self, times: Sequence[float], window_s: float) -> Column:
+        """`extrapolatedRate` of Prometheus 2.42, over the samples in the closed window."""
+        slot_s = self._world.slot_s
+        grow = self._grow
+        if grow is None:
+            raise BackendRefused(f"{self._name} is not a counter", "use it without rate() and increase()")
+        out: Column = []
+        for at in times:
+            start = at - window_s
+            slots: Sequence[int] = range(math.ceil(start / slot_s - 1e-9), math.floor(at / slot_s + 1e-9) + 1)
+            if self._mute:
+                slots = [s for s in slots if self._world.exporter_alive(self._deployment, s * slot_s)]
+            if len(slots) < 2:
+                out.append(None)
+                continue
+            first, last = slots[0], slots[-1]
+            sampled = (last - first) * slot_s
+            average = sampled / (len(slots) - 1)
+            before, after = first * slot_s - start, at - last * slot_s
+            reach = sampled + (before if before < average * 1.1 else average / 2)
+            reach += after if after < average * 1.1 else average / 2
+            out.append(grow(first, last) * reach / sampled)
+        return out
+
+
+class WorldMetrics:
+    """`observe.protocol.MetricBackend` over a `World`: the metrics of a fleet of model services.
+
+    Counters by `deployment`, `environment`, `job`: visits_total, orders_total, requests_total, errors_total,
+    revenue_total, latency_seconds_bucket{le}, latency_seconds_count. Gauges: model_info{version}, up,
+    feature_age_seconds. Names outside this list are empty, as in Prometheus.
+    """
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+        self._parsed: dict[str, Node] = {}
+        self._sources: dict[str, list[_Simulated]] = {}
+        self._last_ok: float | None = None
+        self._problem = ""
+
+    async def query(self, promql: str, at: float) -> tuple[Series, ...]:
+        return await self._ask(promql, [at])
+
+    async def query_range(self, promql: str, start: float, end: float, step: float) -> tuple[Series, ...]:
+        if step <= 0 or end < start:
+            raise self._no(BackendRefused("a range that runs backwards, or without a step", "start <= end, step > 0"))
+        count = math.floor((end - start) / step + 1e-9) + 1
+        found: dict[Labels, list[tuple[float, float]]] = {}
+        for first in range(0, count, _MAX_POINTS):
+            times = [start + number * step for number in range(first, min(count, first + _MAX_POINTS))]
+            for series in await self._ask(promql, times):
+                found.setdefault(series.labels, []).extend(series.points)
+        return tuple(Series(labels, tuple(points)) for labels, points in found.items())
+
+    def health(self) -> BackendHealth:
+        if self._problem:
+            return BackendHealth("prometheus", BackendState.FAILING, None, self._last_ok, self._problem)
+        state = BackendState.CONNECTING if self._last_ok is None else BackendState.OK
+        return BackendHealth("prometheus", state, 0.0, self._last_ok, "simulated")
+
+    async def close(self) -> None:
+        self._sources.clear()
+
+    def select(self, name: str, matchers: tuple[tuple[str, str, bool], ...]) -> Sequence[_Simulated]:
+        """Series of that name whose labels match; a label that is not there matches the empty text."""
+        found = []
+        for source in self._named(name):
+            known = dict(source.labels)
+            if all((known.get(label, "") == value) is equal for label, value, equal in matchers):
+                found.append(source)
+        return found
+
+    def _no(self, error: BackendRefused | BackendUnreachable) -> BackendRefused | BackendUnreachable:
+        self._problem = plain(error.message, 200)
+        return error
+
+    async def _ask(self, promql: str, times: list[float]) -> tuple[Series, ...]:
+        if self._world.backend_down(FaultKind.METRICS):
+            raise self._no(BackendUnreachable("the simulated metric store is out", "it is part of the rehearsal"))
+        try:
+            node = self._parsed.get(promql) or parse(promql)
+            self._parsed[promql] = node
+            for _ in self._fill(node, times[0], times[-1]):
+                await asyncio.sleep(0)
+            vector = evaluate(node, times, self)
+        except BackendRefused as error:
+            raise self._no(error) from None
+        self._last_ok, self._problem = self._world.clock.now(), ""
+        series = []
+        for labels, column in vector.items():
+            points = tuple((at, value) for at, value in zip(times, column, strict=True) if value is not None)
+            if points:
+                series.append(Series(labels, points))
+        return tuple(series)
+
+    def _fill(self, node: Node, start: float, end: float) -> Iterator[None]:
+        """Draw ahead of the evaluation, a chunk at a time: the evaluation itself does not wait."""
+        slot_s = self._world.slot_s
+        for selector in selectors(node):
+            latency = selector.name.startswith("latency_seconds_bucket")
+            if selector.window_s is None or not (latency or selector.name in COUNTERS):
+                continue
+            first = math.floor((start - selector.offset_s - selector.window_s) / slot_s)
+            last = math.ceil((end - selector.offset_s) / slot_s)
+            for index in range(len(self._world.deployments)):
+                yield from self._world.fill(index, first, last, latency)
+
+    def _named(self, name: str) -> Sequence[_Simulated]:
+        found = self._sources.get(name)
+        if found is None:
+            found = [s for i in range(len(self._world.deployments)) for s in self._of(name, i)]
+            self._sources[name] = found
+        return found
+
+    def _of(self, name: str, index: int) -> Iterator[_Simulated]:
+        world = self._world
+        if name in COUNTERS or name == "latency_seconds_count":
+            metric = "requests_total" if name == "latency_seconds_count" else name
+            yield _Simulated(world, index, name, (), lambda a, b: world.growth(index, metric, a, b))
+        elif name == "latency_seconds_bucket":
+            for bucket, bound in enumerate(BUCKETS):
+                word = "+Inf" if math.isinf(bound) else f"{bound:g}"
+                yield _Simulated(world, index, name, (("le", word),), _bucket(world, index, bucket))
+        elif name == "model_info":
+            deployment = world.deployments[index]
+            for version in dict.fromkeys(v.version for v in reversed(deployment.versions)):
+                extra = (("model", deployment.model), ("version", version))
+                yield _Simulated(world, index, name, extra, None)
+        elif name in GAUGES:
+            yield _Simulated(world, index, name, (), None)
+
+
+def _bucket(world: World, index: int, bucket: int) -> Callable[[int, int], float]:
+    return lambda first, last: world.bucket_growth(index, bucket, first, last)
+
+
+class WorldRegistry:
+    """`observe.protocol.ModelRegistry` over a `World`, and the few writes that the alias driver needs.
+
+    Tags written in a rehearsal live beside the world's own facts and die with it.
+    """
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+        self._tags: dict[tuple[str, str | None], dict[str, str]] = {}
+        self._problem = ""
+        self._last_ok: float | None = None
+        self._facts = {(v.model, v.version): v for d in world.deployments for v in d.versions}
+        for (model, version), fact in self._facts.items():
+            self._tags[model, version] = dict(fact.tags)
+
+    async def model(self, name: str) -> RegisteredModel | None:
+        self._up()
+        return self._model(name)
+
+    async def models(self) -> tuple[RegisteredModel, ...]:
+        self._up()
+        found = (self._model(name) for name in sorted({model for model, _ in self._facts}))
+        return tuple(model for model in found if model is not None)
+
+    async def versions(self, model: str) -> tuple[ModelVersion, ...]:
+        self._up()
+        return tuple(self._version(fact, whole=False) for fact in self._of(model))
+
+    async def version(self, model: str, version: str) -> ModelVersion | None:
+        self._up()
+        fact = self._facts.get((model, version))
+        return None if fact is None else self._version(fact, whole=True)
+
+    def health(self) -> BackendHealth:
+        if self._problem:
+            return BackendHealth("registry", BackendState.FAILING, None, self._last_ok, self._problem)
+        state = BackendState.CONNECTING if self._last_ok is None else BackendState.OK
+        return BackendHealth("registry", state, 0.0, self._last_ok, "simulated")
+
+    async def close(self) -> None:
+        return None
+
+    async def read_pointer(self, model: str, alias: str) -> str | None:
+        """Where the pointer stands now, or None where there is none."""
+        self._up()
+        return self._world.pointer(model, alias)
+
+    async def write_pointer(self, model: str, alias: str, version: str) -> None:
+        """Set the pointer; the last writer wins, as in MLflow. Raises `BackendRefused` for an unknown version."""
+        self._up()
+        self._world.flip(model, alias, version, by="rollback-console")
+
+    async def read_tags(self, model: str, version: str | None = None) -> dict[str, str]:
+        """Tags of a version, or of the model itself."""
+        self._up()
+        return dict(self._tags.get((model, version), {}))
+
+    async def write_tag(self, model: str, version: str | None, key: str, value: str) -> None:
+        """Set one tag. Raises `BackendRefused` for an unknown model or version."""
+        self._up()
+        self._known(model, version)
+        self._tags.setdefault((model, version), {})[key] = value
+
+    async def delete_tag(self, model: str, version: str | None, key: str) -> None:
+        """Remove one tag; one that is not there is removed already."""
+        self._up()
+        self._known(model, version)
+        self._tags.get((model, version), {}).pop(key, None)
+
+    def _up(self) -> None:
+        if self._world.backend_down(FaultKind.REGISTRY):
+            self._problem = "the simulated registry is out"
+            raise BackendUnreachable(self._problem, "it is part of the rehearsal")
+        self._problem, self._last_ok = "", self._world.clock.now()
+
+    def _known(self, model: str, version: str | None) -> None:
+        if not self._of(model) or (version is not None and (model, version) not in self._facts):
+            what = model if version is None else f"{model} v{version}"
+            raise BackendRefused(f"the simulated registry has no {plain(what, 120)}", "see `versions`")
+
+    def _of(self, model: str) -> list[ModelVersion]:
+        now = self._world.clock.now()
+        found = [f for (name, _), f in self._facts.items() if name == model and (f.created_at or 0.0) <= now]
+        return sorted(found, key=lambda fact: (fact.created_at or 0.0, fact.version), reverse=True)
+
+    def _model(self, name: str) -> RegisteredModel | None:
+        if not self._of(name):
+            return None
+        aliases = sorted({flip.alias for flip in self._world.history if flip.model == name})
+        pointers = ((alias, self._world.pointer(name, alias)) for alias in aliases)
+        tags = tuple(sorted(self._tags.get((name, None), {}).items()))
+        return RegisteredModel(name, tuple((a, v) for a, v in pointers if v is not None), tags)
+
+    def _version(self, fact: ModelVersion, whole: bool) -> ModelVersion:
+        return ModelVersion(
+            model=fact.model,
+            version=fact.version,
+            status=fact.status,
+            created_at=fact.created_at,
+            run_id=fact.run_id,
+            source=fact.source,
+            description=fact.description,
+            tags=tuple(sorted(self._tags[fact.model, fact.version].items())),
+            run=fact.run if whole else None,
+            signature=fact.signature if whole else "",
+        )

@@ -1,0 +1,160 @@
+"""The demo: a simulated shop with an incident under way that a rollback truly cures, and another that it would not.
+
+What is true in it, and what an operator has to find out:
+
+- `checkout-ranker` v8 began to serve 20 minutes before the start. For a quarter of an hour it lives on features that
+  v7 cached; then conversion falls by about 8 %. It is pending at the start and fires about a minute later. v7 cures it.
+- `feature-view/user-activity` has not refreshed for nine minutes. Four deployments that read it degrade together, none
+  of them released: rolling any of them back changes nothing.
+- `support-triage` serves well, but its exporter died: blind.
+- `delivery-eta` has half a minute of errors later on, which heal by themselves.
+- `ads-ctr` was released 70 minutes ago and is fine: not every release is a culprit.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from dataclasses import dataclass
+from importlib import resources
+
+from rollback_console.clock import Clock, VirtualClock
+from rollback_console.model.identity import DeploymentId
+from rollback_console.rehearse.backends import WorldMetrics, WorldRegistry
+from rollback_console.rehearse.demo_fleet import fleet, history
+from rollback_console.rehearse.fleet import Effect, Fault, FaultKind
+from rollback_console.rehearse.truth import Cure, Truth
+from rollback_console.rehearse.world import World
+
+DEFAULT_SEED = 7
+STEP_S = 15.0
+RELEASED_S = 1200.0  # before the start
+_OPERATOR = "oncall-1"
+
+
+@dataclass(frozen=True)
+class DemoSetup:
+    """All that a console on the demo world is composed of. Keys are made from the seed: a rehearsal's, never a
+    person's. `operator_seed` and `device_seed` are raw Ed25519 private keys, 32 bytes each."""
+
+    world: World
+    metrics: WorldMetrics
+    registry: WorldRegistry
+    policy_name: str
+    policy_bytes: bytes
+    roster_name: str
+    roster_bytes: bytes
+    operator: str
+    operator_seed: bytes
+    device_seed: bytes
+    start: float  # Unix seconds, on a step
+    step_s: float
+    truth: Truth
+    runbooks: tuple[str, ...] = (
+        "model-version-rollback",
+        "upstream-fault",
+        "blind-telemetry",
+        "rollback-of-a-rollback",
+    )
+
+    @property
+    def operator_pem(self) -> str:
+        """The operator's key in OpenSSH form, unencrypted, for `ROLLBACK_CONSOLE_KEY`."""
+        from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+        from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+
+        private = Ed25519PrivateKey.from_private_bytes(self.operator_seed)
+        return private.private_bytes(Encoding.PEM, PrivateFormat.OpenSSH, NoEncryption()).decode()
+
+
+def demo_world(seed: int = DEFAULT_SEED, start: float = 0.0, clock: Clock | None = None) -> World:
+    """The demo's world, whose story begins at `start` (Unix seconds). Without a clock it gets a virtual one there."""
+    start = aligned(start)
+    return World(seed, clock or VirtualClock(start), fleet(start), history(start, RELEASED_S), _faults(start), STEP_S)
+
+
+def demo_setup(seed: int = DEFAULT_SEED, start: float = 0.0, clock: Clock | None = None) -> DemoSetup:
+    """The world with everything a console on it needs. The same seed and start give the same bytes throughout."""
+    world = demo_world(seed, start, clock)
+    operator_seed = _private(seed, "operator")
+    return DemoSetup(
+        world=world,
+        metrics=WorldMetrics(world),
+        registry=WorldRegistry(world),
+        policy_name="demo-policy.yaml",
+        policy_bytes=_data("demo-policy.yaml"),
+        roster_name="demo-roster.yaml",
+        roster_bytes=roster_text(_OPERATOR, "On-call (rehearsal)", public_key(operator_seed)).encode(),
+        operator=_OPERATOR,
+        operator_seed=operator_seed,
+        device_seed=_private(seed, "device"),
+        start=aligned(start),
+        step_s=STEP_S,
+        truth=demo_truth(),
+    )
+
+
+def demo_truth() -> Truth:
+    """What a perfect operator would do: scoring compares with this, the console never sees it."""
+    return Truth(
+        cures=(Cure(DeploymentId("production", "checkout-ranker"), "8", "7"),),
+        not_curable=tuple(
+            DeploymentId("production", name) for name in ("email-ranker", "home-feed", "recs-similar", "search-rank")
+        ),
+        blind=(DeploymentId("production", "support-triage"),),
+        recover_within_s=1800.0,
+    )
+
+
+def aligned(start: float) -> float:
+    """The last step at or before `start`."""
+    return math.floor(start / STEP_S) * STEP_S
+
+
+def public_key(private: bytes) -> str:
+    """The OpenSSH public key (`ssh-ed25519 AAAA...`) of a raw private key of 32 bytes."""
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+    from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+
+    key = Ed25519PrivateKey.from_private_bytes(private).public_key()
+    return key.public_bytes(Encoding.OpenSSH, PublicFormat.OpenSSH).decode()
+
+
+def roster_text(operator: str, name: str, public: str) -> str:
+    """A roster of one on-call person, as YAML."""
+    return (
+        "schema: rollback-console/roster/v1\n"
+        "operators:\n"
+        f"  - id: {operator}\n"
+        f"    name: {name}\n"
+        "    roles: [oncall]\n"
+        f'    keys: ["{public} {operator}"]\n'
+    )
+
+
+def _faults(start: float) -> tuple[Fault, ...]:
+    return (
+        Fault(
+            FaultKind.DEPENDENCY,
+            "feature-view/user-activity",
+            start - 540.0,
+            effect=Effect(conversion=0.86, latency=1.1, feature_age=True),
+            over_s=60.0,
+        ),
+        Fault(FaultKind.EXPORTER, "production/support-triage", start - 480.0),
+        Fault(
+            FaultKind.DEPLOYMENT,
+            "production/delivery-eta",
+            start + 240.0,
+            start + 270.0,
+            Effect(errors=0.12, latency=1.6),
+        ),
+    )
+
+
+def _private(seed: int, who: str) -> bytes:
+    return hashlib.blake2b(f"rollback-console rehearsal {seed} {who}".encode(), digest_size=32).digest()
+
+
+def _data(name: str) -> bytes:
+    return (resources.files("rollback_console.rehearse") / "data" / name).read_bytes()

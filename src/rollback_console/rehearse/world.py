@@ -1,0 +1,257 @@
+"""The simulated systems a rehearsal plays in. Everything is a function of the seed, the time and the pointer's history.
+
+Any moment may be asked for, last week's included, in any order, with the same answer. A rollback changes what comes
+after it (and after the serving lag), never what came before.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+
+from rollback_console.clock import Clock
+from rollback_console.errors import BackendRefused
+from rollback_console.model.identity import DeploymentId
+from rollback_console.model.text import plain
+from rollback_console.rehearse import noise
+from rollback_console.rehearse.fleet import NORMAL, Effect, Fault, FaultKind, Flip, SimulatedDeployment
+
+_DAY = 86_400.0
+BUCKETS = (0.005, 0.01, 0.02, 0.03, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.5, 0.75, 1.0, 2.0, 5.0, math.inf)
+COUNTERS = ("visits_total", "orders_total", "requests_total", "errors_total", "revenue_total")
+CHUNK = 60  # slots that are drawn together
+_SPREAD = 0.45  # sigma of the log-normal response times
+
+
+class World:
+    """Deployments, faults and pointers under one clock. `slot_s` is the scrape interval and the grain of the noise."""
+
+    def __init__(
+        self,
+        seed: int,
+        clock: Clock,
+        deployments: tuple[SimulatedDeployment, ...],
+        history: tuple[Flip, ...],
+        faults: tuple[Fault, ...] = (),
+        slot_s: float = 15.0,
+    ) -> None:
+        """Raises ValueError for two deployments of one id, or one whose pointer has no history."""
+        if len({deployment.id for deployment in deployments}) != len(deployments):
+            raise ValueError("two deployments have the same id")
+        self.seed = seed
+        self.clock = clock
+        self.deployments = deployments
+        self.faults = faults
+        self.slot_s = slot_s
+        self._history = sorted(history, key=lambda flip: flip.at)
+        self._chunks: dict[tuple[int, int], dict[str, list[float]]] = {}
+        self._latencies: dict[tuple[int, int], list[list[float]]] = {}
+        self._streams = [_streams(seed, deployment) for deployment in deployments]
+        for deployment in deployments:
+            if not self._flips(deployment):
+                raise ValueError(f"nothing ever pointed {deployment.model}@{deployment.alias} anywhere")
+
+    # -- pointers ------------------------------------------------------------------------------------------------
+
+    @property
+    def history(self) -> tuple[Flip, ...]:
+        """Every pointer move, oldest first."""
+        return tuple(self._history)
+
+    def pointer(self, model: str, alias: str, at: float | None = None) -> str | None:
+        """Where the registry's pointer stood at `at` (default: now)."""
+        moment = self.clock.now() if at is None else at
+        found = [f for f in self._history if f.model == model and f.alias == alias and f.at <= moment]
+        return found[-1].version if found else None
+
+    def flip(self, model: str, alias: str, version: str, by: str = "") -> None:
+        """Move a pointer now. Raises `BackendRefused` where the model has no such version."""
+        owners = [d for d in self.deployments if d.model == model]
+        if not any(v.version == version for d in owners for v in d.versions):
+            raise BackendRefused(
+                f"the simulated registry has no version {plain(version, 40)} of {plain(model, 80)}",
+                "name a version that `versions` lists",
+            )
+        now = self.clock.now()
+        if self.pointer(model, alias, now) == version:
+            return
+        self._history.append(Flip(now, model, alias, version, by))
+        self._history.sort(key=lambda flip: flip.at)
+        moved = {index for index, deployment in enumerate(self.deployments) if deployment.model == model}
+        for place in [p for p in self._chunks if p[0] in moved and (p[1] + 1) * CHUNK * self.slot_s > now]:
+            del self._chunks[place]
+            self._latencies.pop(place, None)
+
+    def serving(self, deployment: SimulatedDeployment, at: float) -> tuple[str, float]:
+        """The version that truly serves at `at`, and since when: the registry's, `lag_s` late."""
+        flips = self._flips(deployment)
+        found = flips[0]
+        for flip in flips[1:]:
+            if flip.at + deployment.lag_s > at:
+                break
+            found = flip
+        return found.version, found.at + deployment.lag_s
+
+    def _flips(self, deployment: SimulatedDeployment) -> list[Flip]:
+        return [f for f in self._history if f.model == deployment.model and f.alias == deployment.alias]
+
+    def deployment(self, identity: DeploymentId) -> SimulatedDeployment:
+        """By its id; raises KeyError."""
+        for deployment in self.deployments:
+            if deployment.id == identity:
+                return deployment
+        raise KeyError(str(identity))
+
+    # -- what is true --------------------------------------------------------------------------------------------
+
+    def effect(self, deployment: SimulatedDeployment, at: float) -> Effect:
+        """Everything that moves the deployment from its normal self at `at`: its version, and the faults it feels."""
+        effect = NORMAL
+        version, since = self.serving(deployment, at)
+        behaviour = deployment.behaviour(version)
+        if behaviour is not None:
+            effect = behaviour.effect.scaled(_ramp(at - since - behaviour.after_s, behaviour.over_s))
+        for fault in self.faults:
+            if fault.active(at) and fault.hits(deployment):
+                effect = effect.joined(fault.effect.scaled(_ramp(at - fault.starts_at, fault.over_s)))
+        return effect
+
+    def exporter_alive(self, deployment: SimulatedDeployment, at: float) -> bool:
+        """Does a scrape at `at` get an answer."""
+        for fault in self.faults:
+            if fault.kind is FaultKind.EXPORTER and fault.target == str(deployment.id) and fault.active(at):
+                return False
+        if not any(behaviour.kills_exporter for behaviour in deployment.behaviours):
+            return True
+        version, since = self.serving(deployment, at)
+        behaviour = deployment.behaviour(version)
+        return behaviour is None or not behaviour.kills_exporter or at < since + behaviour.after_s
+
+    def may_go_silent(self, deployment: SimulatedDeployment) -> bool:
+        """Is there anything in this world that could silence it: lets the common case skip the question."""
+        return any(behaviour.kills_exporter for behaviour in deployment.behaviours) or any(
+            fault.kind is FaultKind.EXPORTER and fault.target == str(deployment.id) for fault in self.faults
+        )
+
+    def backend_down(self, kind: FaultKind) -> bool:
+        """Is the metric store, or the registry, out now."""
+        return any(fault.kind is kind and fault.active(self.clock.now()) for fault in self.faults)
+
+    def feature_age(self, index: int, at: float) -> float:
+        """Seconds since the deployment's features were refreshed: a saw-tooth, or growing through an outage."""
+        deployment = self.deployments[index]
+        stuck = [
+            f for f in self.faults if f.active(at) and f.hits(deployment) and f.effect.feature_age
+        ]  # fmt: skip
+        period = 60.0
+        phase = noise.uniform(self._streams[index]["age"], 0) * period
+        if stuck:
+            start = min(fault.starts_at for fault in stuck)
+            return 5.0 + (start + phase) % period + (at - start)
+        return 5.0 + (at + phase) % period
+
+    # -- counters ------------------------------------------------------------------------------------------------
+
+    def growth(self, index: int, metric: str, first: int, last: int) -> float:
+        """How far a counter of deployment number `index` grows from the end of slot `first` - 1 to that of `last` - 1:
+        over the slots `first` <= slot < `last`."""
+        return self._between(first, last, lambda chunk: self._chunk(index, chunk)[metric])
+
+    def bucket_growth(self, index: int, bucket: int, first: int, last: int) -> float:
+        """The same of the latency histogram's bucket number `bucket` (cumulative, as Prometheus' are)."""
+        return self._between(first, last, lambda chunk: self._latency(index, chunk)[bucket])
+
+    def _between(self, first: int, last: int, prefix: Callable[[int], list[float]]) -> float:
+        chunk, start = divmod(first, CHUNK)
+        end_chunk, end = divmod(last, CHUNK)
+        if chunk == end_chunk:
+            sums = prefix(chunk)
+            return sums[end] - sums[start]
+        total = prefix(chunk)[CHUNK] - prefix(chunk)[start]
+        for between in range(chunk + 1, end_chunk):
+            total += prefix(between)[CHUNK]
+        return total + (prefix(end_chunk)[end] if end else 0.0)
+
+    def fill(self, index: int, first: int, last: int, latencies: bool) -> Iterator[None]:
+        """Draw what a query will need, pausing after every chunk so that an event loop can breathe."""
+        for chunk in range(first // CHUNK, last // CHUNK + 1):
+            if (index, chunk) not in self._chunks:
+                self._chunk(index, chunk)
+                yield
+            if latencies and (index, chunk) not in self._latencies:
+                self._latency(index, chunk)
+                yield
+
+    def expected_visits(self, index: int, at: float) -> float:
+        """Visits a minute that this hour of this weekday brings, before noise."""
+        deployment = self.deployments[index]
+        hour = (at / _DAY) % 1.0
+        phase = 0.06 * (noise.uniform(self._streams[index]["shape"], 0) - 0.5)
+        shape = 0.78 - 0.22 * math.cos(2 * math.pi * (hour - 0.125 + phase))  # quietest at 3, busiest at 15 UTC
+        weekday = int(at // _DAY + 3) % 7  # the epoch was a Thursday; 0 is Monday
+        return deployment.visits_per_minute * shape * (0.88 if weekday >= 5 else 1.0)
+
+    def _chunk(self, index: int, chunk: int) -> dict[str, list[float]]:
+        found = self._chunks.get((index, chunk))
+        if found is None:
+            found = self._chunks[index, chunk] = self._draw(index, chunk)
+        return found
+
+    def _draw(self, index: int, chunk: int) -> dict[str, list[float]]:
+        """Prefix sums of every counter over one chunk of slots."""
+        deployment, streams = self.deployments[index], self._streams[index]
+        out: dict[str, list[float]] = {name: [0.0] for name in COUNTERS}
+        visits_sum, orders_sum, requests_sum, errors_sum, revenue_sum = (out[name] for name in COUNTERS)
+        for slot in range(chunk * CHUNK, (chunk + 1) * CHUNK):
+            at = slot * self.slot_s
+            effect = self.effect(deployment, at)
+            swell = math.exp(
+                0.03 * noise.drift(streams["swell"], at, 600.0) + 0.02 * noise.drift(streams["gust"], at, 60.0)
+            )
+            mean = self.expected_visits(index, at) * self.slot_s / 60.0 * swell * effect.volume
+            visits = noise.poisson(streams["visits"], slot, mean)
+            requests = visits + noise.poisson(streams["requests"], slot, 0.6 * mean)
+            mood = 1.0 + 0.003 * noise.drift(streams["mood"], at, 1800.0)
+            orders = noise.binomial(streams["orders"], slot, visits, deployment.conversion * mood * effect.conversion)
+            errors = noise.binomial(streams["errors"], slot, requests, deployment.error_rate + effect.errors)
+            spread = 1.0 + 0.6 * noise.normal(streams["value"], slot) / math.sqrt(max(orders, 1))
+            revenue = round(orders * deployment.order_value * effect.order_value * max(0.1, spread), 2)
+            visits_sum.append(visits_sum[-1] + visits)
+            orders_sum.append(orders_sum[-1] + orders)
+            requests_sum.append(requests_sum[-1] + requests)
+            errors_sum.append(errors_sum[-1] + errors)
+            revenue_sum.append(revenue_sum[-1] + revenue)
+        return out
+
+    def _latency(self, index: int, chunk: int) -> list[list[float]]:
+        found = self._latencies.get((index, chunk))
+        if found is not None:
+            return found
+        deployment, stream = self.deployments[index], self._streams[index]["latency"]
+        requests = self._chunk(index, chunk)["requests_total"]
+        sums: list[list[float]] = [[0.0] for _ in BUCKETS]
+        scale = 1.0 / (_SPREAD * math.sqrt(2.0))
+        logs = [math.log(bound) for bound in BUCKETS[:-1]]
+        for place in range(CHUNK):
+            at = (chunk * CHUNK + place) * self.slot_s
+            median = deployment.latency_s * self.effect(deployment, at).latency
+            middle = math.log(median) + 0.04 * noise.drift(stream, at, 120.0)
+            count = requests[place + 1] - requests[place]
+            for bucket, log in enumerate(logs):
+                share = 0.5 * (1.0 + math.erf((log - middle) * scale))
+                sums[bucket].append(sums[bucket][-1] + round(count * share))
+            sums[-1].append(sums[-1][-1] + count)
+        self._latencies[index, chunk] = sums
+        return sums
+
+
+def _ramp(elapsed: float, over_s: float) -> float:
+    """0 before, 1 after, straight between."""
+    if elapsed < 0.0:
+        return 0.0
+    return 1.0 if over_s <= 0.0 else min(1.0, elapsed / over_s)
+
+
+def _streams(seed: int, deployment: SimulatedDeployment) -> dict[str, int]:
+    names = ("age", "shape", "swell", "gust", "visits", "requests", "mood", "orders", "errors", "value", "latency")
+    return {name: noise.key(seed, deployment.id, name) for name in names}
