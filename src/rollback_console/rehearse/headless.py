@@ -1,0 +1,85 @@
+"""A drill without a screen: the engine's evaluations and an operator's script on one virtual clock."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+from rollback_console.actions import Commands
+from rollback_console.clock import VirtualClock
+from rollback_console.model.snapshot import Snapshot
+from rollback_console.rehearse.desk import Desk, Script
+from rollback_console.rehearse.score import DrillResult, Scorer
+from rollback_console.rehearse.truth import Truth
+
+
+class Evaluations(Protocol):
+    """What a drill needs of the engine."""
+
+    async def step(self, at: float) -> Snapshot:
+        """Run the evaluation at `at` and return what the screen would show."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Drill:
+    """What is rehearsed, and by whom. `limit_s`: the drill ends there at the latest; `linger_s`: how long it goes on
+    after the operator is done and everything recovered, so that the record shows it holding."""
+
+    scenario: str
+    seed: int
+    operator: str
+    script: Script
+    truth: Truth
+    step_s: float
+    limit_s: float = 3600.0
+    linger_s: float = 60.0
+
+
+async def run_headless(
+    drill: Drill,
+    engine: Evaluations,
+    commands: Commands,
+    clock: VirtualClock,
+    settle: Callable[[], Awaitable[None]] | None = None,
+) -> DrillResult:
+    """Play a drill to its end and score it.
+
+    Time moves only here, one evaluation at a time: `settle`, if given, is awaited after each so that work that left
+    the event loop (a thread's) is back before time moves on. Nothing depends on the machine's own clock.
+    """
+    desk, scorer = Desk(commands), Scorer(drill.truth)
+    script = drill.script(desk)
+    begin, calm_since, scripted = clock.now(), None, True
+    try:
+        while clock.now() - begin <= drill.limit_s:
+            snapshot = await engine.step(clock.now())
+            scorer.see(snapshot)
+            desk.show(snapshot)
+            if scripted:
+                scripted = await anext(script, _OVER) is not _OVER
+            if settle is not None:
+                await settle()
+            calm_since = (calm_since or clock.now()) if _over(desk, scorer, scripted) else None
+            if calm_since is not None and clock.now() - calm_since >= drill.linger_s:
+                break
+            await clock.advance(drill.step_s)
+            if settle is not None:
+                await settle()
+    finally:
+        await script.aclose()
+    return scorer.result(drill.scenario, drill.seed, drill.operator, desk.acts, round(clock.now() - begin, 3))
+
+
+_OVER = object()
+_IDLE_S = 120.0
+
+
+def _over(desk: Desk, scorer: Scorer, scripted: bool) -> bool:
+    """Nothing more will come: all recovered (or the script has ended), nothing runs, and the operator is idle."""
+    if scripted and not scorer.recovered:
+        return False
+    running = any(e.ended_at is None for e in desk.seen.executions)
+    idle = not desk.acts or desk.at - desk.acts[-1].at >= _IDLE_S
+    return not running and idle
