@@ -1,0 +1,232 @@
+"""Trigger expressions: `conversion and any 1 of [error_rate, volume]`.
+
+::
+
+    expression = term { "or" term }
+    term       = factor { "and" factor }
+    factor     = "not" factor | "(" expression ")" | "any" k "of" list | "all" "of" list | signal
+    list       = "[" expression { "," expression } "]"
+
+`not` binds tightest, then `and`, then `or`. Parentheses are kept as written: `(a and b) and c` is not `a and b and c`,
+though both mean the same.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Collection, Iterator
+
+from rollback_console.model.rules import And, AtLeast, Expression, Not, Or, Uses
+
+MAX_LENGTH = 4_000
+MAX_DEPTH = 40
+RESERVED = frozenset({"and", "or", "not", "any", "all", "of", "weight"})
+SIGNAL_NAME = r"[A-Za-z_][A-Za-z0-9_-]*"
+_TOKEN = re.compile(rf"\s*(?:({SIGNAL_NAME})|([0-9]+)|(>=|<=|&&|\|\||[^\s]))")
+_OTHER_TONGUES = {"&&": "and", "||": "or", "!": "not", "&": "and", "|": "or"}
+
+
+class ExpressionError(ValueError):
+    """What is wrong with an expression, at which character (from 0), and the remedy."""
+
+    def __init__(self, offset: int, message: str, remedy: str = "") -> None:
+        super().__init__(message)
+        self.offset, self.message, self.remedy = offset, message, remedy
+
+
+class _Parser:
+    def __init__(self, text: str, signals: Collection[str] | None) -> None:
+        self.text, self.signals, self.depth, self.position = text, signals, 0, 0
+        self.tokens: list[tuple[str, str, int]] = []  # kind, word, offset
+        at = 0
+        while match := _TOKEN.match(text, at):
+            kind = "word" if match[1] else "number" if match[2] else "sign"
+            word = match[1] or match[2] or match[3]
+            if kind == "word" and word.lower() in RESERVED:
+                kind = "key"
+            self.tokens.append((kind, word, match.end() - len(word)))
+            at = match.end()
+        self.tokens.append(("end", "", len(text.rstrip())))
+
+    @property
+    def here(self) -> tuple[str, str, int]:
+        return self.tokens[self.position]
+
+    def fail(self, message: str, remedy: str = "", offset: int | None = None) -> ExpressionError:
+        return ExpressionError(self.here[2] if offset is None else offset, message, remedy)
+
+    def take(self, word: str) -> bool:
+        kind, here, offset = self.here
+        if kind == "key" and here != word and here.lower() == word:
+            raise ExpressionError(offset, f"`{here}` is written in lower case", f"Write `{word}`")
+        if kind == "end" or here != word:
+            return False
+        self.position += 1
+        return True
+
+    def need(self, word: str, after: str) -> None:
+        if not self.take(word):
+            raise self.fail(f"`{word}` is missing {after}" + self.found(), f"Write `{word}`")
+
+    def found(self) -> str:
+        kind, word, _ = self.here
+        return "" if kind == "end" else f", here stands `{word[:40]}`"
+
+    def expression(self) -> Expression:
+        self.depth += 1
+        if self.depth > MAX_DEPTH:
+            raise self.fail(f"nested more than {MAX_DEPTH} deep", "Use `any k of [...]`")
+        items = [self.term()]
+        while self.take("or"):
+            items.append(self.term())
+        self.depth -= 1
+        return items[0] if len(items) == 1 else Or(tuple(items))
+
+    def term(self) -> Expression:
+        items = [self.factor()]
+        while self.take("and"):
+            items.append(self.factor())
+        return items[0] if len(items) == 1 else And(tuple(items))
+
+    def factor(self) -> Expression:
+        negations = 0
+        while self.take("not"):
+            negations += 1
+            if negations > MAX_DEPTH:
+                raise self.fail(f"more than {MAX_DEPTH} `not`", "Two of them cancel each other")
+        item = self.single()
+        for _ in range(negations):
+            item = Not(item)
+        return item
+
+    def single(self) -> Expression:
+        kind, word, offset = self.here
+        if self.take("("):
+            item = self.expression()
+            self.need(")", f"for the `(` at column {offset + 1}")
+            return item
+        if self.take("any"):
+            return self.any_of()
+        if self.take("all"):
+            self.need("of", "after `all`")
+            items = self.items("all of")
+            return items[0] if len(items) == 1 else And(items)
+        if kind == "key" and word == "weight":
+            raise self.fail("weights are not there yet", "Use `any k of [...]` now")
+        if kind == "word":
+            self.position += 1
+            return self.signal(word, offset)
+        if kind == "end":
+            raise self.fail("a signal is missing at the end", "Name one of the signals")
+        if word in _OTHER_TONGUES:
+            raise self.fail(f"`{word}` is not a word of expressions", f"Write `{_OTHER_TONGUES[word]}`")
+        raise self.fail(f"a signal was expected, here stands `{word[:40]}`", "Name one of the signals")
+
+    def any_of(self) -> Expression:
+        kind, word, offset = self.here
+        if kind != "number":
+            raise self.fail("`any` needs a number", "Write `any 1 of [...]`, `any 2 of [...]`")
+        self.position += 1
+        self.need("of", f"after `any {word[:9]}`")
+        items = self.items(f"any {word[:9]} of")
+        k = int(word[:9])
+        if not 1 <= k <= len(items):
+            raise self.fail(f"`any {k}` of a list of {len(items)} is {'always' if k < 1 else 'never'} true",
+                            f"k lies between 1 and {len(items)}", offset)  # fmt: skip
+        return AtLeast(k, items)
+
+    def items(self, after: str) -> tuple[Expression, ...]:
+        self.need("[", f"after `{after}`")
+        if self.here[1] == "]":
+            raise self.fail("the list is empty", "Name signals in it, with commas between them")
+        items: list[Expression] = []
+        while True:
+            offset = self.here[2]
+            item = self.expression()
+            if item in items:
+                raise self.fail(f"{unparse(item)} stands twice in the list", "Name it once", offset)
+            items.append(item)
+            if not self.take(","):
+                break
+        self.need("]", "at the end of the list")
+        return tuple(items)
+
+    def signal(self, name: str, offset: int) -> Expression:
+        if self.signals is not None and name not in self.signals:
+            raise self.fail(f"there is no signal {name[:60]}", _nearest(name, self.signals), offset)
+        return Uses(name)
+
+    def whole(self) -> Expression:
+        item = self.expression()
+        kind, word, _ = self.here
+        if kind == "end":
+            return item
+        if word in _OTHER_TONGUES:
+            raise self.fail(f"`{word}` is not a word of expressions", f"Write `{_OTHER_TONGUES[word]}`")
+        if word in (">", ">=", "<", "<=", "=", "+"):
+            remedy = "A signal's own `breach:` holds its bound; combine signals with `any k of [...]`"
+            raise self.fail(f"`{word}`: weights and comparisons are not there yet", remedy)
+        if word in (")", "]"):
+            raise self.fail(f"this `{word}` closes nothing", "Take it out")
+        raise self.fail(f"`and` or `or` is missing before `{word[:40]}`", "Put one between the two conditions")
+
+
+def _nearest(name: str, signals: Collection[str]) -> str:
+    close = difflib.get_close_matches(name, list(signals), 1, 0.6)
+    if close:
+        return f"Did you mean {close[0]}"
+    return "The signals are " + ", ".join(sorted(signals)[:12]) if signals else "The policy has no signals"
+
+
+def parse(text: str, signals: Collection[str] | None = None) -> Expression:
+    """The expression that `text` is. With `signals`, every name must be one of them.
+
+    Raises ExpressionError with the offset of the first thing that is wrong.
+    """
+    if len(text) > MAX_LENGTH:
+        raise ExpressionError(MAX_LENGTH, f"longer than {MAX_LENGTH:,} characters", "Use `any k of [...]`")
+    if not text.strip():
+        raise ExpressionError(0, "the expression is empty", "Name a signal, or leave `when:` out for the default")
+    return _Parser(text, signals).whole()
+
+
+def unparse(expression: Expression) -> str:
+    """The expression as people write it; `parse` reads it back to the same value."""
+    match expression:
+        case Uses(signal):
+            return signal
+        case Not(item):
+            return f"not {_wrapped(item, And, Or)}"
+        case And(items):
+            return " and ".join(_wrapped(item, And, Or) for item in items)
+        case Or(items):
+            return " or ".join(_wrapped(item, Or) for item in items)
+        case AtLeast(k, items):
+            return f"any {k} of [{', '.join(unparse(item) for item in items)}]"
+
+
+def _wrapped(item: Expression, *kinds: type) -> str:
+    return f"({unparse(item)})" if isinstance(item, kinds) else unparse(item)
+
+
+def names(expression: Expression) -> Iterator[str]:
+    """The signals an expression uses, in the order of its text; a name may come twice."""
+    match expression:
+        case Uses(signal):
+            yield signal
+        case Not(item):
+            yield from names(item)
+        case And(items) | Or(items) | AtLeast(_, items):
+            for item in items:
+                yield from names(item)
+
+
+def default(signals: Collection[str], alone: Collection[str]) -> Expression:
+    """What holds without `when:`: any signal that is sufficient alone, or any two of all; the only one if only one."""
+    every: tuple[Expression, ...] = tuple(Uses(name) for name in signals)
+    if len(every) == 1:
+        return every[0]
+    two = AtLeast(2, every)
+    singles = tuple(Uses(name) for name in signals if name in alone)
+    return Or((*singles, two)) if singles else two

@@ -1,0 +1,141 @@
+"""What no single key shows: names that refer to each other, things written twice, and words that nothing uses yet.
+
+The checks read plain data, not models, so that a wrong trigger is said beside a wrong signal, in one go.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterator
+from typing import Any
+
+from rollback_console.errors import Problem
+from rollback_console.model.rules import Expression
+from rollback_console.model.text import plain
+from rollback_console.policy import expression
+from rollback_console.policy.policy import Policy
+from rollback_console.policy.promql import unsplittable
+from rollback_console.policy.yaml_marks import Document, Loc
+
+_UNUSED = "nothing uses it yet"
+_MAX_SAID = 20  # of one kind: a thousand like problems are one to a person
+
+
+def check_policy(document: Document) -> Iterator[Problem]:
+    """Errors between the parts of a policy file, whether or not each part is right by itself."""
+    yield from _trigger(document)
+    yield from _deployments(document)
+    yield from _paths(document)
+
+
+def _mapping(value: Any) -> dict[str, Any]:
+    return value if isinstance(value, dict) else {}
+
+
+def _list(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else []
+
+
+def _trigger(document: Document) -> Iterator[Problem]:
+    signals = _mapping(document.data.get("signals"))
+    when = _mapping(document.data.get("trigger")).get("when")
+    if not isinstance(when, str):
+        return
+    try:
+        expression.parse(when, signals.keys() or None)
+    except expression.ExpressionError as error:
+        yield document.problem(("trigger", "when"), error.message, error.remedy, offset=error.offset)
+
+
+def _deployments(document: Document) -> Iterator[Problem]:
+    seen: dict[tuple[str, str], int] = {}
+    labels: dict[tuple[tuple[str, str], ...], str] = {}
+    said = 0
+    for index, item in enumerate(_list(document.data.get("deployments"))):
+        item = _mapping(item)
+        name, environment = item.get("name"), item.get("environment")
+        if not isinstance(name, str) or not isinstance(environment, str):
+            continue
+        known = _mapping(item.get("labels")) or {"deployment": name}
+        key = tuple(sorted((str(label), str(value)) for label, value in known.items()))
+        here = f"{plain(environment, 60)}/{plain(name, 60)}"
+        first = seen.setdefault((environment, name), index)
+        if first != index:
+            said += 1
+            if said <= _MAX_SAID:
+                line, column = document.of_value(("deployments", index, "name"))
+                what = f"{here} stands twice, first as deployments[{first}]"
+                yield Problem(document.file, line, column, f"deployments[{index}].name", what, "Keep one of them")
+        elif key in labels:
+            said += 1
+            if said <= _MAX_SAID:
+                where = "labels" if item.get("labels") else "name"
+                line, column = document.of_value(("deployments", index, where))
+                yield Problem(document.file, line, column, f"deployments[{index}].{where}",
+                              f"its metrics have the labels of {labels[key]}'s: the same series would be read for both",
+                              "Add a label that tells them apart")  # fmt: skip
+        else:
+            labels[key] = here
+
+
+def _paths(document: Document) -> Iterator[Problem]:
+    seen: dict[str, int] = {}
+    for index, item in enumerate(_list(document.data.get("recovery"))):
+        name = _mapping(item).get("path")
+        if isinstance(name, str) and seen.setdefault(name, index) != index:
+            yield document.problem(
+                ("recovery", index, "path"), f"the path {plain(name, 60)} stands twice", "Rename one"
+            )
+
+
+def warnings(document: Document, policy: Policy) -> Iterator[Problem]:
+    """What is allowed and probably not meant, in a policy that is right."""
+    for loc in _unused(policy):
+        line, column = document.of_key(loc)
+        yield Problem(document.file, line, column, document.path(loc), _UNUSED, "It may stay", "warning")
+    labels = frozenset(name for deployment in policy.deployments for name, _ in deployment.metric_labels())
+    for name, signal in policy.signals.items():
+        for key in ("value", "x", "n", "heartbeat"):
+            query = getattr(signal, key)
+            if query is not None and unsplittable(query, labels):
+                remedy = f"Group it `by ({', '.join(sorted(labels))})`, or select with {{$selector}}"
+                yield _warn(document, ("signals", name, key), "the answer cannot be told apart by deployment", remedy)
+    used = set(expression.names(when_of(policy)))
+    for name in policy.signals:
+        if name not in used:
+            line, column = document.of_key(("signals", name))
+            yield Problem(document.file, line, column, f"signals.{name}", "the trigger does not use it",
+                          "It is shown, and never fires", "warning")  # fmt: skip
+    if not policy.recovery:
+        yield _warn(
+            document, (), "names no recovery path", "The console will alarm and cannot roll back; add `recovery:`"
+        )
+
+
+def _warn(document: Document, loc: Loc, message: str, remedy: str) -> Problem:
+    return document.problem(loc, message, remedy, "warning")
+
+
+def _unused(policy: Policy) -> Iterator[Loc]:
+    for key in ("stakeholders", "escalation", "review_every", "risk"):
+        if key in policy.model_fields_set:
+            yield (key,)
+    if policy.trigger.budget is not None:
+        yield ("trigger", "budget")
+    for name, signal in policy.signals.items():
+        if signal.maturity is not None:
+            yield ("signals", name, "maturity")
+
+
+def when_of(policy: Policy) -> Expression:
+    """The trigger's expression: what is written, else the default. Raises ExpressionError for what does not parse."""
+    if policy.trigger.when is not None:
+        return expression.parse(policy.trigger.when, policy.signals.keys())
+    alone = [name for name, signal in policy.signals.items() if signal.sufficient_alone]
+    return expression.default(list(policy.signals), alone)
+
+
+def nearest(name: str, known: list[str], what: str) -> str:
+    """A remedy for a name that refers to nothing."""
+    close = difflib.get_close_matches(name, known, 1, 0.6)
+    return f"Did you mean {close[0]}" if close else f"{what} are {', '.join(known[:12])}" if known else f"{what}: none"

@@ -1,0 +1,169 @@
+"""Where the servers are, how to reach them, and which files belong together. No secret ever stands here in clear."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, Discriminator, Field, Tag, field_validator, model_validator
+
+from rollback_console.policy.quantities import Duration, Size, Span, Timeout, refusal
+from rollback_console.policy.words import Address, Complaint, Name, Text, Words, several
+
+SCHEMA = "rollback-console/settings/v1"
+
+_SECRET_HEADER = re.compile(r"authorization|cookie|token|secret|password|api[-_]?key|credential", re.IGNORECASE)
+_OWN_HEADERS = frozenset(
+    {"host", "content-length", "content-type", "transfer-encoding", "connection", "accept-encoding"}
+)
+
+
+class SecretRef(Words):
+    """Where a secret is kept: exactly one of the OS keyring, an environment variable, or a file."""
+
+    keyring: Annotated[str, Field(pattern=r"^[^/\s]+/[^/\s]+$")] | None = None
+    env: Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")] | None = None
+    file: Text | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _no_clear_text(cls, raw: Any) -> Any:
+        """A secret in clear is refused without being repeated."""
+        if isinstance(raw, str):
+            variable = re.fullmatch(r"\$\{?([A-Za-z_][A-Za-z0-9_]*)\}?", raw)
+            remedy = f"Write `{{env: {variable[1]}}}`" if variable else (
+                'Write where it is kept: `{keyring: "service/name"}`, `{env: NAME}` or `{file: PATH}`')  # fmt: skip
+            raise refusal("a secret stands here in clear", remedy)
+        return raw
+
+    @model_validator(mode="after")
+    def _one(self) -> SecretRef:
+        given = [name for name in ("keyring", "env", "file") if getattr(self, name) is not None]
+        if len(given) != 1:
+            raise refusal("names no place" if not given else f"names {' and '.join(given)}",
+                          "Write exactly one of `keyring:`, `env:`, `file:`")  # fmt: skip
+        return self
+
+
+class Auth(Words):
+    """How a server knows us."""
+
+    kind: Literal["none", "bearer", "basic"] = "none"
+    token: SecretRef | None = None
+    username: Text | None = None
+    password: SecretRef | None = None
+
+    @model_validator(mode="after")
+    def _fits(self) -> Auth:
+        wanted = {"none": (), "bearer": ("token",), "basic": ("username", "password")}[self.kind]
+        found = []
+        for key in ("token", "username", "password"):
+            given = getattr(self, key) is not None
+            if key in wanted and not given:
+                found.append(Complaint((), f"{self.kind} needs {key}", f"Write `{key}:`"))
+            elif given and key not in wanted:
+                found.append(
+                    Complaint((key,), f"does not go with `kind: {self.kind}`", "Take it out, or change the kind")
+                )
+        if found:
+            raise several(found)
+        return self
+
+
+class Tls(Words):
+    """Whose certificates are trusted, beside the system's. Checking cannot be switched off."""
+
+    ca_file: Text | None = None
+
+
+def _header_value(raw: str) -> str:
+    if any(ord(char) < 32 or ord(char) > 126 for char in raw):
+        raise refusal("a header holds printable ASCII only", "Take the other characters out")
+    return raw
+
+
+# A tag a branch, so that a wrong value is one problem and not one for each branch.
+HeaderValue = Annotated[
+    Annotated[str, AfterValidator(_header_value), Tag("text")] | Annotated[SecretRef, Tag("secret")],
+    Discriminator(lambda value: "text" if isinstance(value, str) else "secret"),
+]
+
+
+class Server(Words):
+    """What every server has: an address, how it knows us, headers of its own, certificates, a time limit."""
+
+    url: Address
+    auth: Auth = Auth()
+    headers: dict[str, HeaderValue] = Field(default_factory=dict)
+    timeout: Timeout = 10.0
+    tls: Tls = Tls()
+    max_body: Size = 32_000_000
+
+    @field_validator("headers", mode="before")
+    @classmethod
+    def _no_secrets(cls, headers: Any) -> Any:
+        """Secrets in headers are named like any other secret; `Authorization` is what `auth` is for."""
+        if not isinstance(headers, dict):
+            return headers
+        found = []
+        for name, value in headers.items():
+            if not re.fullmatch(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+", str(name)):
+                found.append(Complaint((name,), "is not a header's name", "Letters, digits and `-`"))
+            elif str(name).lower() in _OWN_HEADERS:
+                found.append(Complaint((name,), "is a header that the console sets itself", "Take it out"))
+            elif str(name).lower() in ("authorization", "proxy-authorization"):
+                found.append(Complaint((name,), "is set by `auth`", "Write `auth: {kind: bearer, token: {env: NAME}}`"))
+            elif _SECRET_HEADER.search(str(name)) and not isinstance(value, dict):
+                remedy = 'Write where it is kept: `{keyring: "service/name"}` or `{env: NAME}`'
+                found.append(Complaint((name,), "a secret stands here in clear", remedy))
+        if found:
+            raise several(found)
+        return headers
+
+    @property
+    def carries_a_secret(self) -> bool:
+        return self.auth.kind != "none" or any(not isinstance(value, str) for value in self.headers.values())
+
+
+class PrometheusServer(Server):
+    """Prometheus, Thanos, Mimir or VictoriaMetrics. `step` is the scrape interval: the finest that history has."""
+
+    step: Span = 15.0
+    max_in_flight: Annotated[int, Field(ge=1, le=64, strict=True)] = 4
+
+
+class RegistryServer(Server):
+    """The model registry."""
+
+    kind: Literal["mlflow"]
+
+
+class QueryBudget(Words):
+    """How much one console may ask of a Prometheus that may be sick."""
+
+    queries_per_minute: Annotated[int, Field(ge=1, le=100_000, strict=True)] = 240
+
+
+def _evaluate_every(seconds: float) -> float:
+    if seconds > 3_600:
+        raise refusal("evaluations more than an hour apart watch nothing", "Write `15s` or `1m`")
+    return seconds
+
+
+class Settings(Words):
+    """A settings file. Paths are relative to it; `policies` takes patterns such as `policies/*.yaml`."""
+
+    schema_: Literal["rollback-console/settings/v1"] = Field(alias="schema")
+    prometheus: PrometheusServer
+    registry: RegistryServer | None = None
+    evaluate_every: Annotated[Span, AfterValidator(_evaluate_every)] = 15.0
+    delay: Duration = 5.0
+    lookback: Span = 86_400.0
+    budget: QueryBudget = QueryBudget()
+    policies: Annotated[tuple[Text, ...], Field(min_length=1)]
+    roster: Text | None = None
+    journal: Text | None = None
+    runbooks: tuple[Text, ...] = ()
+    operator: Name | None = None
+    theme: Literal["dark", "light", "mono", "auto"] = "auto"
+    band: dict[Name, Annotated[Text, Field(max_length=40)]] = Field(default_factory=dict)
