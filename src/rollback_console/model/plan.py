@@ -29,8 +29,9 @@ class Stage:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What people approve. The digest covers every field but `checks`, `created_at`, `digest` and `why_target`:
-    two plans made a minute apart for the same move are the same plan."""
+    """What people approve. The digest covers every field but `checks`, `created_at`, `expires_at`, `digest` and
+    `why_target` (how long it may be used is covered as `authority.expires_s`): two plans made
+    a minute apart for the same move are the same plan."""
 
     deployment: DeploymentId
     model: str
