@@ -1,0 +1,48 @@
+"""Servers that several rooms' tests share. They are real; one that is missing fails the test that needs it."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+HERE = Path(__file__).resolve().parent
+if str(HERE) not in sys.path:
+    sys.path.insert(0, str(HERE))  # so that `from servers.prometheus import Prometheus` works from every room
+
+from servers.faulty import FaultyServer  # noqa: E402 - needs the line above
+from servers.mlflow import Mlflow  # noqa: E402
+from servers.prometheus import Prometheus  # noqa: E402
+
+
+@pytest.fixture
+def prometheus_server(tmp_path: Path) -> Iterator[Callable[..., Prometheus]]:
+    """Starts real Prometheus servers: `prometheus_server(openmetrics=..., scrape_configs=[...])`; ends them all."""
+    started: list[Prometheus] = []
+
+    def start(**options: object) -> Prometheus:
+        one = Prometheus(tmp_path / f"prometheus-{len(started)}", **options)  # type: ignore[arg-type]
+        started.append(one)
+        return one
+
+    yield start
+    for one in started:
+        one.stop()
+
+
+@pytest.fixture(scope="session")
+def mlflow_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mlflow]:
+    """One real MLflow for the whole session (6 s to start): use names of your own in it."""
+    server = Mlflow(tmp_path_factory.mktemp("mlflow"))
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def faulty_server() -> Iterator[FaultyServer]:
+    """A server that answers wrongly in the way its `fault` says."""
+    server = FaultyServer()
+    yield server
+    server.stop()
