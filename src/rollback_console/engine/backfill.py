@@ -69,6 +69,7 @@ class Backfill:
         self._step = step_s
         self._lookback = lookback_s
         self._count = 0
+        self.failing: set[int] = set()  # queries that did not answer in the last replay
 
     async def cold(self, until: float, cooling: Cooling, progress: Callable[[str], None]) -> Replayed:
         """The fleet's state at `until`, out of history alone. What history lacks is blind; nothing is raised."""
@@ -92,6 +93,8 @@ class Backfill:
                 settled, changes[index] = await self._replay(done, index, rows[index], FRESH, cooling)
                 if settled:
                     unsettled.discard(index)
+            if self.failing:
+                break  # deeper history would be as blind
             high, span = low - self._step, span * 2
         done.rows, done.unsettled = rows, unsettled
         done.changes = sorted(
@@ -115,10 +118,14 @@ class Backfill:
     async def between(self, start: float, end: float, only: Sequence[int] | None = None) -> list[Tick]:
         """The ticks from `start` to `end`, both on the grid, inclusive."""
         answers = await self._sampler.answers_between(start, end, self._step)
+        self.failing = {index for index, column in enumerate(answers) if any(answer.failed for answer in column)}
         ticks = []
         for k in range(round((end - start) / self._step) + 1):
             at = start + k * self._step
             row = [column[k] for column in answers]
+            if only is None:
+                for index in range(len(self._sampler.rules)):
+                    self._versions.note(index, at, self._sampler.version_at(row, index))
             ticks.append(await self._sampler.assemble(at, row, await self._versions.baselines(at), only))
         return ticks
 

@@ -31,6 +31,7 @@ class VersionHistory:
         self.current: dict[int, str] = {}
         self.began: dict[int, float] = {}  # absent: longer ago than HISTORY_S
         self.changes: dict[int, list[tuple[float, str | None, str]]] = {}
+        self.loaded = False  # the last two days were read
         self._baselines: dict[tuple[int, int], tuple[float, float | Blind]] = {}  # -> (anchor, value)
         self._wanted = [
             (index, number, signal)
@@ -41,11 +42,14 @@ class VersionHistory:
 
     async def load(self, until: float) -> None:
         """Read the last two days coarsely, then each change to the tick. `until` is on the evaluation grid."""
+        self.loaded = True
         if not self._sampler.plan.version_queries:
             return
+        self.current, self.began, self.changes = {}, {}, {}
         start = (until - HISTORY_S) // _COARSE_S * _COARSE_S
         times = int((until - start) // _COARSE_S) + 1
         coarse = await self._sampler.versions_between(start, start + (times - 1) * _COARSE_S, _COARSE_S)
+        self.loaded = not any(answer.failed for column in coarse for answer in column)
         edges = set()
         for index, column in enumerate(self._sampler.plan.columns):
             if column.version < 0:

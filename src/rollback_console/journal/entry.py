@@ -49,9 +49,15 @@ class Recorder(Protocol):
         """Durable when it returns. Raises `JournalUnwritable` when nothing was recorded."""
         ...
 
-    def append_all(self, items: Sequence[tuple[Body, str, str]]) -> tuple[Entry, ...]:
-        """Several (body, deployment, operator), in order, in one transaction."""
+    def append_all(self, items: Sequence[tuple[Body, str, str]], blobs: Sequence[bytes] = ()) -> tuple[Entry, ...]:
+        """Several (body, deployment, operator), in order, and blobs they name, in one transaction."""
         ...
+
+    def put_live(self, data: bytes, at: float) -> None:
+        """The newest evaluation for those who follow: a derived cache of one row, covered by no signature."""
+        ...
+
+    def get_live(self) -> tuple[float, bytes] | None: ...
 
     def put_blob(self, data: bytes) -> str:
         """Content-addressed bytes (compressed at rest); returns their SHA-256, hex."""

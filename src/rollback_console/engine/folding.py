@@ -1,0 +1,147 @@
+"""State is a fold of the journal: what is executed, walked, snoozed and cooling, out of its entries and nothing else.
+
+Follows the journal as it grows, whoever writes to it. A start reads the entries of the few kinds that carry state, and
+the last of the others for the timeline.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Sequence
+
+from rollback_console.execute.fold import executions
+from rollback_console.journal.entry import Entry, Recorder
+from rollback_console.journal.kinds import (
+    Adopted,
+    IncidentRecorded,
+    PointerMoved,
+    Snoozed,
+    TickRecorded,
+    TransitionRecorded,
+)
+from rollback_console.journal.timeline import item
+from rollback_console.model.identity import DeploymentId
+from rollback_console.model.incident import Attribution, AttributionKind, Incident
+from rollback_console.model.plan import Execution, ExecutionState
+from rollback_console.model.registry import PointerMove
+from rollback_console.model.rules import DeploymentRule
+from rollback_console.model.snapshot import TimelineItem
+from rollback_console.model.walk import Walk
+from rollback_console.runbook.walk import walks
+
+_EXECUTION_KINDS = ("request", "intent", "outcome", "execution")
+_WALK_KINDS = ("walk", "step")
+_STATE_KINDS = (*_EXECUTION_KINDS, *_WALK_KINDS, "snooze", "adopt", "pointer", "incident")
+_TIMELINE = 2_000  # lines kept for the screen; the journal keeps all
+_ACTED = (ExecutionState.DONE, ExecutionState.NOT_CONFIRMED, ExecutionState.VERIFYING)
+
+
+class Folded:
+    """The state that a journal holds, kept up to its head."""
+
+    def __init__(
+        self, journal: Recorder, rules: Sequence[DeploymentRule], lock_free: Callable[[DeploymentId], bool]
+    ) -> None:
+        self._journal = journal
+        self._lock_free = lock_free
+        self._cool_down = {str(rule.deployment.id): rule.trigger.cool_down_s for rule in rules}
+        self._seq = 0
+        self._execution_entries: list[Entry] = []
+        self._walk_entries: list[Entry] = []
+        self._timeline: deque[TimelineItem] = deque(maxlen=_TIMELINE)
+        self._executions: tuple[Execution, ...] = ()
+        self._walks: tuple[Walk, ...] = ()
+        self._adopted: list[tuple[str, float, str]] = []
+        self.snoozed: dict[str, float] = {}
+        self.moves: list[PointerMove] = []
+        self.incidents: dict[str, Incident] = {}
+        self.pointers: dict[tuple[str, str], str | None] = {}
+        self.evaluated_at: float | None = None  # the newest evaluation that this journal holds
+        self.entries = 0
+
+    def refresh(self) -> bool:
+        """Read what is new. True when anything was. Raises `JournalError`."""
+        head, _ = self._journal.head()
+        if head == self._seq and self._seq:
+            self._refold(False, False)  # a lock may have come free without an entry
+            return False
+        new = list(self._new(head))
+        touched_executions = touched_walks = False
+        for entry in new:
+            touched_executions = touched_executions or entry.kind in _EXECUTION_KINDS
+            touched_walks = touched_walks or entry.kind in _WALK_KINDS
+            self._take(entry)
+        self._seq = self.entries = head
+        self._refold(touched_executions, touched_walks)
+        return bool(new)
+
+    def _new(self, head: int) -> list[Entry]:
+        if self._seq == 0 and head > _TIMELINE:
+            cut = head - _TIMELINE
+            old = [e for e in self._journal.entries(0, _STATE_KINDS) if e.seq <= cut]
+            return [*old, *self._journal.entries(cut)]
+        return list(self._journal.entries(self._seq))
+
+    def _take(self, entry: Entry) -> None:
+        self._timeline.append(item(entry))
+        if entry.kind in _EXECUTION_KINDS:
+            self._execution_entries.append(entry)
+            return
+        if entry.kind in _WALK_KINDS:
+            self._walk_entries.append(entry)
+            return
+        body = entry.parsed()
+        if isinstance(body, TickRecorded | TransitionRecorded):
+            self.evaluated_at = max(self.evaluated_at or 0.0, body.at)
+        elif isinstance(body, Snoozed):
+            self.snoozed[entry.deployment] = body.until
+        elif isinstance(body, Adopted):
+            self._adopted.append((entry.deployment, body.moved_at or entry.at, body.to_version))
+        elif isinstance(body, PointerMoved):
+            self.pointers[(body.model, body.alias)] = body.after
+            by = f"execution {body.ours}" if body.ours else ""
+            self.moves.append(
+                PointerMove(body.at, entry.deployment, body.model, body.alias, body.before, body.after, by)
+            )
+        elif isinstance(body, IncidentRecorded):
+            self._take_incident(entry, body)
+
+    def _take_incident(self, entry: Entry, body: IncidentRecorded) -> None:
+        self.incidents[body.id] = Incident(
+            body.id,
+            tuple(DeploymentId.parse(name) for name in body.members),
+            body.onset,
+            Attribution(AttributionKind(body.attribution), tuple(body.reasons)),
+            body.sentence,
+            closed_at=entry.at if body.event == "closed" else None,
+        )
+
+    def _refold(self, executions_changed: bool, walks_changed: bool) -> None:
+        if executions_changed or any(e.ended_at is None for e in self._executions):
+            self._executions = executions(self._execution_entries, self._journal.get_blob, self._lock_free)
+        if walks_changed:
+            self._walks = walks(self._walk_entries, self._journal.get_blob)
+
+    @property
+    def timeline(self) -> tuple[TimelineItem, ...]:
+        return tuple(self._timeline)
+
+    @property
+    def executions(self) -> tuple[Execution, ...]:
+        return self._executions
+
+    @property
+    def walks(self) -> tuple[Walk, ...]:
+        return self._walks
+
+    def rollbacks(self) -> list[tuple[str, float, str]]:
+        """(environment/name, at, to version) of every way back taken: executed here, or adopted."""
+        made = [
+            (str(e.plan.deployment), e.started_at, e.plan.to_version) for e in self._executions if e.state in _ACTED
+        ]
+        return sorted([*made, *self._adopted], key=lambda each: each[1])
+
+    def cooling(self, deployment: str, at: float) -> bool:
+        """Is a cool-down running at `at` (Unix seconds): from the action, for as long as the policy says."""
+        length = self._cool_down.get(deployment, 0.0)
+        return any(name == deployment and made <= at < made + length for name, made, _ in self.rollbacks())

@@ -1,0 +1,32 @@
+"""How a loop runs, and who records."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from rollback_console.model.identity import DeploymentId
+from rollback_console.model.operator import Operator
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """How this loop runs. Seconds throughout."""
+
+    step_s: float = 15.0
+    delay_s: float = 5.0  # evaluations lag behind the clock by this much, so that scrapes have arrived
+    lookback_s: float = 86_400.0
+    band: str = "PRODUCTION"
+    simulated: bool = False
+    operator: Operator | None = None
+    look_only: str = ""
+    journal_path: str = ""
+
+
+@dataclass(slots=True)
+class Roles:
+    """Who records. `recorder` is asked whether this process may (it takes the lock when it is free)."""
+
+    may_record: Callable[[], bool] = lambda: True
+    recorder_pid: Callable[[], int | None] = lambda: None
+    lock_free: Callable[[DeploymentId], bool] = field(default=lambda _: True)

@@ -1,0 +1,241 @@
+"""Model values become journal bodies and blobs, and back: what a decision was made from, to be made again by anyone.
+
+A tick's samples are one blob: a JSON head line, then packed little-endian columns (`docs/journal-format.md` has the
+layout). The head names the *layout* (which deployments and signals, by which policies), itself a blob that changes only
+when the configuration does.
+"""
+
+from __future__ import annotations
+
+import array
+import itertools
+import json
+import math
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from rollback_console.decide.judge import decide
+from rollback_console.journal.entry import Entry
+from rollback_console.journal.kinds import TransitionRecorded
+from rollback_console.model.identity import DeploymentId
+from rollback_console.model.observation import Blind, Observation, Reading, Tick
+from rollback_console.model.rules import DeploymentRule
+from rollback_console.model.verdict import TriggerMemory, TriggerState, Verdict
+from rollback_console.version import __version__
+
+_BLINDS: tuple[Blind | None, ...] = (None, Blind.NO_DATA, Blind.NOT_A_NUMBER, Blind.QUERY_FAILED, Blind.STALE)
+_CODES = {blind: code for code, blind in enumerate(_BLINDS)}
+_NAN = math.nan
+_DIGITS = 9  # settled: verdicts agree everywhere, numbers to nine digits
+Compile = Callable[[bytes, str], Sequence[DeploymentRule]]  # (policy bytes, digest) -> its rules
+Blobs = Callable[[str], bytes | None]
+
+
+def layout_bytes(rules: Sequence[DeploymentRule]) -> bytes:
+    """Which rows and columns a tick has: deployments in order, each with its policy's digest and its signals."""
+    signals: dict[str, list[str]] = {}
+    rows = []
+    for rule in rules:
+        names = [signal.name for signal in rule.signals]
+        signals.setdefault(rule.policy_digest, names)
+        rows.append([str(rule.deployment.id), rule.policy_digest])
+    return json.dumps({"v": 1, "rows": rows, "signals": signals}, separators=(",", ":"), sort_keys=True).encode()
+
+
+def _packed(values: list[float]) -> bytes:
+    column = array.array("d", values)
+    if sys.byteorder == "big":
+        column.byteswap()
+    return column.tobytes()
+
+
+def pack(tick: Tick, layout: str) -> bytes:
+    """A tick as bytes; `layout` is the digest of its layout blob. NaN stands for "none" and nothing else: a sample that
+    is not a number is a blind code."""
+    readings = [reading for observation in tick.observations for reading in observation.readings]
+    versions = sorted({o.version for o in tick.observations if o.version is not None})
+    numbers = {version: number for number, version in enumerate(versions)}
+    head = {
+        "v": 1,
+        "at": tick.at,
+        "layout": layout,
+        "deployments": len(tick.observations),
+        "readings": len(readings),
+        "versions": versions,
+        "version_of": [-1 if o.version is None else numbers[o.version] for o in tick.observations],
+    }
+    return b"".join(
+        (
+            json.dumps(head, separators=(",", ":")).encode(),
+            b"\n",
+            _packed([_NAN if r.value is None else r.value for r in readings]),
+            _packed([_NAN if r.baseline is None else r.baseline for r in readings]),
+            _packed([_NAN if r.n is None else r.n for r in readings]),
+            bytes([_CODES[r.blind] | _CODES[r.baseline_blind] << 4 for r in readings]),
+            _packed([_NAN if o.revenue_per_minute is None else o.revenue_per_minute for o in tick.observations]),
+            _packed([_NAN if o.users_per_minute is None else o.users_per_minute for o in tick.observations]),
+        )
+    )
+
+
+def _column(data: bytes) -> list[float | None]:
+    column = array.array("d")
+    column.frombytes(data)
+    if sys.byteorder == "big":
+        column.byteswap()
+    return [None if value != value else value for value in column]
+
+
+def unpack(data: bytes, blobs: Blobs) -> Tick:
+    """The tick in `data`. Raises ValueError when it is not one, or its layout is gone."""
+    line, _, rest = data.partition(b"\n")
+    head = json.loads(line)
+    stored = blobs(head["layout"])
+    if stored is None:
+        raise ValueError("its layout blob is gone")
+    layout = json.loads(stored)
+    count, rows = head["readings"], head["deployments"]
+    if len(layout["rows"]) != rows or len(rest) != count * 25 + rows * 16:
+        raise ValueError("its columns do not fit its head")
+    cuts = [0, count * 8, count * 16, count * 24, count * 25, count * 25 + rows * 8, count * 25 + rows * 16]
+    value, base, trials, codes, revenue, users = (rest[a:b] for a, b in itertools.pairwise(cuts))
+    values, bases, ns = _column(value), _column(base), _column(trials)
+    revenues, served = _column(revenue), _column(users)
+    observations, offset = [], 0
+    for row, (name, policy) in enumerate(layout["rows"]):
+        width = len(layout["signals"][policy])
+        readings = tuple(
+            Reading(values[i], bases[i], ns[i], _BLINDS[codes[i] & 15], _BLINDS[codes[i] >> 4])
+            for i in range(offset, offset + width)
+        )
+        offset += width
+        number = head["version_of"][row]
+        version = head["versions"][number] if number >= 0 else None
+        observations.append(
+            Observation(DeploymentId.parse(name), head["at"], readings, version, revenues[row], served[row])
+        )
+    return Tick(head["at"], tuple(observations))
+
+
+def memory_document(memory: TriggerMemory) -> dict[str, Any]:
+    """A trigger's memory as JSON."""
+    return asdict(memory)
+
+
+def memory_from(document: Mapping[str, Any]) -> TriggerMemory:
+    """The memory in a document that `memory_document` made."""
+    fields = dict(document)
+    fields["last_known"] = tuple(None if last is None else (last[0], last[1]) for last in fields.get("last_known", ()))
+    return TriggerMemory(**fields)
+
+
+def verdict_document(verdict: Verdict) -> dict[str, Any]:
+    """What a verdict says, as JSON: the fields that a recomputation must reach again."""
+    return {
+        "state": str(verdict.state),
+        "since": verdict.since,
+        "condition": verdict.condition,
+        "version": verdict.version,
+        "blind": list(verdict.blind),
+        "dwell_remaining_s": verdict.dwell_remaining_s,
+        "fired_as_blind": verdict.fired_as_blind,
+        "signals": [
+            {
+                "name": s.name,
+                "value": s.value,
+                "baseline": s.baseline,
+                "limit": s.limit,
+                "degradation_pct": s.degradation_pct,
+                "breached": s.breached,
+                "blind": None if s.blind is None else str(s.blind),
+                "n": s.n,
+                "evidence": s.evidence,
+            }
+            for s in verdict.signals
+        ],
+        "impact": verdict.impact.score,
+        "sentence": verdict.sentence,
+    }
+
+
+@dataclass(frozen=True, slots=True)
+class Decided:
+    """One transition to be recorded."""
+
+    rule: DeploymentRule
+    before: TriggerMemory
+    state_before: TriggerState
+    verdict: Verdict
+    after: TriggerMemory
+    tick: str  # digest of the tick's blob
+    backfilled: bool = False
+
+
+def transition_body(decided: Decided) -> TransitionRecorded:
+    """The journal's body of a transition: everything it was decided from, by digest or in full."""
+    verdict = decided.verdict
+    return TransitionRecorded(
+        at=verdict.at,
+        before=str(decided.state_before),
+        after=str(verdict.state),
+        sentence=verdict.sentence,
+        tick=decided.tick,
+        policy=decided.rule.policy_digest,
+        engine=__version__,
+        memory_before=memory_document(decided.before),
+        memory_after=memory_document(decided.after),
+        verdict=verdict_document(verdict),
+        cooling=verdict.cooling,
+        backfilled=decided.backfilled,
+    )
+
+
+def recompute(entry: Entry, blobs: Blobs, compile_policy: Compile) -> str | None:
+    """Decide again from what a `transition` entry holds. None when the verdict is the same, else what differs.
+
+    The same verdict everywhere, numbers equal to nine digits.
+    """
+    body = entry.parsed()
+    if not isinstance(body, TransitionRecorded):
+        return None
+    policy, samples = blobs(body.policy), blobs(body.tick)
+    if policy is None or samples is None:
+        return "cannot be recomputed: its " + ("policy" if policy is None else "samples") + " are gone (retention)"
+    rule = next((r for r in compile_policy(policy, body.policy) if str(r.deployment.id) == entry.deployment), None)
+    if rule is None:
+        return f"its policy does not name {entry.deployment}"
+    try:
+        tick = unpack(samples, blobs)
+        observation = next((o for o in tick.observations if str(o.deployment) == entry.deployment), None)
+        if observation is None:
+            return f"its samples do not hold {entry.deployment}"
+        verdict, after = decide(rule, observation, memory_from(body.memory_before), cooling=body.cooling)
+    except (ValueError, KeyError, TypeError, IndexError) as error:
+        return f"its samples cannot be read: {error}"
+    for name, recorded, computed in (
+        ("verdict", body.verdict, verdict_document(verdict)),
+        ("memory", body.memory_after, memory_document(after)),
+    ):
+        if difference := _difference(recorded, json.loads(json.dumps(computed)), name):
+            return difference
+    return None
+
+
+def _difference(recorded: Any, computed: Any, where: str) -> str | None:
+    if isinstance(recorded, dict) and isinstance(computed, dict):
+        for key in sorted({*recorded, *computed}):
+            if found := _difference(recorded.get(key), computed.get(key), f"{where}.{key}"):
+                return found
+        return None
+    if isinstance(recorded, list) and isinstance(computed, list) and len(recorded) == len(computed):
+        for index, (one, other) in enumerate(zip(recorded, computed, strict=True)):
+            if found := _difference(one, other, f"{where}[{index}]"):
+                return found
+        return None
+    same_kind = isinstance(recorded, bool) == isinstance(computed, bool)
+    if same_kind and isinstance(recorded, int | float) and isinstance(computed, int | float):
+        close = math.isclose(recorded, computed, rel_tol=10.0**-_DIGITS, abs_tol=1e-12)
+        return None if close else f"{where}: recorded {recorded!r}, recomputed {computed!r}"
+    return None if recorded == computed else f"{where}: recorded {recorded!r}, recomputed {computed!r}"

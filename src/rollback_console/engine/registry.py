@@ -1,0 +1,64 @@
+"""The pointers, watched: where each deployment's alias stands, and every move of it, ours or somebody else's."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from rollback_console.engine.folding import Folded
+from rollback_console.errors import BackendError
+from rollback_console.journal.kinds import PointerMoved
+from rollback_console.model.plan import ExecutionState
+from rollback_console.model.rules import DeploymentRule
+from rollback_console.observe.protocol import ModelRegistry
+
+_OURS = (ExecutionState.RUNNING, ExecutionState.VERIFYING, ExecutionState.DONE, ExecutionState.NOT_CONFIRMED)
+_OURS_WITHIN_S = 600.0  # a move seen this long after our execution began may still be ours
+
+
+class PointerWatch:
+    """Remembers where each pointer stood, so that a move is seen once."""
+
+    def __init__(self, rules: Sequence[DeploymentRule]) -> None:
+        self._rules = tuple(rules)
+        self._last: dict[tuple[str, str], str | None] = {}
+        self.by_deployment: dict[int, str | None] = {}
+
+    async def poll(self, registry: ModelRegistry, now: float, folded: Folded | None) -> list[tuple[PointerMoved, str]]:
+        """Read every pointer once; returns (body, environment/name) of each move since the last time.
+
+        The first sight of a pointer is compared with the last move that the journal holds, so that what was flipped
+        while nobody watched is seen as well.
+        """
+        try:
+            models = {model.name: model for model in await registry.models()}
+        except BackendError:
+            return []
+        moves = []
+        for index, rule in enumerate(self._rules):
+            deployment = rule.deployment
+            model = models.get(deployment.model)
+            stands = model.pointer(deployment.alias) if model is not None else None
+            self.by_deployment[index] = stands
+            key = (deployment.model, deployment.alias)
+            known = folded.pointers if folded is not None else {}
+            before = self._last[key] if key in self._last else known.get(key, stands)
+            self._last[key] = stands
+            if stands != before:
+                ours = _execution(folded, str(deployment.id), stands, now)
+                body = PointerMoved(
+                    at=now, model=deployment.model, alias=deployment.alias, before=before, after=stands, ours=ours
+                )
+                moves.append((body, str(deployment.id)))
+        return moves
+
+
+def _execution(folded: Folded | None, deployment: str, to_version: str | None, now: float) -> str | None:
+    for execution in reversed(folded.executions if folded is not None else ()):
+        if (
+            str(execution.plan.deployment) == deployment
+            and execution.plan.to_version == to_version
+            and execution.state in _OURS
+            and now - execution.started_at <= _OURS_WITHIN_S
+        ):
+            return execution.id
+    return None

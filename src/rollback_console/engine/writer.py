@@ -1,0 +1,147 @@
+"""What the recorder writes after each evaluation: the tick's samples, transitions, incidents, backends, pointers.
+
+One transaction an evaluation, on a thread of its own: the screen never waits for a disk. What could not be written is
+kept and tried again with the next evaluation; the header says so meanwhile.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
+
+from rollback_console.engine.record import Decided, layout_bytes, pack, transition_body
+from rollback_console.errors import JournalError
+from rollback_console.journal.entry import Recorder
+from rollback_console.journal.kinds import BackendChanged, Body, IncidentRecorded, TickRecorded
+from rollback_console.model.incident import Incident
+from rollback_console.model.observation import BackendHealth, BackendState, Tick
+from rollback_console.model.rules import DeploymentRule
+from rollback_console.model.verdict import TriggerState, Verdict
+
+CALM_TICK_S = 300.0  # a calm fleet's samples are recorded this often
+_KEPT = 10_000  # bodies held while the journal cannot be written
+_Item = tuple[Body, str, str]
+_T = TypeVar("_T")
+
+
+class Writer:
+    """The journal's one writing thread in this process, and what waits to be written."""
+
+    def __init__(self, journal: Recorder, rules: Sequence[DeploymentRule], *, inline: bool = False) -> None:
+        self.journal = journal
+        self.problem = ""
+        self._layout = layout_bytes(rules)
+        self.layout_digest = hashlib.sha256(self._layout).hexdigest()
+        self._pool = None if inline else ThreadPoolExecutor(1, thread_name_prefix="journal")
+        self._items: list[_Item] = []
+        self._blobs: list[bytes] = [self._layout]
+        self._last_tick = 0.0
+        self._backends: dict[str, BackendState] = {}
+        self._incidents: dict[str, tuple[object, ...]] = {}
+        self._closed: set[str] = set()  # noted as closed, not yet read back
+
+    async def run(self, function: Callable[[], _T]) -> _T:
+        """Run `function` on the journal's thread, in order with everything else written."""
+        if self._pool is None:
+            return function()
+        return await asyncio.get_running_loop().run_in_executor(self._pool, function)
+
+    def tick(self, tick: Tick, verdicts: Sequence[Verdict], *, always: bool = False) -> str:
+        """Note a tick; returns its blob's digest. Its entry is written when something is not healthy, when a decision
+        needs it (`always`), and every few minutes."""
+        troubled = [str(v.deployment) for v in verdicts if v.state is not TriggerState.HEALTHY]
+        data = pack(tick, self.layout_digest)
+        digest = hashlib.sha256(data).hexdigest()
+        if always or troubled or tick.at - self._last_tick >= CALM_TICK_S:
+            self._last_tick = tick.at
+            self._blobs.append(data)
+            body = TickRecorded(at=tick.at, blob=digest, deployments=len(tick.observations), not_healthy=troubled)
+            self.note(body)
+        return digest
+
+    def decided(self, decided: Decided) -> None:
+        self.note(transition_body(decided), str(decided.rule.deployment.id))
+
+    def backends(self, healths: Sequence[BackendHealth]) -> None:
+        """Note backends that began or ceased to answer (slow is still answering)."""
+        for health in healths:
+            state = BackendState.OK if health.state is BackendState.SLOW else health.state
+            if state in (BackendState.CONNECTING, BackendState.NOT_CONFIGURED):
+                continue
+            before = self._backends.get(health.name)
+            self._backends[health.name] = state
+            if state is not before and not (before is None and state is BackendState.OK):
+                self.note(BackendChanged(name=health.name, state=str(state), detail=health.detail[:500]))
+
+    def incidents(self, open_now: Sequence[Incident], known: dict[str, Incident]) -> None:
+        """Note incidents that opened, changed their members or attribution, or closed."""
+        names = {incident.id for incident in open_now}
+        for incident in open_now:
+            shape = (incident.members, incident.attribution.kind, tuple(r.path for r in incident.recommendations))
+            if self._incidents.get(incident.id) == shape:
+                continue
+            recorded = known.get(incident.id)
+            again = recorded is not None and recorded.closed_at is None
+            if again and incident.id not in self._incidents and recorded is not None:
+                same = set(recorded.members) == set(incident.members)
+                if same and recorded.attribution.kind is incident.attribution.kind:
+                    self._incidents[incident.id] = shape  # a restart: it stands in the journal already
+                    continue
+            self.note(_incident_body(incident, "changed" if again or incident.id in self._incidents else "opened"))
+            self._incidents[incident.id] = shape
+        for name, incident in known.items():
+            if incident.closed_at is None and name not in names and name not in self._closed:
+                self._closed.add(name)
+                self.note(_incident_body(incident, "closed"))
+                self._incidents.pop(name, None)
+        self._closed &= {name for name, incident in known.items() if incident.closed_at is None}
+
+    def note(self, body: Body, deployment: str = "", operator: str = "") -> None:
+        """Keep a body for the next `flush`."""
+        self._items.append((body, deployment, operator))
+        if len(self._items) > _KEPT:
+            del self._items[: len(self._items) - _KEPT]
+
+    async def flush(self, live: bytes | None = None, at: float = 0.0) -> bool:
+        """Write what waits, and the live row for followers. False when it could not; it waits for the next time."""
+        items, blobs = self._items, self._blobs
+        self._items, self._blobs = [], []
+        try:
+            await self.run(lambda: self._write(items, blobs, live, at))
+        except JournalError as error:
+            self.problem = str(error)
+            self._items, self._blobs = items + self._items, blobs + self._blobs
+            return False
+        self.problem = ""
+        return True
+
+    def _write(self, items: Sequence[_Item], blobs: Sequence[bytes], live: bytes | None, at: float) -> None:
+        if items:
+            self.journal.append_all(items, blobs)
+        if live is not None:
+            self.journal.put_live(live, at)
+
+    def close(self) -> None:
+        if self._pool is not None:
+            self._pool.shutdown(wait=True)
+
+
+def _incident_body(incident: Incident, event: str) -> IncidentRecorded:
+    return IncidentRecorded.model_validate(
+        {
+            "event": event,
+            "id": incident.id,
+            "members": [str(name) for name in incident.members],
+            "onset": incident.onset,
+            "attribution": str(incident.attribution.kind),
+            "reasons": list(incident.attribution.reasons),
+            "sentence": incident.sentence,
+            "recommendations": [
+                {"deployment": str(r.deployment), "path": r.path, "to": r.to_version, "sentence": r.sentence}
+                for r in incident.recommendations
+            ],
+        }
+    )
