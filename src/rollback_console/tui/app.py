@@ -67,7 +67,7 @@ class ConsoleApp(App[None]):
     TITLE = "rollback-console"
     ENABLE_COMMAND_PALETTE = True
     COMMANDS: ClassVar[set[Any]] = {_acts_provider}
-    BINDINGS = shell_bindings()  # noqa: RUF012 - Textual's own form
+    BINDINGS = shell_bindings()
     CSS = "Screen { background: $background; color: $foreground; } Toast { max-width: 76; }"
 
     def __init__(
@@ -184,7 +184,7 @@ class ConsoleApp(App[None]):
 
     def say(self, text: str, severity: str = "information") -> None:
         """A notice at the bottom right; data in it is safe."""
-        self.notify(text, severity=severity)  # type: ignore[arg-type]  # a plain str is checked by Textual itself
+        self.notify(text, severity=severity)
 
     def notify(
         self,
@@ -301,7 +301,8 @@ class ConsoleApp(App[None]):
         from rollback_console.tui.screens.timeline import TimelineScreen
 
         if not isinstance(self.top(), TimelineScreen):
-            self.push_screen(TimelineScreen(self._here()))
+            screen = self.top()
+            self.push_screen(TimelineScreen(None if screen is None or screen.place == "fleet" else screen.acts_on))
 
     def _ask(self, title: str, hint: str, then: Callable[[str], None]) -> None:
         screen = self.top()

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from textual.binding import Binding
+from textual.binding import Binding, BindingType
 
 from rollback_console.actions import ACTIONS, Action
 
@@ -47,12 +47,12 @@ MOVES: tuple[tuple[str, str], ...] = (
 )
 
 
-def shell_bindings() -> list[Binding]:
+def shell_bindings() -> list[BindingType]:
     """The shell's keys as Textual bindings, for the app."""
     return [Binding(k.key, k.action, k.word, show=False, priority=k.priority) for k in SHELL_KEYS]
 
 
-def act_bindings(screen: str) -> list[Binding]:
+def act_bindings(screen: str) -> list[BindingType]:
     """The acts whose keys are bound on `screen` (a name of `Action.screens`), as Textual bindings."""
     return [Binding(a.key, f"screen.act('{a.id}')", a.title, show=False) for a in acts_on(screen)]
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from rich.style import Style
 from textual.theme import Theme
@@ -37,6 +37,7 @@ class Ink:
     dim: Style  # labels, units, ages
     strong: Style  # names, titles
     good: Style
+    calm: Style  # a sparkline inside its limit: there, and quiet
     warn: Style
     bad: Style
     rule: Style  # lines between things
@@ -52,6 +53,7 @@ class _Colours:
     surface: str
     text: str
     dim: str
+    calm: str
     rule: str
     selected: str
     healthy: str
@@ -70,6 +72,7 @@ DARK = _Colours(
     surface="#18202a",
     text="#d9e0e8",
     dim="#93a1b1",
+    calm="#5f8fb8",
     rule="#3a4757",
     selected="#233347",
     healthy="#74b9ff",
@@ -87,6 +90,7 @@ LIGHT = _Colours(
     surface="#eff1f3",
     text="#1a2430",
     dim="#525e6b",
+    calm="#3a75aa",
     rule="#b5bec8",
     selected="#dbe7f4",
     healthy="#0a569c",
@@ -127,6 +131,12 @@ def _theme(name: str, c: _Colours, dark: bool) -> Theme:
             "rc-selected": c.selected,
             "footer-background": c.surface,
             "border": c.rule,
+            "scrollbar": c.rule,
+            "scrollbar-hover": c.dim,
+            "scrollbar-active": c.dim,
+            "scrollbar-background": c.background,
+            "scrollbar-background-hover": c.background,
+            "scrollbar-background-active": c.background,
             "block-cursor-background": c.selected,
             "block-cursor-foreground": c.text,
         },
@@ -176,6 +186,7 @@ def _ink(c: _Colours) -> Ink:
         dim=Style(color=c.dim),
         strong=Style(color=c.text, bold=True),
         good=Style(color=c.healthy),
+        calm=Style(color=c.calm),
         warn=Style(color=c.pending),
         bad=Style(color=c.fired, bold=True),
         rule=Style(color=c.rule),
@@ -188,13 +199,14 @@ def _ink(c: _Colours) -> Ink:
 
 def _mono_ink() -> Ink:
     plain, bold = Style(), Style(bold=True)
-    states = {state: bold for state in TriggerState} | {TriggerState.HEALTHY: plain, TriggerState.COOLING: plain}
+    states = dict.fromkeys(TriggerState, bold) | {TriggerState.HEALTHY: plain, TriggerState.COOLING: plain}
     reverse = Style(reverse=True, bold=True)
     return Ink(
         text=plain,
         dim=plain,  # `dim` attributes vanish on many terminals: plain is readable everywhere
         strong=bold,
         good=plain,
+        calm=plain,
         warn=bold,
         bad=bold,
         rule=plain,
@@ -208,7 +220,7 @@ def _mono_ink() -> Ink:
 INKS = {NAMES["dark"]: _ink(DARK), NAMES["light"]: _ink(LIGHT), NAMES["mono"]: _mono_ink()}
 
 
-def ink(app: App[object]) -> Ink:
+def ink(app: App[Any]) -> Ink:
     """The styles of the app's theme; a theme not ours (chosen in the palette) is drawn by its darkness."""
     known = INKS.get(app.theme)
     if known is not None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from textual.app import ComposeResult
-from textual.binding import Binding
 from textual.events import Key
 from textual.screen import ModalScreen
 from textual.widgets import Static
@@ -19,10 +18,6 @@ class LeaveScreen(ModalScreen[bool]):
     LeaveScreen Static { width: 60; max-width: 90%; height: auto; padding: 1 2; border: round $warning;
                          background: $surface; }
     """
-    BINDINGS = [  # noqa: RUF012 - Textual's own form
-        Binding("y", "dismiss(True)", "leave"),
-        Binding("escape,n", "dismiss(False)", "stay"),
-    ]
 
     def __init__(self, reason: str) -> None:
         super().__init__()
@@ -36,4 +31,9 @@ class LeaveScreen(ModalScreen[bool]):
         )
 
     def on_key(self, event: Key) -> None:
+        """Every key stays here: none may act on the screen beneath."""
         event.stop()
+        if event.key == "y":
+            self.dismiss(True)
+        elif event.key in ("escape", "n", "q"):
+            self.dismiss(False)

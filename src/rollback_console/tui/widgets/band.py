@@ -42,9 +42,9 @@ class Band(Widget):
         ink = themes.ink(app)
         snapshot = app.snapshot
         if y == 0:
-            left, right = where(app.title, snapshot, app.now(), ink)
+            left, right = where(app.title, snapshot, app.now(), ink, self.size.width)
         else:
-            left, right = health(snapshot, app.now(), ink, str(app.problem.message) if app.problem else "")
+            left, right = health(snapshot, app.now(), ink, self.size.width, str(app.problem) if app.problem else "")
         return strip_of(lay_out(left, right, self.size.width), self.size.width, self.rich_style)
 
 
@@ -75,7 +75,9 @@ def lay_out(left: list[Piece], right: list[Piece], width: int) -> list[Part]:
     return out
 
 
-def where(title: str, snapshot: Snapshot | None, now: float, ink: Ink) -> tuple[list[Piece], list[Piece]]:
+def where(
+    title: str, snapshot: Snapshot | None, now: float, ink: Ink, width: int = 80
+) -> tuple[list[Piece], list[Piece]]:
     """The first line: product, environment, what is held back; operator, time, the incident's clock."""
     clock: Piece = (1, [(f"{utc(now)} UTC", ink.text)])
     if snapshot is None:
@@ -92,9 +94,8 @@ def where(title: str, snapshot: Snapshot | None, now: float, ink: Ink) -> tuple[
     right: list[Piece] = []
     if snapshot.operator is not None:
         who = snapshot.operator
-        right.append((3, [(plain(who.name or who.id, 24), ink.text)]))
-        if who.roles:
-            right.append((4, [("· " + plain(", ".join(who.roles), 30), ink.dim)]))
+        roles = " · " + plain(", ".join(who.roles), 30) if who.roles and width >= 72 else ""
+        right.append((3, [(plain(who.name or who.id, 24), ink.text), (roles, ink.dim)]))
     right.append(clock)
     onsets = [i.onset for i in snapshot.incidents if i.closed_at is None]
     if onsets:
@@ -103,14 +104,14 @@ def where(title: str, snapshot: Snapshot | None, now: float, ink: Ink) -> tuple[
 
 
 def health(
-    snapshot: Snapshot | None, now: float, ink: Ink, problem: str = ""
+    snapshot: Snapshot | None, now: float, ink: Ink, width: int = 80, problem: str = ""
 ) -> tuple[list[Piece], list[Piece]]:
     """The second line: backends, hub, journal; alarms."""
     if snapshot is None:
         if problem:
             return [(0, [("✗ ", ink.bad), (plain(problem, 120), ink.bad)])], []
         return [(0, [("backends … connecting", ink.dim)])], []
-    left = [_backend(backend, now, snapshot.step_s, ink) for backend in snapshot.backends]
+    left = [_backend(backend, now, snapshot.step_s, ink, width < 70) for backend in snapshot.backends]
     left.append((6, [(plain(snapshot.hub, 40), ink.dim)]))
     journal = snapshot.journal
     if journal.problem:
@@ -125,7 +126,7 @@ def health(
     return left, right
 
 
-def _backend(backend: BackendHealth, now: float, step_s: float, ink: Ink) -> Piece:
+def _backend(backend: BackendHealth, now: float, step_s: float, ink: Ink, compact: bool) -> Piece:
     style = {BackendState.OK: ink.good, BackendState.FAILING: ink.bad, BackendState.SLOW: ink.warn}.get(
         backend.state, ink.dim
     )
@@ -135,7 +136,7 @@ def _backend(backend: BackendHealth, now: float, step_s: float, ink: Ink) -> Pie
         parts.append((f" failing {duration(age)}" if age is not None else " failing", style))
     elif backend.state in (BackendState.OK, BackendState.SLOW):
         word = " slow" if backend.state is BackendState.SLOW else ""
-        latency = "" if backend.latency_s is None else f" {backend.latency_s:.1f} s"
+        latency = "" if backend.latency_s is None or compact else f" {backend.latency_s:.1f} s"
         parts.append((word + latency, ink.text))
         if age is not None and age >= max(2.0, step_s):
             parts.append((f" {duration(age)} ago", ink.warn if age > 3 * step_s else ink.dim))

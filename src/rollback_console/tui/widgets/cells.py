@@ -7,7 +7,6 @@ from collections.abc import Iterable
 from rich.cells import cell_len, set_cell_size
 from rich.segment import Segment
 from rich.style import Style
-from rich.text import Text
 from textual.strip import Strip
 
 Part = tuple[str, Style]
@@ -42,29 +41,12 @@ def strip_of(parts: Iterable[Part], width: int, base: Style, over: Style | None 
     return Strip(segments).adjust_cell_length(width, background)
 
 
-def strip_of_text(text: Text, width: int, base: Style) -> Strip:
-    """A one-line rich Text as one strip of exactly `width` cells."""
-    segments: list[Part] = []
-    at = 0
-    plain = text.plain
-    cuts = sorted({0, len(plain), *(s.start for s in text.spans), *(s.end for s in text.spans)})
-    own = text.style if isinstance(text.style, Style) else Style()
-    for start, end in zip(cuts, cuts[1:], strict=False):
-        if start < at or end > len(plain):
-            continue
-        style = own
-        for span in text.spans:
-            if span.start <= start and span.end >= end and isinstance(span.style, Style):
-                style = style + span.style
-        segments.append((plain[start:end], style))
-    return strip_of(segments, width, base)
-
-
 def wrap(text: str, width: int, lines: int) -> list[str]:
-    """`text` broken at spaces into at most `lines` lines of at most `width` cells; an ellipsis stands for the rest."""
+    """`text` broken at spaces into at most `lines` lines of at most `width` cells; an ellipsis stands for the rest.
+    A number stays with its per cent sign."""
     out: list[str] = []
     current = ""
-    for word in text.split():
+    for word in text.replace(" %", "\u00a0%").split(" "):
         joined = f"{current} {word}" if current else word
         if width_of(joined) <= width:
             current = joined
@@ -75,9 +57,7 @@ def wrap(text: str, width: int, lines: int) -> list[str]:
     if current:
         out.append(current)
     if len(out) > lines:
-        kept = out[:lines]
-        kept[-1] = fit(f"{kept[-1]} …", width).rstrip() if width_of(kept[-1]) + 2 <= width else fit(
-            kept[-1] + "  ", width
-        )
-        return kept
-    return out
+        last = out[lines - 1]
+        short = width_of(last) + 2 <= width
+        out[lines - 1 :] = [f"{last} …" if short else fit(last + "  ", width)]
+    return [line.replace("\u00a0", " ") for line in out]

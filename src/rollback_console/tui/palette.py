@@ -1,0 +1,50 @@
+"""The palette's provider: every act by its title, with its help, or the reason why it cannot be done now."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import TYPE_CHECKING, cast
+
+from textual.command import DiscoveryHit, Hit, Hits, Provider
+from textual.content import Content
+from textual.markup import escape
+
+from rollback_console.actions import ACTIONS, Context
+from rollback_console.model.text import plain
+from rollback_console.tui.keys import SHELL_KEYS
+
+if TYPE_CHECKING:
+    from rollback_console.tui.app import ConsoleApp
+
+
+class ActsProvider(Provider):
+    """Acts first, in the table's order, then the shell's own keys."""
+
+    def _offers(self) -> list[tuple[str, str, Callable[[], object]]]:
+        """(title, help, what it does) of everything that can be asked for."""
+        app = cast("ConsoleApp", self.app)
+        screen = app.top()
+        context = screen.context if screen else Context(app.snapshot)
+        offers: list[tuple[str, str, Callable[[], object]]] = []
+        for action in ACTIONS:
+            reason = action.disabled_reason(context)
+            help_text = plain(f"not now: {reason}" if reason else f"{action.key} · {action.help}", 200)
+            if screen is not None:
+                offers.append((action.title, help_text, partial(screen.action_act, action.id)))
+        for key in SHELL_KEYS:
+            if key.word != "commands" and not key.shown.startswith("^"):
+                run = partial(app.run_action, key.action)
+                offers.append((f"{key.word.capitalize()}: {key.help}", key.shown, run))
+        return offers
+
+    async def discover(self) -> Hits:
+        for title, help_text, run in self._offers():
+            yield DiscoveryHit(Content(title), run, title, escape(help_text))
+
+    async def search(self, query: str) -> Hits:
+        matcher = self.matcher(query)
+        for title, help_text, run in self._offers():
+            score = matcher.match(title)
+            if score > 0:
+                yield Hit(score, matcher.highlight(title), run, title, escape(help_text))

@@ -1,0 +1,340 @@
+"""The fleet: one line-API view of every deployment. Only lines that changed are drawn again."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+from typing import TYPE_CHECKING, cast
+
+from rich.style import Style
+from textual import events
+from textual.binding import Binding
+from textual.geometry import Region, Size
+from textual.message import Message
+from textual.strip import Strip
+
+from rollback_console.model.identity import DeploymentId
+from rollback_console.model.incident import Incident
+from rollback_console.model.snapshot import DeploymentView, Snapshot
+from rollback_console.model.text import plain
+from rollback_console.tui import themes
+from rollback_console.tui.widgets import fleet_rows
+from rollback_console.tui.widgets.cells import Part, strip_of, width_of
+from rollback_console.tui.widgets.filtering import FilteredView
+from rollback_console.tui.widgets.fleet_rows import PANEL_LINES, Columns
+
+if TYPE_CHECKING:
+    from rollback_console.tui.app import ConsoleApp
+
+_STRIPS = 4_000  # strips kept; a screen needs a hundred
+_PANEL_MINIMUM = 56  # cells of a panel's width
+_Line = tuple[int, int]  # (index of a view, line in its panel), or (-1 - index of a header, 0)
+
+
+def matches(view: DeploymentView, words: list[str]) -> bool:
+    """Does a deployment show every word of a filter: in its name, environment, state, version, tier or incident."""
+    verdict = view.verdict
+    text = " ".join(
+        (
+            str(view.id),
+            view.deployment.tier,
+            view.rule.policy,
+            verdict.state.value if verdict else "waiting",
+            fleet_rows.version_text(view),
+            view.incident or "",
+            "blind" if verdict and verdict.blind else "",
+            "snoozed" if view.snoozed_until is not None else "",
+        )
+    ).lower()
+    return all(word in text for word in words)
+
+
+def grouped(snapshot: Snapshot, views: list[DeploymentView]) -> list[tuple[Incident | None, list[DeploymentView]]]:
+    """The views by open incident in the order they come, most urgent first; those of none at the end."""
+    open_ones = {incident.id: incident for incident in snapshot.incidents if incident.closed_at is None}
+    groups: dict[str | None, list[DeploymentView]] = {}
+    rest: list[DeploymentView] = []
+    for view in views:
+        if view.incident is not None and view.incident in open_ones:
+            groups.setdefault(view.incident, []).append(view)
+        else:
+            rest.append(view)
+    found: list[tuple[Incident | None, list[DeploymentView]]] = [
+        (open_ones[key], members) for key, members in groups.items() if key is not None
+    ]
+    return [*found, (None, rest)] if rest else found
+
+
+class FleetView(FilteredView, can_focus=True):
+    """Every deployment, most urgent first, under its incident's header; a filter; one that is selected.
+
+    Rows of one line, or panels of four while all of them fit; two columns of panels where there is room.
+    """
+
+    DEFAULT_CSS = """
+    FleetView { height: 1fr; width: 1fr; background: $background; scrollbar-size-vertical: 1; overflow-x: hidden; }
+    """
+    BINDINGS = [  # noqa: RUF012 - Textual's own form
+        Binding("j,down", "move(1)", show=False),
+        Binding("k,up", "move(-1)", show=False),
+        Binding("h,left", "sideways(-1)", show=False),
+        Binding("l,right", "sideways(1)", show=False),
+        Binding("g,home", "jump(0)", show=False),
+        Binding("G,end", "jump(-1)", show=False),
+        Binding("pagedown", "page(1)", show=False),
+        Binding("pageup", "page(-1)", show=False),
+        Binding("escape", "clear_filter", show=False),
+    ]
+
+    class Selected(Message):
+        """Another deployment is selected (or none)."""
+
+    class Opened(Message):
+        """The selected deployment was clicked again."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.selected: DeploymentId | None = None
+        self._moved = False  # has the operator chosen by hand; until then the most urgent stays selected
+        self._snapshot: Snapshot | None = None
+        self._views: list[DeploymentView] = []
+        self._headers: list[tuple[Incident | None, int]] = []
+        self._lines: list[tuple[_Line, ...]] = []
+        self._place: dict[DeploymentId, tuple[int, int]] = {}  # id -> (first line, column)
+        self._several = False
+        self._panels = 0  # columns of panels; 0: rows
+        self._longest = 3  # cells of the longest version shown
+        self._strips: dict[Hashable, Strip] = {}
+        self._drawn: dict[int, Hashable] = {}
+        self._messages: tuple[str, ...] = ()
+
+    # ── what is shown
+
+    @property
+    def shown(self) -> int:
+        """How many deployments the filter leaves."""
+        return len(self._views)
+
+    def show(self, snapshot: Snapshot | None, messages: tuple[str, ...]) -> None:
+        """Show a Snapshot; `messages` stand where there is nothing to show."""
+        self._snapshot = snapshot
+        self._messages = messages
+        self._lay_out()
+
+    def _lay_out(self) -> None:
+        snapshot = self._snapshot
+        size = self.scrollable_content_region.size
+        if snapshot is None or not size.width:
+            self.refresh()
+            return
+        words = self.filter.lower().split()
+        views = [v for v in snapshot.deployments if matches(v, words)] if words else list(snapshot.deployments)
+        groups = grouped(snapshot, views)
+        headed = any(incident for incident, _ in groups)
+        self._several = len({v.id.environment for v in snapshot.deployments}) > 1
+        longest = max((len(fleet_rows.version_text(v)) for v in views), default=3)
+        if longest != self._longest:
+            self._longest = longest
+            self._strips.clear()
+        self._panels = self._panel_columns(groups, headed)
+        before = (len(self._lines), self._headers)
+        self._views, self._headers, self._lines, self._place = [], [], [], {}
+        for incident, members in groups:
+            if headed and members:
+                self._headers.append((incident, len(members)))
+                self._lines.append(((-len(self._headers), 0),))
+            self._add(members)
+        ids = self._place
+        if self.selected is not None and self.selected not in ids:
+            self._moved = False
+        if not self._moved or self.selected is None:
+            self._select(self._views[0].id if self._views else None)
+        width = self.size.width
+        if (len(self._lines), self._headers) != before or self.virtual_size.width != width:
+            self.virtual_size = Size(width, len(self._lines))
+            self._drawn.clear()
+            self.refresh()
+        else:
+            self.tick()
+
+    def _panel_columns(self, groups: list[tuple[Incident | None, list[DeploymentView]]], headed: bool) -> int:
+        size = self.size
+        for columns in (1, 2):
+            if size.width < columns * _PANEL_MINIMUM:
+                return 0
+            needed = sum(-(-len(members) // columns) * PANEL_LINES + headed for _, members in groups)
+            if needed <= size.height:
+                return columns
+        return 0
+
+    def _add(self, members: list[DeploymentView]) -> None:
+        start = len(self._views)
+        self._views += members
+        if not self._panels:
+            for index, view in enumerate(members, start):
+                self._place[view.id] = (len(self._lines), 0)
+                self._lines.append(((index, 0),))
+            return
+        for first in range(start, len(self._views), self._panels):
+            across = range(first, min(first + self._panels, len(self._views)))
+            for column, index in enumerate(across):
+                self._place[self._views[index].id] = (len(self._lines), column)
+            self._lines += [tuple((index, line) for index in across) for line in range(PANEL_LINES)]
+
+    # ── drawing
+
+    def tick(self) -> None:
+        """Draw again the visible lines whose content changed: a countdown, a value, a selection."""
+        top, width = round(self.scroll_offset.y), self.size.width
+        for y in range(self.size.height):
+            if y in self._drawn and self._key(y + top) != self._drawn[y]:
+                self.refresh(Region(0, y, width, 1))
+
+    def _key(self, number: int) -> Hashable:
+        if not 0 <= number < len(self._lines):
+            return None
+        now = self._now()
+        parts: list[Hashable] = []
+        for index, line in self._lines[number]:
+            if index < 0:
+                incident, members = self._headers[-1 - index]
+                parts.append((incident.id, incident.sentence, incident.attribution.kind) if incident else members)
+                parts.append(members)
+                continue
+            view = self._views[index]
+            clock = fleet_rows.clock_text(view.verdict, now) if line == 0 else ""
+            snoozed = view.snoozed_until is not None and view.snoozed_until > now
+            parts.append((view.id, view.revision, line, view.id == self.selected, clock, snoozed))
+        return (self.size.width, self._panels, self._several, self._longest, self.app.theme, *parts)
+
+    def _now(self) -> float:
+        return cast("ConsoleApp", self.app).now()
+
+    def render_line(self, y: int) -> Strip:
+        number = y + round(self.scroll_offset.y)
+        width = self.size.width
+        if not self._lines:
+            return self._message(y, width)
+        key = self._key(number)
+        self._drawn[y] = key
+        if key is None:
+            return Strip.blank(width, self.rich_style)
+        strip = self._strips.get(key)
+        if strip is None:
+            if len(self._strips) >= _STRIPS:
+                self._strips.clear()
+            strip = self._strips[key] = self._draw(number, self.scrollable_content_region.width)
+        return strip.adjust_cell_length(width, self.rich_style)
+
+    def _draw(self, number: int, width: int) -> Strip:
+        ink = themes.ink(self.app)
+        base = self.rich_style
+        line = self._lines[number]
+        if line[0][0] < 0:
+            incident, members = self._headers[-1 - line[0][0]]
+            parts = (
+                fleet_rows.incident_header(incident, members, width, ink)
+                if incident
+                else [("── no incident ", ink.dim), (f"· {members}", ink.dim)]
+            )
+            used = sum(width_of(text) for text, _ in parts)
+            return strip_of([*parts, (" " + "─" * max(0, width - used - 1), ink.rule)], width, base)
+        share = width // max(1, self._panels)
+        now = self._now()
+        strips = []
+        for index, sub in line:
+            view = self._views[index]
+            chosen = view.id == self.selected
+            snoozed = view.snoozed_until is not None and view.snoozed_until > now
+            clock = fleet_rows.clock_text(view.verdict, now)
+            inside: list[Part]
+            if self._panels:
+                inside = fleet_rows.panel(view, sub, share - 1, clock, snoozed, self._several, ink)
+            else:
+                inside = fleet_rows.row(view, Columns.of(width, self._longest), clock, snoozed, self._several, ink)
+            marker: Part = ("▌" if chosen else " ", fleet_rows.state_style(view, ink))
+            strips.append(strip_of([marker, *inside], share, base, ink.selected if chosen else None))
+        return Strip.join(strips).adjust_cell_length(width, base)
+
+    def _message(self, y: int, width: int) -> Strip:
+        ink = themes.ink(self.app)
+        top = max(0, (self.size.height - len(self._messages)) // 3)
+        at = y - top
+        if not 0 <= at < len(self._messages):
+            return Strip.blank(width, self.rich_style)
+        style: Style = ink.strong if at == 0 else ink.dim
+        return strip_of([("  " + plain(self._messages[at], 300), style)], width, self.rich_style)
+
+    # ── moving and choosing
+
+    def _select(self, deployment: DeploymentId | None) -> None:
+        if deployment != self.selected:
+            self.selected = deployment
+            self.post_message(self.Selected())
+
+    def _choose(self, deployment: DeploymentId) -> None:
+        self._moved = True
+        self._select(deployment)
+        self._reveal()
+        self.tick()
+
+    def _reveal(self) -> None:
+        if self.selected not in self._place:
+            return
+        first = self._place[self.selected][0]
+        lines = PANEL_LINES if self._panels else 1
+        top, height = round(self.scroll_offset.y), self.size.height
+        if first > 0 and self._lines[first - 1][0][0] < 0 and first <= top:
+            self.scroll_to(y=first - 1, animate=False, immediate=True)  # with its header
+        elif first < top:
+            self.scroll_to(y=first, animate=False, immediate=True)
+        elif first + lines > top + height:
+            self.scroll_to(y=first + lines - height, animate=False, immediate=True)
+
+    def _index(self) -> int:
+        return next((i for i, view in enumerate(self._views) if view.id == self.selected), 0)
+
+    def _to(self, index: int) -> None:
+        if self._views:
+            self._choose(self._views[max(0, min(len(self._views) - 1, index))].id)
+
+    def action_move(self, step: int) -> None:
+        self._to(self._index() + step * max(1, self._panels))
+
+    def action_sideways(self, step: int) -> None:
+        if self._panels > 1:
+            self._to(self._index() + step)
+
+    def action_jump(self, index: int) -> None:
+        self._to(index if index >= 0 else len(self._views) - 1)
+
+    def action_page(self, step: int) -> None:
+        self._to(self._index() + step * max(1, self.size.height // (PANEL_LINES if self._panels else 1) - 1))
+
+    def action_clear_filter(self) -> None:
+        self.clear_filter()
+
+    def on_click(self, event: events.Click) -> None:
+        number = event.y + round(self.scroll_offset.y)
+        if not 0 <= number < len(self._lines):
+            return
+        line = self._lines[number]
+        share = max(1, self.size.width // max(1, self._panels))
+        index = line[min(len(line) - 1, event.x // share)][0]
+        if index < 0:
+            return
+        again = self._views[index].id == self.selected and self._moved
+        self._choose(self._views[index].id)
+        if again:
+            self.post_message(self.Opened())
+
+    def on_resize(self, event: events.Resize) -> None:
+        self._drawn.clear()
+        self._lay_out()
+        self._reveal()
+        self.refresh()
+
+    # ── the filter
+
+    def filtered(self) -> None:
+        self._lay_out()
+        self._reveal()

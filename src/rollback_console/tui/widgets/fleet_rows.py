@@ -1,0 +1,325 @@
+"""How one deployment is drawn: as a row of one line, or as a panel of four. Pure: a view and a width in, parts out."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from rich.style import Style
+
+from rollback_console.model.incident import Incident
+from rollback_console.model.rules import SignalRule, Worse
+from rollback_console.model.snapshot import DeploymentView, Trace
+from rollback_console.model.text import duration, number, plain
+from rollback_console.model.verdict import Impact, SignalVerdict, TriggerState, Verdict
+from rollback_console.tui.themes import GLYPHS, WORDS, Ink
+from rollback_console.tui.widgets.cells import Part, fit, width_of
+from rollback_console.tui.widgets.spark import spark
+
+PANEL_LINES = 4
+_HOUR = 3600.0
+
+
+@dataclass(frozen=True, slots=True)
+class Columns:
+    """Widths of a row's columns in cells; 0 is shed. They are shed from the least telling: impact, sparkline."""
+
+    name: int
+    version: int
+    spark: int
+    change: int
+    clock: int
+    impact: int
+
+    @classmethod
+    def of(cls, width: int, longest_version: int = 6) -> Columns:
+        """The columns that fit into `width` cells: a row is 13 cells of state, then each column with one before it."""
+        if width >= 110:
+            version, line, change, clock, impact = 16, 30, 9, 9, 10
+        elif width >= 92:
+            version, line, change, clock, impact = 12, 18, 9, 9, 9
+        elif width >= 72:
+            version, line, change, clock, impact = 9, 10, 8, 9, 8
+        elif width >= 58:
+            version, line, change, clock, impact = 5, 8, 8, 9, 0
+        elif width >= 48:
+            version, line, change, clock, impact = 5, 0, 8, 8, 0
+        else:
+            version, line, change, clock, impact = 0, 0, 0, 8, 0
+        version = min(version, max(3, longest_version))
+        taken = 13 + sum(column + 1 for column in (version, line, change, clock, impact) if column)
+        return cls(max(4, width - taken), version, line, change, clock, impact)
+
+
+def word_of_version(version: str | None) -> str:
+    """`v8` for `8`; a version that is a word stays one; `–` where none is known."""
+    if not version:
+        return "–"
+    text = plain(version, 24)
+    return f"v{text}" if text[:1].isdigit() else text
+
+
+def version_text(view: DeploymentView) -> str:
+    """The serving version, and `≠v7` where the registry's pointer says another."""
+    served = view.verdict.version if view.verdict else None
+    text = word_of_version(served or view.registry_version)
+    return f"{text}≠{word_of_version(view.registry_version)}" if view.disagrees else text
+
+
+def lead(view: DeploymentView) -> SignalVerdict | None:
+    """The signal that decides: the worst of the breached ones; else, while blind, the first blind one; else the
+    policy's first, so that a healthy row does not flicker between signals."""
+    verdict = view.verdict
+    if verdict is None or not verdict.signals:
+        return None
+    breached = [s for s in verdict.signals if s.breached]
+    if breached:
+        return max(breached, key=lambda s: s.degradation_pct if s.degradation_pct is not None else 0.0)
+    if verdict.state is TriggerState.BLIND:
+        return next((s for s in verdict.signals if s.blind is not None), verdict.signals[0])
+    return verdict.signals[0]
+
+
+def worst_first(view: DeploymentView) -> list[SignalVerdict]:
+    """All signals: breached (worst first), blind, then the others in the policy's order."""
+    signals = view.verdict.signals if view.verdict else ()
+    return sorted(
+        signals, key=lambda s: (0, -(s.degradation_pct or 0.0)) if s.breached else (1, 0.0) if s.blind else (2, 0.0)
+    )
+
+
+def rule_of(view: DeploymentView, signal: str) -> SignalRule | None:
+    """The rule of a signal by its name."""
+    return next((rule for rule in view.rule.signals if rule.name == signal), None)
+
+
+def trace_of(view: DeploymentView, signal: str) -> Trace | None:
+    """The recent values of a signal by its name."""
+    return next((trace for trace in view.traces if trace.signal == signal), None)
+
+
+def change_text(signal: SignalVerdict, rule: SignalRule | None) -> str:
+    """The number that decides: the change against the baseline (`−8.4 %`, `+375 %`), else the value; else why not."""
+    if signal.blind is not None:
+        return str(signal.blind.value)
+    pct = signal.degradation_pct
+    if pct is None or not math.isfinite(pct):
+        return number(signal.value, rule.unit if rule else "")
+    signed = -pct if rule is not None and rule.worse is Worse.LOWER else pct
+    if abs(signed) >= 1000:
+        return f"×{1 + signed / 100:.0f}" if signed > 0 else "−∞ %"
+    size = abs(signed)
+    digits = f"{size:.0f}" if size >= 99.95 else f"{size:.1f}"
+    sign = "" if digits == "0.0" else "+" if signed > 0 else "−"
+    return f"{sign}{digits} %"
+
+
+def clock_text(verdict: Verdict | None, now: float) -> str:
+    """The running clock: what is left of dwell, hold or blind dwell, carried on from the evaluation to `now`;
+    `frozen` while it stands still, `due` at zero; for a fired trigger how long it has been."""
+    if verdict is None:
+        return ""
+    left = {
+        TriggerState.PENDING: verdict.dwell_remaining_s,
+        TriggerState.CLEARING: verdict.hold_remaining_s,
+        TriggerState.BLIND: verdict.blind_remaining_s,
+    }.get(verdict.state)
+    if left is not None:
+        if verdict.frozen and verdict.state is not TriggerState.BLIND:
+            return "frozen"
+        left -= max(0.0, now - verdict.at)
+        return "due" if left <= 0 else duration(math.ceil(left))
+    if verdict.frozen:
+        return "frozen"
+    if verdict.state is TriggerState.FIRED and verdict.since is not None:
+        lasted = max(0.0, now - verdict.since)
+        if lasted < _HOUR:
+            return f"for {duration(math.floor(lasted))}"
+        if lasted < 100 * _HOUR:
+            return f"for {int(lasted // _HOUR)}h{int(lasted % _HOUR // 60):02}"
+        return f"for {int(lasted // (24 * _HOUR))} d"
+    return ""
+
+
+def impact_text(impact: Impact) -> str:
+    """What waiting costs, short: revenue a minute where it is known, else the score; nothing where it costs nothing."""
+    if impact.score <= 0:
+        return ""
+    for part in impact.parts:
+        if part.name == "revenue" and part.value:
+            return f"{money(part.value, part.unit)}/m"
+    return f"i {impact.score:.0f}"
+
+
+def money(value: float, unit: str) -> str:
+    """An amount with its currency: `$412`, `1.2k EUR`."""
+    currency = plain(unit, 12).split("/")[0].strip()
+    return f"${number(value)}" if currency in ("USD", "$") else number(value, currency)
+
+
+def impact_sentence(impact: Impact) -> str:
+    """The score with its parts: `impact 78: revenue $412/min · users 2,100/min · regulatory low`."""
+    parts = []
+    for part in impact.parts:
+        if part.name == "revenue" and part.value is not None:
+            parts.append(f"revenue {money(part.value, part.unit)}/min")
+        elif part.value is not None and part.name == "users":
+            parts.append(f"users {number(part.value)}/min")
+        else:
+            word = part.unit if part.value is None else number(part.value, part.unit)
+            parts.append(f"{part.name} {word}".rstrip())
+    return plain(f"impact {impact.score:.0f}" + (f": {' · '.join(parts)}" if parts else ""), 200)
+
+
+def state_style(view: DeploymentView, ink: Ink) -> Style:
+    """The style of a deployment's state; dim before its first evaluation."""
+    return ink.states[view.verdict.state] if view.verdict else ink.dim
+
+
+def state_parts(view: DeploymentView, ink: Ink) -> list[Part]:
+    """The 12 cells of a state after the marker: glyph, word, and `?` where a signal is blind beside it."""
+    verdict = view.verdict
+    if verdict is None:
+        return [(fit("… waiting", 12), ink.dim)]
+    state = verdict.state
+    word = "FIRED" if verdict.fired_as_blind and state is TriggerState.BLIND else WORDS[state]
+    glyph = GLYPHS[TriggerState.FIRED] if verdict.fired_as_blind else GLYPHS[state]
+    flag = "?" if verdict.blind and (state is not TriggerState.BLIND or verdict.fired_as_blind) else " "
+    style = ink.states[TriggerState.FIRED] if verdict.fired_as_blind else ink.states[state]
+    return [(fit(f"{glyph} {word}", 10), style), (flag + " ", ink.states[TriggerState.BLIND])]
+
+
+def name_text(view: DeploymentView, several: bool, width: int) -> str:
+    """The name, led by its environment where there are several: whole while it fits, else its first four letters."""
+    name = plain(view.id.name, 120)
+    if not several:
+        return name
+    environment = plain(view.id.environment, 40)
+    whole = f"{environment}/{name}"
+    return whole if width_of(whole) <= width else f"{environment[:4]}/{name}"
+
+
+def row(view: DeploymentView, columns: Columns, clock: str, snoozed: bool, several: bool, ink: Ink) -> list[Part]:
+    """A deployment in one line, without its marker."""
+    quiet = view.verdict is None or view.verdict.state is TriggerState.HEALTHY
+    state = state_style(view, ink)
+    signal = lead(view)
+    rule = rule_of(view, signal.name) if signal else None
+    parts = state_parts(view, ink)
+    name = name_text(view, several, columns.name)
+    parts.append((fit(name, columns.name), ink.text if quiet else ink.strong))
+    if columns.version:
+        style = ink.bad if view.disagrees else ink.dim if quiet else ink.text
+        text = version_text(view)
+        if view.disagrees and len(text) > columns.version:
+            text = f"{text.partition('≠')[0][: columns.version - 1]}≠"  # which one the registry says stands below
+        parts.append((" " + fit(text, columns.version), style))
+    if columns.spark:
+        parts.append((" ", ink.text))
+        parts += _spark(view, signal, rule, columns.spark, ink)
+    if columns.change:
+        text = change_text(signal, rule) if signal else ""
+        style = ink.bad if signal and signal.breached else ink.dim if quiet else ink.text
+        parts.append((" " + fit(text, columns.change, right=True), style))
+    if columns.clock:
+        word = clock or ("snoozed" if snoozed else "")
+        parts.append((" " + fit(word, columns.clock, right=True), state if clock else ink.dim))
+    if columns.impact:
+        text = impact_text(view.verdict.impact) if view.verdict else ""
+        parts.append((" " + fit(text, columns.impact, right=True), ink.text))
+    return parts
+
+
+def _spark(
+    view: DeploymentView, signal: SignalVerdict | None, rule: SignalRule | None, width: int, ink: Ink
+) -> list[Part]:
+    trace = trace_of(view, signal.name) if signal else None
+    if signal is None or rule is None or trace is None:
+        return [(" " * width, ink.dim)]
+    return spark(
+        trace.values,
+        width,
+        signal.baseline,
+        signal.limit,
+        rule.worse,
+        ink.calm,
+        ink.bad,
+        ink.states[TriggerState.BLIND],
+    )
+
+
+def signal_parts(view: DeploymentView, signal: SignalVerdict, width: int, ink: Ink) -> list[Part]:
+    """One signal in `width` cells: mark, title, value, baseline, change, sparkline; shed from the right."""
+    rule = rule_of(view, signal.name)
+    unit = rule.unit if rule else ""
+    mark, style = (
+        ("✗", ink.bad)
+        if signal.breached
+        else ("?", ink.states[TriggerState.BLIND])
+        if signal.blind
+        else (
+            "·" if signal.breached is None else "✓",
+            ink.dim if signal.breached is None else ink.good,
+        )
+    )
+    title = plain(rule.title or rule.name if rule else signal.name, 60)
+    title_width = 16 if width >= 56 else 13
+    base = f"of {number(signal.baseline, unit)}" if signal.baseline is not None else ""
+    parts: list[Part] = [(f"{mark} ", style), (fit(title, title_width), ink.text)]
+    used = 2 + title_width
+    room = width - used
+    change = change_text(signal, rule)
+    for text, size, part_style, at_least in (
+        (number(signal.value, unit), 9, ink.strong, 9),
+        (base, 12, ink.dim, 36),
+        (change if signal.degradation_pct is not None or signal.blind else "", 10, style, 20),
+    ):
+        if width - 18 >= at_least and room > size:
+            parts.append((" " + fit(text, size, right=text is not base), part_style))
+            room -= size + 1
+    if room >= 6:
+        parts.append(("  ", ink.text))
+        parts += _spark(view, signal, rule, min(40, room - 2), ink)
+    return parts
+
+
+def panel(
+    view: DeploymentView, line: int, width: int, clock: str, snoozed: bool, several: bool, ink: Ink
+) -> list[Part]:
+    """One of the four lines of a deployment's panel, without its marker."""
+    verdict = view.verdict
+    if line == 0:
+        head = state_parts(view, ink)
+        word = clock or ("snoozed" if snoozed else "")
+        version = version_text(view)
+        room = width - 12 - width_of(word) - width_of(version) - 3
+        name = name_text(view, several, max(4, room))
+        head.append((fit(name, max(4, min(room, width_of(name)))) + " ", ink.strong))
+        head.append((version, ink.bad if view.disagrees else ink.dim))
+        used = sum(width_of(text) for text, _ in head)
+        head.append((fit(word, max(0, width - used - 1), right=True), state_style(view, ink)))
+        return head
+    if verdict is None:
+        return [("  not evaluated yet", ink.dim)] if line == 1 else []
+    if line in (1, 2):
+        signals = worst_first(view)
+        return (
+            [("  ", ink.text), *signal_parts(view, signals[line - 1], width - 2, ink)] if line <= len(signals) else []
+        )
+    if verdict.impact.score > 0:
+        return [("  " + fit(impact_sentence(verdict.impact), width - 3), ink.text)]
+    return [("  " + fit(plain(verdict.sentence, 300), width - 3), ink.dim)]
+
+
+def incident_header(incident: Incident, members: int, width: int, ink: Ink) -> list[Part]:
+    """The line above an incident's members: its id, where it likely comes from, how many, what happened."""
+    kind = incident.attribution.kind.value.upper()
+    identity = plain(incident.id, 24)
+    count = f"{members} deployment" + ("" if members == 1 else "s")
+    head = f"── {identity} "
+    used = width_of(head) + len(kind) + len(count) + 5
+    room = width - used - 1
+    parts: list[Part] = [(head, ink.dim), (kind, ink.strong), (f" · {count}", ink.text)]
+    if room >= 12:
+        parts.append((" · " + fit(plain(incident.sentence, 400), room).rstrip(), ink.dim))
+    return parts
