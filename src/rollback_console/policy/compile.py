@@ -141,7 +141,7 @@ def _impact(policy: Policy) -> ImpactRule:
     revenue, users = policy.impact.revenue_per_minute, policy.impact.users_per_minute
     return ImpactRule(
         revenue_per_minute=revenue.value if revenue else None,
-        unit=revenue.unit if revenue else "USD",
+        unit=(revenue.unit if revenue else None) or "USD",
         users_per_minute=users.value if users else None,
         regulatory=policy.impact.regulatory,
     )

@@ -277,15 +277,10 @@ class PolicyTrigger(Words):
 
 
 class ImpactRate(Words):
-    """Something per minute, as PromQL, and its unit."""
+    """Something per minute, as PromQL, and its unit (revenue without one is in USD)."""
 
     value: Query
-    unit: Annotated[Text, Field(max_length=20)] = "USD"
-
-    @model_validator(mode="before")
-    @classmethod
-    def _short(cls, raw: Any) -> Any:
-        return {"value": raw} if isinstance(raw, str) else raw
+    unit: Annotated[Text, Field(max_length=20)] | None = None
 
 
 class PolicyImpact(Words):

@@ -102,6 +102,8 @@ def _translate(
     elif kind.endswith("_type") and document.value(loc) is None:
         line, column = document.of_key(loc)
         yield Problem(document.file, line, column, document.path(loc), "has no value", "Write one, or take the key out")
+    elif kind == "too_short" and document.value(loc):
+        return  # pydantic counts what is right: each entry that is not has its own problem
     elif kind in ("literal_error", "enum"):
         words = re.findall(r"'([^']*)'", str(context.get("expected", "")))
         yield document.problem(loc, f"is not {_either(words)}", _closest(document.value(loc), words))

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from typing import Annotated
 
 from pydantic import AfterValidator, StringConstraints
@@ -132,12 +132,6 @@ def unsplittable(query: str, labels: frozenset[str]) -> bool:
         return False
     kept = [{name.strip() for name in match[1].split(",")} for match in _BY.finditer(code)]
     return not any(labels <= names for names in kept)
-
-
-def ranges(query: str) -> Iterator[str]:
-    """The texts between `[` and `]`: `$window`, `5m`."""
-    for match in re.finditer(r"\[([^\]]*)\]", _bare(query)):
-        yield match[1].strip()
 
 
 def escaped(value: str) -> str:

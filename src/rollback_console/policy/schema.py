@@ -1,0 +1,17 @@
+"""JSON Schemas of the three kinds of file, for editors."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rollback_console.errors import UsageError
+from rollback_console.policy.load import KINDS, MODELS
+
+
+def schema(kind: str) -> dict[str, Any]:
+    """The JSON Schema (2020-12) of `policy`, `settings` or `roster`. Raises UsageError for another kind."""
+    if kind not in KINDS:
+        raise UsageError(f"there is no kind of file {kind!r}", f"The kinds are {', '.join(KINDS)}")
+    name = KINDS[kind]
+    made = MODELS[name].model_json_schema(by_alias=True)
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", "$id": f"urn:{name.replace('/', ':')}", **made}
