@@ -1,0 +1,345 @@
+"""`rollback-console journal …`: verify it, read it, add a note, export it."""
+
+from __future__ import annotations
+
+import json
+import os
+import sqlite3
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from rollback_console.cli.common import config_option, emit_json, emit_lines, find_journal, journal_option, json_option
+from rollback_console.errors import ConsoleError, UsageError
+
+if TYPE_CHECKING:
+    from rollback_console.journal.entry import Entry
+    from rollback_console.journal.store import Journal
+    from rollback_console.journal.verify import Recompute, Verification
+
+# Nothing of the journal is imported up here: `journal verify` starts in the time of click, sqlite3 and Ed25519 alone.
+
+
+@click.group("journal", epilog="Example: rollback-console journal verify --decisions")
+def command() -> None:
+    """The record: append-only, hash-chained, signed; verify it, read it, add to it, take it elsewhere."""
+
+
+@command.command("verify", epilog="Example: rollback-console journal verify incident.db --json")
+@click.argument("file", required=False, metavar="[JOURNAL]", type=click.Path(path_type=Path, dir_okay=False))
+@journal_option
+@config_option
+@click.option("--decisions", is_flag=True, help="Recompute every decision from what it was made from.")
+@click.option(
+    "--device",
+    "devices",
+    multiple=True,
+    metavar="KEY",
+    help="An OpenSSH public key (or a file of one) that must have signed.",
+)
+@json_option
+@click.pass_context
+def verify_command(
+    ctx: click.Context,
+    file: Path | None,
+    journal: Path | None,
+    config: Path | None,
+    decisions: bool,
+    devices: tuple[str, ...],
+    as_json: bool,
+) -> None:
+    """Walk the chain and the signatures; name the first bad entry. Exit 0 when all is as signed, 1 when not.
+
+    JOURNAL is a journal, or a .jsonl export of one. Needs no configuration, no network and no key.
+    """
+    from rollback_console.journal.verify import verify
+
+    path = file or find_journal(journal, config)
+    source: Any = path
+    if path.suffix == ".jsonl":
+        from rollback_console.journal.export import read_jsonl
+
+        source = read_jsonl(path)
+    found = verify(source, devices=[_key(d) for d in devices] or None, recompute=_recompute() if decisions else None)
+    if as_json:
+        emit_json(_verification_json(found, path))
+    else:
+        emit_lines(_verification_lines(found, path, decisions))
+    ctx.exit(0 if found.ok else 1)
+
+
+def _recompute() -> Recompute:
+    """The engine's own recomputation, with policies compiled from their recorded bytes, each once."""
+    from functools import lru_cache
+
+    from rollback_console.engine.record import recompute  # engine and policy: only where decisions are asked for
+    from rollback_console.policy.load import parse_policy
+
+    @lru_cache(maxsize=64)
+    def rules(data: bytes, digest: str) -> Any:
+        return parse_policy(data, f"policy {digest[:12]}").rules
+
+    return lambda entry, blobs: recompute(entry, blobs, rules)
+
+
+def _key(text: str) -> str:
+    """`--device`: the key itself, or a file that holds it."""
+    if text.startswith("ssh-"):
+        return text
+    try:
+        return Path(text).read_text(encoding="utf-8").strip()
+    except (OSError, ValueError) as error:
+        raise UsageError(f"--device {text} is neither a key nor a file of one", "give `ssh-ed25519 AAAA…`") from error
+
+
+def _verification_json(found: Verification, path: Path) -> dict[str, Any]:
+    return {
+        "ok": found.ok,
+        "entries": found.entries,
+        "first_bad_seq": found.first_bad_seq,
+        "problems": [{"seq": p.seq, "message": p.message} for p in found.problems],
+        "problems_not_shown": found.suppressed,
+        "warnings": [{"seq": w.seq, "message": w.message} for w in found.warnings],
+        "blobs_missing": found.blobs_missing,
+        "decisions": found.decisions,
+        "decisions_not_recomputed": found.not_recomputed,
+        "chain": found.chain,
+        "device": found.device,
+        "rehearsal": found.rehearsal,
+        "head": {"seq": found.head[0], "hash": found.head[1]},
+        "journal": str(path),
+    }
+
+
+def _verification_lines(found: Verification, path: Path, decisions: bool) -> Iterable[str]:
+    from rollback_console.journal.device import fingerprint
+
+    rehearsal = " (REHEARSAL)" if found.rehearsal else ""
+    if found.ok:
+        also = f", {found.decisions:,} decisions recomputed alike" if decisions else ""
+        yield f"ok: {found.entries:,} entries{also}: {path}{rehearsal}"
+    else:
+        first = found.first_bad_seq
+        why = f"the first bad entry is {first}" if first is not None else "not a sound journal"
+        yield f"NOT OK: {path}{rehearsal}: {why}"
+    yield from (f"  problem: {problem}" for problem in found.problems)
+    if found.suppressed:
+        yield f"  and {found.suppressed:,} problems more"
+    if found.not_recomputed:
+        yield f"  warning: {found.not_recomputed:,} decisions rest on blobs that are not here, and were not recomputed"
+    yield from (f"  warning: {warning}" for warning in found.warnings[:5])
+    if len(found.warnings) > 5:
+        yield f"  and more warnings ({found.blobs_missing:,} blobs are not here); --json has them"
+    if found.device:
+        yield f"  chain {found.chain}, signed by device {fingerprint(found.device)}"
+    if found.head[0]:
+        yield f"  head {found.head[0]:,} {found.head[1]} (only somebody else's copy of a head shows a cut-off end)"
+    if not found.ok:
+        yield "  what to do: keep this file as it is, compare it with a copy, and go on with another --journal"
+
+
+@command.command("list", epilog="Example: rollback-console journal list --kind note --since 2h")
+@journal_option
+@config_option
+@click.option("--kind", "kinds", multiple=True, help="Only this kind (may be given several times).")
+@click.option("--deployment", metavar="ENVIRONMENT/NAME", help="Only this deployment.")
+@click.option("--since", metavar="TIME", help="RFC 3339, or a span such as 2h or 3d before now.")
+@click.option("--limit", type=click.IntRange(1), default=100, show_default=True, help="The last so many.")
+@json_option
+def list_command(
+    journal: Path | None,
+    config: Path | None,
+    kinds: tuple[str, ...],
+    deployment: str | None,
+    since: str | None,
+    limit: int,
+    as_json: bool,
+) -> None:
+    """What happened, one line an entry, the newest last. JSON: {seq, at, kind, deployment, operator, text, hash}."""
+    from rollback_console.cli.common import emit_json_line, rfc3339
+    from rollback_console.journal.timeline import clock_text, item
+
+    earliest = _since(since) if since is not None else None
+    with _reader(journal, config) as reader:
+        found = [item(entry) for entry in reader.tail(limit, kinds, deployment=deployment, since=earliest)]
+    for line in found:
+        if as_json:
+            emit_json_line({
+                "seq": line.seq, "at": rfc3339(line.at), "kind": line.kind, "deployment": line.deployment,
+                "operator": line.operator, "text": line.text, "hash": line.hash,
+            })  # fmt: skip
+        else:
+            parts = (
+                f"{line.seq:>6}",
+                clock_text(line.at),
+                f"{line.kind:<10}",
+                line.deployment,
+                line.operator,
+                line.text,
+            )
+            emit_lines(["  ".join(part for part in parts if part)])
+
+
+@command.command("show", epilog="Example: rollback-console journal show 42 --json")
+@click.argument("seq", type=click.IntRange(1))
+@journal_option
+@config_option
+@json_option
+def show_command(seq: int, journal: Path | None, config: Path | None, as_json: bool) -> None:
+    """One entry with every column and its body."""
+    from rollback_console.journal.timeline import clock_text, sentence
+
+    with _reader(journal, config) as reader:
+        entry = reader.get(seq)
+        last = reader.count()
+    if entry is None:
+        raise UsageError(f"there is no entry {seq}", f"the last one is {last}")
+    body = json.loads(entry.body)
+    if as_json:
+        emit_json(_entry_json(entry, body))
+        return
+    emit_lines([
+        f"entry {entry.seq} of chain {entry.chain}",
+        f"  {clock_text(entry.at)}  {entry.kind}  {entry.deployment} {entry.operator}",
+        f"  {sentence(entry)}",
+        f"  hash {entry.hash}",
+        f"  prev {entry.prev}",
+    ])  # fmt: skip
+    emit_lines("  " + line for line in json.dumps(body, indent=2, ensure_ascii=False).split("\n"))
+
+
+def _entry_json(entry: Entry, body: object) -> dict[str, Any]:
+    import base64
+
+    from rollback_console.cli.common import rfc3339
+
+    return {
+        "seq": entry.seq, "chain": entry.chain, "at": rfc3339(entry.at), "mono": entry.mono, "kind": entry.kind,
+        "deployment": entry.deployment, "operator": entry.operator, "body": body, "prev": entry.prev,
+        "hash": entry.hash, "signature": base64.b64encode(entry.signature).decode(),
+    }  # fmt: skip
+
+
+@command.command("note", epilog='Example: rollback-console journal note "paged the feature store team"')
+@click.argument("text")
+@journal_option
+@config_option
+@click.option("--deployment", default="", metavar="ENVIRONMENT/NAME", help="The deployment it is about.")
+@json_option
+def note_command(text: str, journal: Path | None, config: Path | None, deployment: str, as_json: bool) -> None:
+    """Add one line, signed by this device; works beside a running console."""
+    import getpass
+
+    from rollback_console.clock import WallClock
+    from rollback_console.journal.device import DeviceKey
+    from rollback_console.journal.kinds import Note
+    from rollback_console.journal.store import Journal
+    from rollback_console.model.identity import DeploymentId
+
+    if not text.strip():
+        raise UsageError("a note needs some text", "say what happened")
+    if deployment:
+        try:
+            DeploymentId.parse(deployment)
+        except ValueError as error:
+            raise UsageError(str(error), "for instance production/checkout-ranker") from error
+    try:
+        operator = getpass.getuser()  # who the system says; a note is the device's line, not a person's signature
+    except (OSError, KeyError, ImportError):
+        operator = ""
+    with Journal.open(find_journal(journal, config), device=DeviceKey.default(), clock=WallClock()) as store:
+        entry = store.append(Note(text=text), deployment=deployment, operator=operator)
+    if as_json:
+        emit_json({"seq": entry.seq, "hash": entry.hash})
+    else:
+        emit_lines([f"recorded as entry {entry.seq}"])
+
+
+@command.command("export", epilog="Example: rollback-console journal export --format jsonl --output incident.jsonl")
+@journal_option
+@config_option
+@click.option(
+    "--format", "form", type=click.Choice(("jsonl", "csv", "cloudevents")), default="jsonl", show_default=True
+)
+@click.option("--output", type=click.Path(path_type=Path, dir_okay=False), metavar="PATH", help="Else standard output.")
+@click.option("--force", is_flag=True, help="Replace PATH if it exists.")
+def export_command(journal: Path | None, config: Path | None, form: str, output: Path | None, force: bool) -> None:
+    """All entries as text. Lines of jsonl hold the exact signed bytes: `journal verify FILE.jsonl` verifies them."""
+    import sys
+
+    from rollback_console.journal import export
+
+    with _reader(journal, config) as reader:
+        lines = export.lines(reader.rows(), form)
+        if output is not None:
+            export.write(lines, output, force=force)
+            return
+        # The bytes as they are, whatever the terminal's encoding.
+        out = sys.stdout.buffer
+        for line in lines:
+            out.write(line.encode("utf-8", "surrogateescape"))
+        out.flush()
+
+
+@command.command("status", epilog="Example: rollback-console journal status --json")
+@journal_option
+@config_option
+@json_option
+def status_command(journal: Path | None, config: Path | None, as_json: bool) -> None:
+    """Where the journal is, how much is in it, who records, and how SQLite keeps it."""
+    from rollback_console.cli.common import rfc3339
+    from rollback_console.journal import database
+    from rollback_console.journal.device import fingerprint
+    from rollback_console.journal.locks import RecorderLock
+
+    path = find_journal(journal, config)
+    with _reader(path, None) as reader:
+        seq, hash_ = reader.head()
+        facts: dict[str, Any] = {
+            "path": str(path), "entries": seq, "size_bytes": reader.size_bytes(), "head": {"seq": seq, "hash": hash_},
+            "chain": reader.chain, "device": reader.device, "rehearsal": reader.rehearsal,
+            "recorder": None, "sqlite": sqlite3.sqlite_version, "mode": database.mode_for_writing(reader.mode()),
+            "writable": os.access(path, os.W_OK) and os.access(path.parent, os.W_OK),
+        }  # fmt: skip
+    try:
+        holder = RecorderLock(path).holder()
+    except ConsoleError:
+        holder = None  # no locks on this platform: nobody records
+    if holder is not None:
+        facts["recorder"] = {"pid": holder.pid, "host": holder.host, "since": rfc3339(holder.since)}
+    if as_json:
+        emit_json(facts)
+        return
+    who = f"pid {holder.pid} on {holder.host} since {rfc3339(holder.since)}" if holder else "nobody"
+    emit_lines([
+        f"journal   {path}" + ("  (REHEARSAL)" if facts["rehearsal"] else ""),
+        f"entries   {seq:,} in {facts['size_bytes']:,} bytes",
+        f"head      {seq} {hash_}",
+        f"chain     {facts['chain']}",
+        f"device    {fingerprint(facts['device'])}",
+        f"recorder  {who}",
+        f"sqlite    {facts['sqlite']}, {facts['mode']}" + ("" if facts["writable"] else ", read-only here"),
+    ])  # fmt: skip
+
+
+def _reader(journal: Path | None, config: Path | None) -> Journal:
+    from rollback_console.journal.store import Journal
+
+    return Journal.open_read_only(find_journal(journal, config))
+
+
+def _since(text: str) -> float:
+    """`--since` as Unix seconds."""
+    import re
+    import time
+    from datetime import UTC, datetime
+
+    if match := re.fullmatch(r"(\d+(?:\.\d+)?)([smhdw])", text.strip()):
+        return time.time() - float(match[1]) * {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}[match[2]]
+    try:
+        moment = datetime.fromisoformat(text.strip())
+    except ValueError as error:
+        raise UsageError(f"--since {text!r} is not a time", "give 2026-11-20T09:00:00Z, or 2h, 3d, 45m") from error
+    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()

@@ -1,0 +1,80 @@
+"""Making a journal: the file whole, or not at all; and the sealing of one row."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import sqlite3
+from contextlib import suppress
+from pathlib import Path
+
+from rollback_console.clock import Clock
+from rollback_console.errors import JournalUnwritable
+from rollback_console.journal import chain as chains
+from rollback_console.journal.chain import Row
+from rollback_console.journal.device import DeviceKey
+from rollback_console.journal.kinds import Body, Genesis
+
+INSERT = f"INSERT INTO entries ({', '.join(chains.COLUMNS)}) VALUES ({', '.join('?' * len(chains.COLUMNS))})"  # noqa: S608 - column names of our own
+
+
+def create(path: Path, device: DeviceKey, clock: Clock, genesis: Genesis) -> None:
+    """Make the file whole, tables and genesis, under another name, and link it into place: nobody ever opens half a
+    journal, and of several processes that race one wins and the others open its file. So a journal that is found
+    empty was emptied by somebody, and is refused. Raises sqlite3.Error and OSError."""
+    from rollback_console.journal.schema import migrate  # sqlite_utils: 73 ms, needed once in a journal's life
+
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    temp = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
+    os.close(os.open(temp, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
+    try:
+        connection = sqlite3.connect(temp, isolation_level=None)
+        try:
+            connection.execute("PRAGMA synchronous = FULL")
+            connection.execute("PRAGMA fullfsync = ON")
+            connection.execute("BEGIN IMMEDIATE")
+            migrate(connection)
+            time = (chains.nanoseconds(clock.now()), chains.nanoseconds(clock.monotonic()))
+            connection.execute(
+                INSERT, seal(device, genesis.chain, 1, time, ("genesis", canonical_body(genesis), "", ""), "")
+            )
+            connection.execute("COMMIT")
+        finally:
+            connection.close()
+        _link(temp, path)
+    finally:
+        for end in ("", "-journal"):
+            Path(f"{temp}{end}").unlink(missing_ok=True)
+
+
+def _link(temp: Path, path: Path) -> None:
+    with suppress(FileExistsError):
+        try:
+            os.link(temp, path)
+        except PermissionError:  # a file system without hard links (FAT, some shares): the last to rename wins
+            os.rename(temp, path)
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
+
+
+def seal(
+    device: DeviceKey, chain: str, seq: int, time: tuple[int, int], what: tuple[str, str, str, str], prev: str
+) -> Row:
+    """A row with its hash and signature. `what` is (kind, body, deployment, operator)."""
+    kind, body, deployment, operator = what
+    hash_ = chains.digest(chains.envelope(chain, seq, *time, kind, deployment, operator, body.encode(), prev))
+    return Row(chain, seq, *time, kind, deployment, operator, body, prev, hash_, device.sign_hash(hash_))
+
+
+def canonical_body(body: Body) -> str:
+    """A body's RFC 8785 text. Python values, not pydantic's JSON mode, which would write a NaN as null in silence."""
+    try:
+        return chains.canonical(body.model_dump()).decode()
+    except ValueError as error:
+        raise JournalUnwritable(
+            f"an entry of kind {body.kind} holds a value that cannot be recorded exactly ({error})",
+            "this is a defect: numbers that may be infinite are recorded as words",
+        ) from error

@@ -1,0 +1,160 @@
+"""Reading a journal back: entries as a stream, blobs by digest, the derived cache."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, Self
+
+from rollback_console.errors import JournalBroken
+from rollback_console.journal import chain as chains
+from rollback_console.journal import database
+from rollback_console.journal.blobs import unpack
+from rollback_console.journal.chain import Row
+from rollback_console.journal.entry import Entry
+
+KEEP = "keep the file as it is, see `rollback-console journal verify`, go on with another --journal"
+
+
+def entry_of(row: Row) -> Entry:
+    """A stored row as an Entry: times in seconds, the body as its bytes. Raises JournalBroken for a row that holds
+    something else than STRICT columns can."""
+    if column := chains.malformed(row):
+        raise JournalBroken(f"entry {row.seq} has no proper {column}", KEEP)
+    return Entry(
+        row.chain, row.seq, chains.seconds_of(row.at), chains.seconds_of(row.mono), row.kind, row.deployment,
+        row.operator, row.body.encode(), row.prev, row.hash, row.signature,
+    )  # fmt: skip
+
+
+class JournalReader:
+    """The reading half of a `Journal`; not made by itself."""
+
+    def __init__(self, path: Path, connection: sqlite3.Connection) -> None:
+        self.path = path
+        self.chain = ""
+        self.device = ""  # the public key of the device that signs this chain, OpenSSH form
+        self.rehearsal = False
+        self._connection = connection
+        self._lock = threading.RLock()
+
+    def entries(
+        self,
+        after: int = 0,
+        kinds: Sequence[str] = (),
+        limit: int | None = None,
+        *,
+        deployment: str | None = None,
+        since: float | None = None,
+    ) -> Iterator[Entry]:
+        """Entries with seq > after, oldest first; of these kinds, this deployment, this Unix time or later.
+
+        Streams: a page at a time, and no lock is held between pages.
+        """
+        where, values = _filter(kinds, deployment, since)
+        left = limit
+        while left is None or left > 0:
+            page = database.PAGE if left is None else min(left, database.PAGE)
+            query = f"{database.SELECT} WHERE seq > ?{where} ORDER BY seq LIMIT ?"
+            found = self._all(query, after, *values, page)
+            for row in found:
+                yield entry_of(Row._make(row))
+            if len(found) < page:
+                return
+            after, left = found[-1][1], None if left is None else left - len(found)
+
+    def tail(
+        self, limit: int, kinds: Sequence[str] = (), *, deployment: str | None = None, since: float | None = None
+    ) -> tuple[Entry, ...]:
+        """The last `limit` entries that match, oldest first."""
+        where, values = _filter(kinds, deployment, since)
+        found = self._all(f"{database.SELECT} WHERE 1{where} ORDER BY seq DESC LIMIT ?", *values, limit)
+        return tuple(entry_of(Row._make(row)) for row in reversed(found))
+
+    def get(self, seq: int) -> Entry | None:
+        """One entry by its number, or None."""
+        found = self._one(f"{database.SELECT} WHERE seq = ?", seq)
+        return entry_of(Row._make(found)) if found else None
+
+    def rows(self, after: int = 0) -> Iterator[Row]:
+        """Entries exactly as stored, for export and verification."""
+        while found := self._all(f"{database.SELECT} WHERE seq > ? ORDER BY seq LIMIT ?", after, database.PAGE):
+            yield from map(Row._make, found)
+            after = found[-1][1]
+
+    def get_blob(self, digest: str) -> bytes | None:
+        """The bytes of that SHA-256, or None where retention dropped them. Raises JournalBroken when what is stored is
+        something else."""
+        found = self._one("SELECT size, data FROM blobs WHERE digest = ?", digest)
+        if found is None:
+            return None
+        data = unpack(found[0], found[1])
+        if data is None or chains.digest(data) != digest:
+            raise JournalBroken(f"the blob {digest} of {self.path} is not what its digest says", KEEP)
+        return data
+
+    def get_live(self) -> tuple[float, bytes] | None:
+        """(at, data) of the derived cache, or None."""
+        found = self._one("SELECT at, data FROM live WHERE id = 1")
+        return (float(found[0]), bytes(found[1])) if found else None
+
+    def head(self) -> tuple[int, str]:
+        """(seq, hash) of the last entry, by whatever process; (0, "") before the first."""
+        found = self._one("SELECT seq, hash FROM entries ORDER BY seq DESC LIMIT 1")
+        return (found[0], found[1]) if found else (0, "")
+
+    def count(self) -> int:
+        """How many entries. Numbers have no gaps, so this is the head's."""
+        return self.head()[0]
+
+    def size_bytes(self) -> int:
+        """The file's size, with what waits beside it to be folded in."""
+        total = 0
+        for end in ("", "-wal", "-journal"):
+            with suppress(OSError):
+                total += os.stat(f"{self.path}{end}").st_size
+        return total
+
+    def mode(self) -> str:
+        """SQLite's journal mode of this connection: `wal`, `truncate`, ..."""
+        return str(self._all("PRAGMA journal_mode")[0][0])
+
+    def close(self) -> None:
+        """Close the file; the object is of no more use."""
+        with self._lock:
+            self._connection.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _all(self, query: str, *values: object) -> list[Any]:
+        with self._lock:
+            try:
+                return self._connection.execute(query, values).fetchall()
+            except sqlite3.Error as error:
+                raise database.translate(error, self.path) from error
+
+    def _one(self, query: str, *values: object) -> Any:
+        found = self._all(query, *values)
+        return found[0] if found else None
+
+
+def _filter(kinds: Sequence[str], deployment: str | None, since: float | None) -> tuple[str, list[object]]:
+    where, values = "", list[object]()
+    if kinds:
+        where += f" AND kind IN ({', '.join('?' * len(kinds))})"
+        values += kinds
+    if deployment is not None:
+        where += " AND deployment = ?"
+        values.append(deployment)
+    if since is not None:
+        where += " AND at >= ?"
+        values.append(chains.nanoseconds(since))
+    return where, values

@@ -1,0 +1,57 @@
+"""The journal's tables, made and migrated through sqlite-utils.
+
+Imported only when a file is created or migrated: sqlite_utils costs 73 ms, and the hot path is the standard library's
+sqlite3. A new version of the schema is a new function below `versions`; `PRAGMA user_version` is their number, so that
+an open knows without importing this whether there is anything to do.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+
+from sqlite_utils import Database
+from sqlite_utils.migrations import Migrations
+
+from rollback_console.journal.database import APPLICATION_ID, SCHEMA_VERSION
+
+versions = Migrations("rollback-console/journal")
+
+_GUARDS = (
+    # UPDATE OR REPLACE and upserts' DO UPDATE end here too.
+    """CREATE TRIGGER entries_no_update BEFORE UPDATE ON entries
+       BEGIN SELECT RAISE(ABORT, 'entries are append-only: no UPDATE'); END""",
+    """CREATE TRIGGER entries_no_delete BEFORE DELETE ON entries
+       BEGIN SELECT RAISE(ABORT, 'entries are append-only: no DELETE'); END""",
+    # INSERT OR REPLACE deletes without firing the trigger above, so an existing number is refused before it can. The
+    # same guard keeps a foreign program from leaving a gap or forking the chain.
+    """CREATE TRIGGER entries_append BEFORE INSERT ON entries
+       WHEN EXISTS (SELECT 1 FROM entries WHERE seq = NEW.seq)
+         OR NEW.seq IS NOT (SELECT coalesce(max(seq), 0) + 1 FROM entries)
+         OR NEW.prev IS NOT coalesce((SELECT hash FROM entries WHERE seq = NEW.seq - 1), '')
+       BEGIN SELECT RAISE(ABORT, 'entries are append-only: not the next entry'); END""",
+)
+
+
+@versions()
+def v1(db: Database) -> None:
+    """Entries, guarded; and what is beside them: blobs by digest, the derived cache, facts about the file."""
+    entries = {
+        "seq": int, "chain": str, "at": int, "mono": int, "kind": str, "deployment": str, "operator": str,
+        "body": str, "prev": str, "hash": str, "signature": bytes,
+    }  # fmt: skip
+    db.table("entries").create(entries, pk="seq", not_null=set(entries) - {"seq"}, strict=True)
+    for guard in _GUARDS:
+        db.execute(guard)
+    db.table("blobs").create(
+        {"digest": str, "size": int, "data": bytes}, pk="digest", not_null={"size", "data"}, strict=True
+    )
+    db.table("live").create({"id": int, "at": float, "data": bytes}, pk="id", not_null={"at", "data"}, strict=True)
+    db.table("meta").create({"name": str, "value": str}, pk="name", not_null={"value"}, strict=True)
+    db.table("meta").insert({"name": "format", "value": "rollback-console/journal/v1"})
+
+
+def migrate(connection: sqlite3.Connection) -> None:
+    """Bring the file to this program's schema. Inside the caller's transaction: sqlite-utils then uses savepoints."""
+    versions.apply(Database(connection))
+    connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+    connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")

@@ -1,0 +1,162 @@
+"""One plain sentence for each entry: the Timeline, `journal list` and review say the same.
+
+Every value in a sentence came from elsewhere once; every sentence goes through `model.text.plain`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from rollback_console.journal import kinds as k
+from rollback_console.journal.chain import nanoseconds
+from rollback_console.journal.entry import Entry
+from rollback_console.journal.export import rfc3339
+from rollback_console.model.snapshot import TimelineItem
+from rollback_console.model.text import plain, span
+
+
+def item(entry: Entry) -> TimelineItem:
+    """An entry as a line of the timeline: what happened, with its values, in one safe sentence."""
+    return TimelineItem(
+        seq=entry.seq,
+        at=entry.at,
+        kind=plain(entry.kind, 40),
+        deployment=plain(entry.deployment, 200),
+        operator=plain(entry.operator, 100),
+        text=sentence(entry),
+        hash=plain(entry.hash, 64),
+    )
+
+
+def sentence(entry: Entry) -> str:
+    """What happened. A kind (or a version of one) that this program does not know says so."""
+    body = entry.parsed()
+    if body is None:
+        known = "a newer form of" if entry.kind in k.KINDS else "an entry of the unknown kind"
+        return plain(f"{known} {entry.kind}: this program cannot read it; `journal show {entry.seq}` prints it")
+    return plain(_SENTENCES[type(body)](body))
+
+
+def clock_text(at: float) -> str:
+    """Unix seconds as `2026-11-20 09:08:33 UTC`."""
+    return rfc3339(nanoseconds(at)).partition(".")[0].replace("T", " ") + " UTC"
+
+
+def _genesis(b: k.Genesis) -> str:
+    what = "rehearsal journal" if b.rehearsal else "journal"
+    return f"the {what} {b.chain[:12]} begins, made by {b.program}"
+
+
+def _session(b: k.Session) -> str:
+    did = "decides and records from here on" if b.event == "recorder" else f"{b.event} the journal"
+    return f"{b.command} (pid {b.pid} on {b.host}, {b.program}) {did}"
+
+
+def _policy(b: k.PolicyInForce) -> str:
+    version = f" version {b.version}" if b.what == "policy" else ""
+    return f"{b.what} {b.name}{version} is in force ({b.digest[:12]})"
+
+
+def _tick(b: k.TickRecorded) -> str:
+    bad = len(b.not_healthy)
+    if not bad:
+        return f"evaluated {b.deployments} deployments: all healthy"
+    names = ", ".join(b.not_healthy[:3]) + (f" and {bad - 3} more" if bad > 3 else "")
+    return f"evaluated {b.deployments} deployments: {bad} not healthy ({names})"
+
+
+def _transition(b: k.TransitionRecorded) -> str:
+    late = " (found when back-filling)" if b.backfilled else ""
+    return f"{b.before} → {b.after}{late}: {b.sentence}"
+
+
+def _incident(b: k.IncidentRecorded) -> str:
+    return f"incident {b.id} {b.event}, {_count(len(b.members), 'deployment')}, {b.attribution}: {b.sentence}"
+
+
+def _pointer(b: k.PointerMoved) -> str:
+    who = f"by execution {b.ours}" if b.ours else "by somebody else than this console"
+    return f"{b.model}@{b.alias} moved from {_version(b.before)} to {_version(b.after)}, {who}"
+
+
+def _backend(b: k.BackendChanged) -> str:
+    return f"{b.name} is {b.state}" + (f": {b.detail}" if b.detail else "")
+
+
+def _clock(b: k.ClockJump) -> str:
+    way = "forward" if b.seconds > 0 else "back"
+    return f"the wall clock jumped {way} by {span(abs(b.seconds))}: times before and after do not compare"
+
+
+def _request(b: k.Requested) -> str:
+    signed = f"signed by {b.person.operator}" if b.person else "not signed by a person"
+    return f"asked to execute {b.phrase} as {b.execution} (plan {b.plan[:12]}, {signed}): {b.reason}"
+
+
+def _refusal(b: k.Refusal) -> str:
+    return f"refused {b.act}: {b.rule}" + (f"; {b.who_could}" if b.who_could else "")
+
+
+def _intent(b: k.Intent) -> str:
+    return f"{b.execution}: about to {b.step}{_attempt(b.attempt)}: {b.detail}"
+
+
+def _outcome(b: k.Outcome) -> str:
+    return f"{b.execution}: {b.step} {b.state}{_attempt(b.attempt)}: {b.detail}"
+
+
+def _execution(b: k.ExecutionEnded) -> str:
+    return f"{b.execution} ended: {b.state}: {b.detail}"
+
+
+def _adopt(b: k.Adopted) -> str:
+    when = f", moved at {clock_text(b.moved_at)}" if b.moved_at is not None else ""
+    moved = f"{b.model}@{b.alias} from v{b.from_version} to v{b.to_version}"
+    return f"adopted a rollback done by hand: {moved}{when}: {b.reason}"
+
+
+def _walk(b: k.WalkEvent) -> str:
+    end = f" ({b.outcome})" if b.outcome else ""
+    return f"runbook {b.runbook}: walk {b.walk} {b.event}{end}" + (f" for incident {b.incident}" if b.incident else "")
+
+
+def _step(b: k.StepMarked) -> str:
+    return f"step {b.step} “{b.title}” {b.state}" + (f": {b.reason}" if b.reason else "")
+
+
+def _note(b: k.Note) -> str:
+    return f"note: {b.text}"
+
+
+def _snooze(b: k.Snoozed) -> str:
+    return f"snoozed until {clock_text(b.until)}: {b.reason}"
+
+
+def _drill(b: k.DrillSummary) -> str:
+    return f"drill {b.scenario} with seed {b.seed} {'passed' if b.passed else 'failed'}"
+
+
+def _found(b: k.Repaired) -> str:
+    return f"found {b.what}: {b.detail}"
+
+
+def _version(version: str | None) -> str:
+    return "nothing" if version is None else f"v{version}"
+
+
+def _attempt(attempt: int) -> str:
+    return f" (attempt {attempt})" if attempt > 1 else ""
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}" + ("" if number == 1 else "s")
+
+
+_SENTENCES: dict[type[k.Body], Callable[[Any], str]] = {
+    k.Genesis: _genesis, k.Session: _session, k.PolicyInForce: _policy, k.TickRecorded: _tick,
+    k.TransitionRecorded: _transition, k.IncidentRecorded: _incident, k.PointerMoved: _pointer,
+    k.BackendChanged: _backend, k.ClockJump: _clock, k.Requested: _request, k.Refusal: _refusal, k.Intent: _intent,
+    k.Outcome: _outcome, k.ExecutionEnded: _execution, k.Adopted: _adopt, k.WalkEvent: _walk, k.StepMarked: _step,
+    k.Note: _note, k.Snoozed: _snooze, k.DrillSummary: _drill, k.Repaired: _found,
+}  # fmt: skip

@@ -1,0 +1,350 @@
+"""Walk a journal's chain and signatures, and name the first entry that is not what was signed.
+
+Streams: memory does not grow with the journal. Needs neither Textual nor pydantic, no configuration and no key but the
+one in the first entry; a kind that this program has never heard of verifies like any other.
+
+What no walk can see: entries cut off at the end (only somebody else's copy of a head shows that), and a whole journal
+made anew with another key (name the device you expect, or the chain).
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections import OrderedDict
+from collections.abc import Callable, Collection, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+
+from rollback_console.errors import ConsoleError, JournalError
+from rollback_console.journal import chain as chains
+from rollback_console.journal import database
+from rollback_console.journal.chain import Row
+from rollback_console.journal.device import public_key, signed_by
+from rollback_console.journal.diagnose import Expected, diagnose
+
+if TYPE_CHECKING:
+    from rollback_console.journal.entry import Entry
+
+Blobs = Callable[[str], bytes | None]
+Recompute = Callable[["Entry", Blobs], str | None]
+
+MOST = 100  # findings kept of each sort; the rest are counted
+_REMEMBERED = 10_000  # digests of blobs already checked
+# Where entries name blobs. A kind that is not here names none, or is newer than this program.
+BLOB_FIELDS: dict[str, tuple[str, ...]] = {
+    "tick": ("blob",),
+    "policy": ("digest",),
+    "transition": ("tick", "policy"),
+    "request": ("plan_blob",),
+    "walk": ("digest",),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing wrong: the entry's number (None: the file as a whole), and what, in a sentence."""
+
+    seq: int | None
+    message: str
+
+    def __str__(self) -> str:
+        return f"entry {self.seq}: {self.message}" if self.seq is not None else self.message
+
+
+@dataclass(frozen=True, slots=True)
+class Verification:
+    """What a walk found. `first_bad_seq` is the first number whose entry is not what was signed, or is missing.
+
+    `warnings` do not make it bad: blobs that retention dropped, guards that somebody removed.
+    """
+
+    ok: bool
+    entries: int
+    first_bad_seq: int | None
+    problems: tuple[Finding, ...]
+    warnings: tuple[Finding, ...] = ()
+    suppressed: int = 0  # problems beyond the first MOST
+    chain: str = ""
+    device: str = ""  # OpenSSH public key, as the first entry says it
+    rehearsal: bool = False
+    head: tuple[int, str] = (0, "")
+    blobs_missing: int = 0
+    decisions: int = 0  # transitions recomputed
+    not_recomputed: int = 0  # transitions whose samples or policy are not here
+
+
+def verify(
+    source: Path | Iterable[Row],
+    *,
+    devices: Collection[str] | None = None,
+    chain: str | None = None,
+    recompute: Recompute | None = None,
+    blobs: Blobs | None = None,
+) -> Verification:
+    """Verify a journal's file, or rows from elsewhere (`export.read_jsonl`).
+
+    `devices`: public keys (OpenSSH lines) one of which must have signed; without it the first entry's is taken at its
+    word. `chain`: the chain id it must be. `recompute` is called for every `transition` that verifies and returns what
+    is wrong with it, or None; `blobs` serves it when `source` is rows. Raises UsageError when there is no such file;
+    a file that is no journal is a problem, not an error.
+    """
+    walk = _Walk(devices, chain, recompute)
+    if not isinstance(source, Path):
+        walk.blobs = blobs
+        for row in source:
+            walk.step(row)
+        return walk.result()
+    try:
+        connection = database.connect_read_only(source)
+    except sqlite3.Error as error:
+        walk.problem(None, database.translate(error, source).message)
+        return walk.result()
+    try:
+        _walk_file(walk, connection, source)
+    finally:
+        connection.close()
+    return walk.result()
+
+
+def _walk_file(walk: _Walk, connection: sqlite3.Connection, path: Path) -> None:
+    try:
+        version = database.check_format(connection, path)
+        _check_tables(walk, connection, version)
+    except sqlite3.Error as error:
+        walk.problem(None, database.translate(error, path).message)
+        return
+    except JournalError as error:
+        walk.problem(None, error.message)
+        return
+    if walk.problems:
+        return
+    walk.blobs = _Blobs(connection)
+    try:
+        _walk_rows(walk, connection)
+    except sqlite3.Error as error:
+        walk.bad(walk.expected.seq, f"it cannot be read ({error}); nothing after it was looked at")
+
+
+def _walk_rows(walk: _Walk, connection: sqlite3.Connection) -> None:
+    """All rows, a page at a time: a read transaction as long as the walk would hold up the writers."""
+    query = f"{database.SELECT} WHERE seq > ? ORDER BY seq LIMIT ?"
+    after = -(2**63)
+    while True:
+        try:
+            page = connection.execute(query, (after, database.PAGE)).fetchall()
+        except sqlite3.Error:
+            page = _one_readable(connection, query, after)
+        for row in page:
+            walk.step(Row._make(row))
+        if page:
+            if not isinstance(page[-1][1], int) or page[-1][1] <= after:
+                walk.bad(walk.expected.seq, "the table's order is damaged")
+                return
+            after = page[-1][1]
+            continue
+        (stored,) = connection.execute("SELECT count(*) FROM entries").fetchone()
+        if stored == walk.entries:
+            return
+        if not connection.execute("SELECT 1 FROM entries WHERE seq > ?", (after,)).fetchone():
+            walk.bad(walk.expected.seq, f"{stored} entries are stored, {walk.entries} can be reached in order")
+            return
+
+
+def _one_readable(connection: sqlite3.Connection, query: str, after: int) -> list[Any]:
+    """A page failed: one row then, and if its text is not UTF-8, so that the bytes can be looked at all the same."""
+    try:
+        return connection.execute(query, (after, 1)).fetchall()
+    except sqlite3.OperationalError as error:
+        if "decode" not in str(error):
+            raise
+    connection.text_factory = lambda raw: raw.decode("utf-8", "surrogateescape")
+    try:
+        return connection.execute(query, (after, 1)).fetchall()
+    finally:
+        connection.text_factory = str
+
+
+def _check_tables(walk: _Walk, connection: sqlite3.Connection, version: int) -> None:
+    """Every column is covered, and nothing stands between the rows and who reads them."""
+    kinds = dict(connection.execute("SELECT name, type FROM sqlite_master"))
+    columns = {row[1] for row in connection.execute("PRAGMA table_xinfo(entries)")}
+    if kinds.get("entries") != "table" or not columns >= set(chains.COLUMNS):
+        walk.problem(None, "it has no table `entries` with the columns of a journal")
+    elif extra := columns - set(chains.COLUMNS):
+        walk.problem(None, f"entries has columns that no signature covers: {', '.join(sorted(extra))}")
+    missing = [name for name in ("entries_no_update", "entries_no_delete", "entries_append") if name not in kinds]
+    if missing:
+        walk.warn(None, f"somebody removed the append-only guards {', '.join(missing)}")
+    if version > database.SCHEMA_VERSION:
+        walk.warn(None, f"it was made by a newer program (schema {version}); entries are verified all the same")
+
+
+class _Blobs:
+    """Blobs of an open journal: None where there is none, ValueError where the bytes are not the digest's."""
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self._connection = connection
+
+    def __call__(self, digest: str) -> bytes | None:
+        from rollback_console.journal.blobs import unpack
+
+        try:
+            found = self._connection.execute("SELECT size, data FROM blobs WHERE digest = ?", (digest,)).fetchone()
+        except sqlite3.Error as error:
+            raise ValueError(f"cannot be read ({error})") from error
+        if found is None:
+            return None
+        data = unpack(*found)
+        if data is None or chains.digest(data) != digest:
+            raise ValueError("is not what its digest says")
+        return data
+
+
+class _Walk:
+    """The state of one walk: what the next entry must be, and what was found."""
+
+    def __init__(self, devices: Collection[str] | None, chain: str | None, recompute: Recompute | None) -> None:
+        self.expected = Expected(seq=1, prev="", chain=chain)
+        self.entries = 0
+        self.problems: list[Finding] = []
+        self.warnings: list[Finding] = []
+        self.blobs: Blobs | None = None
+        self._devices = {_bare(device) for device in devices} if devices is not None else None
+        self._recompute = recompute
+        self._key: Ed25519PublicKey | None = None
+        self._device = ""
+        self._rehearsal = False
+        self._first_bad: int | None = None
+        self._suppressed = 0
+        self._missing = 0
+        self._decisions = 0
+        self._not_recomputed = 0
+        self._head = (0, "")
+        self._checked: OrderedDict[str, bool] = OrderedDict()
+
+    def step(self, row: Row) -> None:
+        """One entry, the next in the table's order."""
+        self.entries += 1
+        if self._key is None and not self._begin(row):
+            return
+        body = self._check(row)
+        if body is None:
+            return
+        if self.blobs is not None and row.kind in BLOB_FIELDS:
+            self._check_blobs(row, body)
+        if self._recompute is not None and row.kind == "transition" and isinstance(body, dict):
+            self._check_decision(row, body)
+
+    def _begin(self, row: Row) -> bool:
+        """The first row: whose key, which chain. False when it cannot say, and nothing can be verified with it."""
+        try:
+            if chains.malformed(row) or row.kind != "genesis":
+                raise ValueError("it is not a genesis entry")
+            body = chains.parse_canonical(row.body)
+            self._device, self._rehearsal = str(body["device"]), body.get("rehearsal") is True
+            self._key = public_key(self._device)
+            if self._devices is not None and _bare(self._device) not in self._devices:
+                self.bad(row.seq, "the journal was signed by another device than the ones named")
+            if self.expected.chain is None:
+                self.expected.chain = str(body["chain"])
+        except (ValueError, KeyError, TypeError, AttributeError, JournalError) as error:
+            if self._first_bad is None:
+                self.bad(1, f"the first entry does not say whose journal this is ({error}); nothing can be verified")
+            self._key = None
+            return False
+        return True
+
+    def _check(self, row: Row) -> Any:
+        """The body's value when the entry is what was signed, in its place; else None, and what is wrong is noted."""
+        assert self._key is not None  # noqa: S101 - `step` saw to it
+        expected = self.expected
+        try:
+            if (
+                chains.malformed(row) is None
+                and row.seq == expected.seq
+                and row.prev == expected.prev
+                and row.chain == expected.chain
+                and chains.row_hash(row) == row.hash
+                and signed_by(self._key, row.hash, row.signature)
+            ):
+                value = chains.parse_canonical(row.body)
+                expected.move_on(row, row.hash)
+                self._head = (row.seq, row.hash)
+                return value
+        except ValueError:
+            pass  # not UTF-8, or not canonical: `diagnose` says which
+        diagnosis = diagnose(row, expected, self._key)
+        for message in diagnosis.messages:
+            self.bad(diagnosis.seq, message)
+        expected.move_on(row, diagnosis.believed_hash)
+        return None
+
+    def _check_blobs(self, row: Row, body: Any) -> None:
+        assert self.blobs is not None  # noqa: S101 - the caller looked
+        for field in BLOB_FIELDS[row.kind]:
+            digest = body.get(field) if isinstance(body, dict) else None
+            if not isinstance(digest, str) or digest in self._checked:
+                continue
+            self._checked[digest] = True
+            if len(self._checked) > _REMEMBERED:
+                self._checked.popitem(last=False)
+            try:
+                if self.blobs(digest) is None:
+                    self._missing += 1
+                    self.warn(row.seq, f"its {field}, blob {digest}, is not here (retention may have dropped it)")
+            except ValueError as error:
+                self.bad(row.seq, f"its {field}, blob {digest}, {error}")
+
+    def _check_decision(self, row: Row, body: Any) -> None:
+        from rollback_console.journal.reading import entry_of  # pydantic: only where decisions are recomputed
+
+        assert self._recompute is not None  # noqa: S101 - the caller looked
+        if any(self._blob_or_none(str(body.get(field))) is None for field in BLOB_FIELDS["transition"]):
+            self._not_recomputed += 1  # which blob, and why, is said where blobs are checked
+            return
+        self._decisions += 1
+        try:
+            message = self._recompute(entry_of(row), self._blob_or_none)
+        except ConsoleError as error:
+            message = error.message
+        if message:
+            self.bad(row.seq, f"its decision does not recompute: {message}")
+
+    def _blob_or_none(self, digest: str) -> bytes | None:
+        try:
+            return self.blobs(digest) if self.blobs is not None else None
+        except ValueError:
+            return None  # noted where the blob is checked
+
+    def bad(self, seq: int, message: str) -> None:
+        """An entry is bad: the lowest number is the first."""
+        self._first_bad = seq if self._first_bad is None else min(self._first_bad, seq)
+        self.problem(seq, message)
+
+    def problem(self, seq: int | None, message: str) -> None:
+        if len(self.problems) < MOST:
+            self.problems.append(Finding(seq, message))
+        else:
+            self._suppressed += 1
+
+    def warn(self, seq: int | None, message: str) -> None:
+        if len(self.warnings) < MOST:
+            self.warnings.append(Finding(seq, message))
+
+    def result(self) -> Verification:
+        if self.entries == 0 and not self.problems:
+            self.bad(1, "there is no entry: a journal begins with its genesis")
+        return Verification(
+            ok=not self.problems, entries=self.entries, first_bad_seq=self._first_bad, problems=tuple(self.problems),
+            warnings=tuple(self.warnings), suppressed=self._suppressed, chain=self.expected.chain or "",
+            device=self._device, rehearsal=self._rehearsal, head=self._head, blobs_missing=self._missing,
+            decisions=self._decisions, not_recomputed=self._not_recomputed,
+        )  # fmt: skip
+
+
+def _bare(openssh: str) -> str:
+    """An OpenSSH line without its comment."""
+    return " ".join(openssh.split()[:2])
