@@ -1,0 +1,174 @@
+"""`runbook check|list|show`: markdown runbooks, as the console reads them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import click
+
+from rollback_console.cli.common import config_option, emit_json, emit_lines, find_config, json_option
+from rollback_console.errors import InputError
+from rollback_console.model.text import plain, plain_block
+from rollback_console.model.walk import Runbook, RunbookStep
+from rollback_console.runbook.library import Library, find, read
+
+
+@click.group(name="runbook")
+def command() -> None:
+    """Check, list and show runbooks.
+
+    \b
+    Example:
+      rollback-console runbook check docs/runbooks --json
+    """
+
+
+@command.command()
+@click.argument("paths", nargs=-1, required=True, metavar="PATH...")
+@json_option
+def check(paths: tuple[str, ...], as_json: bool) -> None:
+    """Parse markdown files, and every *.md below folders; exit 1 if one has an error.
+
+    \b
+    Example:
+      rollback-console runbook check runbooks/ oncall.md
+    """
+    checked = [(shown, read(path)) for shown, path in _files(paths)]
+    if as_json:
+        emit_json([_facts(shown, runbook) for shown, runbook in checked])
+    else:
+        for shown, runbook in checked:
+            emit_lines(_report(shown, runbook))
+    if not checked:
+        click.echo("no *.md file was found there", err=True)
+    if any(problem.severity == "error" for _, runbook in checked for problem in runbook.problems):
+        raise SystemExit(1)
+
+
+@command.command(name="list")
+@config_option
+@json_option
+def list_(config: Path | None, as_json: bool) -> None:
+    """The runbooks at hand: the settings' folders, and the shipped ones.
+
+    \b
+    Example:
+      rollback-console runbook list --json
+    """
+    runbooks = _library(config).all()
+    if as_json:
+        emit_json(
+            [
+                {"name": runbook.name, "title": runbook.title, "file": runbook.path, "steps": len(runbook.steps)}
+                for runbook in runbooks
+            ]
+        )
+        return
+    width = max((len(plain(runbook.name, 60)) for runbook in runbooks), default=0)
+    emit_lines(
+        f"{plain(runbook.name, 60):<{width}}  {_steps(len(runbook.steps)):>9}  {plain(runbook.title, 120)}"
+        for runbook in runbooks
+    )
+
+
+@command.command()
+@click.argument("name")
+@config_option
+@json_option
+def show(name: str, config: Path | None, as_json: bool) -> None:
+    """A runbook, step by step, as plain text. NAME as `runbook list` has it, or a path.
+
+    \b
+    Example:
+      rollback-console runbook show model-version-rollback
+    """
+    runbook = _library(config).get(name)
+    if as_json:
+        emit_json(_facts(runbook.path, runbook))
+        return
+    click.echo(f"{plain(runbook.title, 120)}   ({_steps(len(runbook.steps))}, sha256 {runbook.digest[:12]})")
+    for number, step in enumerate(runbook.steps, start=1):
+        click.echo("")
+        indent = "   " * step.level
+        emit_lines([f"{indent}{number}. {step.title}{_about(step)}"])
+        body = plain_block(step.body)
+        if " ".join(body.split()) != step.title:
+            for line in body.split("\n"):
+                click.echo(f"{indent}   {line}".rstrip())
+    for problem in runbook.problems:
+        click.echo(f"line {problem.line}: {problem.severity}: {plain(problem.message)}", err=True)
+
+
+def _files(paths: Sequence[str]) -> Iterator[tuple[str, Path]]:
+    """(as printed, path) of each file named or below a folder named. Raises InputError for what does not exist."""
+    for given in paths:
+        path = Path(given)
+        if path.is_dir():
+            for found in find(path):
+                yield os.path.join(given, found.relative_to(path)), found
+        elif path.exists():
+            yield given, path
+        else:
+            raise InputError(f"{plain(given)} does not exist", "name a markdown file, or a folder that holds some")
+
+
+def _library(config: Path | None) -> Library:
+    settings = find_config(config)
+    if settings is None:
+        return Library()
+    from rollback_console.policy.load import load_settings
+
+    return Library(load_settings(settings).runbook_paths)
+
+
+def _facts(shown: str, runbook: Runbook) -> dict[str, object]:
+    """The JSON that command-line users rely on; names may be added, none renamed."""
+    return {
+        "file": shown,
+        "title": runbook.title,
+        "steps": [
+            {
+                "id": step.id,
+                "title": step.title,
+                "line": step.line,
+                "level": step.level,
+                "kind": step.kind.value,
+                "commands": list(step.commands),
+                "checks": list(step.checks),
+                "act": step.act,
+                "role": step.role,
+            }
+            for step in runbook.steps
+        ],
+        "problems": [
+            {"line": problem.line, "severity": problem.severity, "message": problem.message}
+            for problem in runbook.problems
+        ],
+    }
+
+
+def _report(shown: str, runbook: Runbook) -> Iterator[str]:
+    errors = sum(problem.severity == "error" for problem in runbook.problems)
+    warnings = len(runbook.problems) - errors
+    found = ", ".join(
+        f"{count} {word}{'' if count == 1 else 's'}"
+        for count, word in ((errors, "error"), (warnings, "warning"))
+        if count
+    )
+    yield f"{'✗' if errors else '●'} {shown}: {_steps(len(runbook.steps))}{', ' + found if found else ''}"
+    for problem in runbook.problems:
+        yield f"  {shown}:{problem.line}: {problem.severity}: {problem.message}"
+
+
+def _steps(count: int) -> str:
+    return f"{count} step{'' if count == 1 else 's'}"
+
+
+def _about(step: RunbookStep) -> str:
+    """What kind of step it is, in words."""
+    words = [f"act: {step.act}"] if step.act else []
+    words += [f"role: {step.role}"] if step.role else []
+    words += [f"{len(step.checks)} check{'' if len(step.checks) == 1 else 's'}"] if step.checks else []
+    return f"   [{', '.join(words)}]" if words else ""
