@@ -154,7 +154,7 @@ async def test_serving_follows_the_registry_late() -> None:
 
 async def test_a_dead_exporter_goes_blind_and_its_window_runs_out() -> None:
     metrics = demo_setup(7, START).metrics
-    died = START - 480.0
+    died = START - 240.0
     own = 'sum by (deployment) (rate(visits_total{deployment="support-triage"}[5m]))'
     assert await metrics.query(own, died + 200.0)
     assert not await metrics.query(own, died + 300.0)

@@ -30,7 +30,6 @@ class _Simulated:
         self._world, self._index, self._name, self._grow = world, index, name, grow
         self._deployment = world.deployments[index]
         self._extra = dict(extra)
-        self._mute = world.may_go_silent(self._deployment)
         self.counter = grow is not None
         self.labels: Labels = tuple(sorted((("__name__", name), *self._deployment.labels, *extra)))
 
@@ -45,7 +44,7 @@ class _Simulated:
 
     def _sample(self, slot: int) -> float | None:
         at = slot * self._world.slot_s
-        alive = not self._mute or self._world.exporter_alive(self._deployment, at)
+        alive = self._world.exporter_alive(self._deployment, at)
         if self._name == "up":
             return 1.0 if alive else 0.0
         if not alive:
@@ -63,18 +62,21 @@ class _Simulated:
         grow = self._grow
         if grow is None:
             raise BackendRefused(f"{self._name} is not a counter", "use it without rate() and increase()")
+        silent = self._world.may_be_silent(self._deployment, times[0] - window_s, times[-1])
         out: Column = []
         for at in times:
             start = at - window_s
-            slots: Sequence[int] = range(math.ceil(start / slot_s - 1e-9), math.floor(at / slot_s + 1e-9) + 1)
-            if self._mute:
-                slots = [s for s in slots if self._world.exporter_alive(self._deployment, s * slot_s)]
-            if len(slots) < 2:
+            first, last = math.ceil(start / slot_s - 1e-9), math.floor(at / slot_s + 1e-9)
+            count = last - first + 1
+            if silent:
+                alive = [s for s in range(first, last + 1) if self._world.exporter_alive(self._deployment, s * slot_s)]
+                count = len(alive)
+                first, last = (alive[0], alive[-1]) if alive else (first, last)
+            if count < 2:
                 out.append(None)
                 continue
-            first, last = slots[0], slots[-1]
             sampled = (last - first) * slot_s
-            average = sampled / (len(slots) - 1)
+            average = sampled / (count - 1)
             before, after = first * slot_s - start, at - last * slot_s
             reach = sampled + (before if before < average * 1.1 else average / 2)
             reach += after if after < average * 1.1 else average / 2

@@ -17,6 +17,7 @@ import hashlib
 import math
 from dataclasses import dataclass
 from importlib import resources
+from typing import TYPE_CHECKING
 
 from rollback_console.clock import Clock, VirtualClock
 from rollback_console.model.identity import DeploymentId
@@ -25,6 +26,9 @@ from rollback_console.rehearse.demo_fleet import fleet, history
 from rollback_console.rehearse.fleet import Effect, Fault, FaultKind
 from rollback_console.rehearse.truth import Cure, Truth
 from rollback_console.rehearse.world import World
+
+if TYPE_CHECKING:
+    from rollback_console.authorize.keys import PersonKey
 
 DEFAULT_SEED = 7
 STEP_S = 15.0
@@ -35,7 +39,7 @@ _OPERATOR = "oncall-1"
 @dataclass(frozen=True)
 class DemoSetup:
     """All that a console on the demo world is composed of. Keys are made from the seed: a rehearsal's, never a
-    person's. `operator_seed` and `device_seed` are raw Ed25519 private keys, 32 bytes each."""
+    person's. `device_seed` is a raw Ed25519 private key, 32 bytes."""
 
     world: World
     metrics: WorldMetrics
@@ -45,7 +49,6 @@ class DemoSetup:
     roster_name: str
     roster_bytes: bytes
     operator: str
-    operator_seed: bytes
     device_seed: bytes
     start: float  # Unix seconds, on a step
     step_s: float
@@ -58,13 +61,9 @@ class DemoSetup:
     )
 
     @property
-    def operator_pem(self) -> str:
-        """The operator's key in OpenSSH form, unencrypted, for `ROLLBACK_CONSOLE_KEY`."""
-        from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-        from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
-
-        private = Ed25519PrivateKey.from_private_bytes(self.operator_seed)
-        return private.private_bytes(Encoding.PEM, PrivateFormat.OpenSSH, NoEncryption()).decode()
+    def operator_key(self) -> PersonKey:
+        """The operator's key, which the roster lists."""
+        return _operator_key(self.world.seed)
 
 
 def demo_world(seed: int = DEFAULT_SEED, start: float = 0.0, clock: Clock | None = None) -> World:
@@ -76,7 +75,6 @@ def demo_world(seed: int = DEFAULT_SEED, start: float = 0.0, clock: Clock | None
 def demo_setup(seed: int = DEFAULT_SEED, start: float = 0.0, clock: Clock | None = None) -> DemoSetup:
     """The world with everything a console on it needs. The same seed and start give the same bytes throughout."""
     world = demo_world(seed, start, clock)
-    operator_seed = _private(seed, "operator")
     return DemoSetup(
         world=world,
         metrics=WorldMetrics(world),
@@ -84,9 +82,8 @@ def demo_setup(seed: int = DEFAULT_SEED, start: float = 0.0, clock: Clock | None
         policy_name="demo-policy.yaml",
         policy_bytes=_data("demo-policy.yaml"),
         roster_name="demo-roster.yaml",
-        roster_bytes=roster_text(_OPERATOR, "On-call (rehearsal)", public_key(operator_seed)).encode(),
+        roster_bytes=roster_text(_OPERATOR, "On-call (rehearsal)", _operator_key(seed).line).encode(),
         operator=_OPERATOR,
-        operator_seed=operator_seed,
         device_seed=_private(seed, "device"),
         start=aligned(start),
         step_s=STEP_S,
@@ -111,24 +108,15 @@ def aligned(start: float) -> float:
     return math.floor(start / STEP_S) * STEP_S
 
 
-def public_key(private: bytes) -> str:
-    """The OpenSSH public key (`ssh-ed25519 AAAA...`) of a raw private key of 32 bytes."""
-    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-    from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
-
-    key = Ed25519PrivateKey.from_private_bytes(private).public_key()
-    return key.public_bytes(Encoding.OpenSSH, PublicFormat.OpenSSH).decode()
-
-
-def roster_text(operator: str, name: str, public: str) -> str:
-    """A roster of one on-call person, as YAML."""
+def roster_text(operator: str, name: str, line: str) -> str:
+    """A roster of one on-call person, as YAML. `line` is the public key in OpenSSH form."""
     return (
         "schema: rollback-console/roster/v1\n"
         "operators:\n"
         f"  - id: {operator}\n"
         f"    name: {name}\n"
         "    roles: [oncall]\n"
-        f'    keys: ["{public} {operator}"]\n'
+        f'    keys: ["{line}"]\n'
     )
 
 
@@ -141,7 +129,7 @@ def _faults(start: float) -> tuple[Fault, ...]:
             effect=Effect(conversion=0.86, latency=1.1, feature_age=True),
             over_s=60.0,
         ),
-        Fault(FaultKind.EXPORTER, "production/support-triage", start - 480.0),
+        Fault(FaultKind.EXPORTER, "production/support-triage", start - 240.0),
         Fault(
             FaultKind.DEPLOYMENT,
             "production/delivery-eta",
@@ -150,6 +138,12 @@ def _faults(start: float) -> tuple[Fault, ...]:
             Effect(errors=0.12, latency=1.6),
         ),
     )
+
+
+def _operator_key(seed: int) -> PersonKey:
+    from rollback_console.authorize.keys import PersonKey  # cryptography: only where somebody signs
+
+    return PersonKey.from_seed(seed, _OPERATOR)
 
 
 def _private(seed: int, who: str) -> bytes:

@@ -42,9 +42,9 @@ _ROWS = (
     _Row("fraud-score", 12, 5_000, 0.93, 31.0, 0.030, 17.0, "xgboost", ("feature-view/payments",), 0.001),
     _Row("delivery-eta", 9, 6_500, 0.82, 6.5, 0.042, 33.0, "catboost", ("feature-view/carriers",)),
     _Row("price-optimiser", 5, 8_000, 0.52, 12.0, 0.090, 51.0, "bandit", (_CATALOGUE,)),
-    _Row("query-embedder", 3, 26_000, 0.88, 0.0, 0.022, 90.0, "transformer", (), 0.002),
-    _Row("image-embedder", 4, 9_500, 0.90, 0.0, 0.120, 75.0, "vit", (_CATALOGUE,), 0.002),
-    _Row("support-triage", 7, 4_000, 0.86, 0.0, 0.140, 28.0, "transformer", ("feature-view/tickets",)),
+    _Row("query-embedder", 3, 26_000, 0.88, 0.3, 0.022, 90.0, "transformer", (), 0.002),
+    _Row("image-embedder", 4, 9_500, 0.90, 0.2, 0.120, 75.0, "vit", (_CATALOGUE,), 0.002),
+    _Row("support-triage", 7, 4_000, 0.86, 1.5, 0.140, 28.0, "transformer", ("feature-view/tickets",)),
     _Row("churn-risk", 16, 3_500, 0.84, 3.0, 0.065, 12.0, "xgboost", ("feature-view/accounts",)),
     _Row("stock-forecast", 10, 4_500, 0.88, 9.0, 0.160, 6.0, "temporal-fusion", ("feature-view/stock",)),
 )

@@ -44,16 +44,29 @@ def normal(stream: int, counter: int) -> float:
     )
 
 
-def drift(stream: int, at: float, scale_s: float) -> float:
+class Drift:
     """Slow noise of roughly unit size that remembers itself for about `scale_s`: normals at knots, joined smoothly.
 
-    Stands in for an autoregressive process, which could only be asked in order.
+    Stands in for an autoregressive process, which could only be asked in order. Keeps the two knots it used last,
+    because neighbours in time are mostly asked together; its answers do not depend on that.
     """
-    position = at / scale_s
-    knot = math.floor(position)
-    share = position - knot
-    weight = share * share * (3.0 - 2.0 * share)
-    return normal(stream, knot) * (1.0 - weight) + normal(stream, knot + 1) * weight
+
+    __slots__ = ("_after", "_before", "_knot", "_scale", "_stream")
+
+    def __init__(self, stream: int, scale_s: float) -> None:
+        self._stream, self._scale = stream, scale_s
+        self._knot: int | None = None
+        self._before = self._after = 0.0
+
+    def at(self, at: float) -> float:
+        position = at / self._scale
+        knot = math.floor(position)
+        if knot != self._knot:
+            self._knot = knot
+            self._before, self._after = normal(self._stream, knot), normal(self._stream, knot + 1)
+        share = position - knot
+        weight = share * share * (3.0 - 2.0 * share)
+        return self._before * (1.0 - weight) + self._after * weight
 
 
 def poisson(stream: int, counter: int, mean: float) -> int:

@@ -47,6 +47,7 @@ class World:
         self._chunks: dict[tuple[int, int], dict[str, list[float]]] = {}
         self._latencies: dict[tuple[int, int], list[list[float]]] = {}
         self._streams = [_streams(seed, deployment) for deployment in deployments]
+        self._pointers: dict[tuple[str, str], list[Flip]] = {}  # derived from the history; dropped when it grows
         for deployment in deployments:
             if not self._flips(deployment):
                 raise ValueError(f"nothing ever pointed {deployment.model}@{deployment.alias} anywhere")
@@ -77,6 +78,7 @@ class World:
             return
         self._history.append(Flip(now, model, alias, version, by))
         self._history.sort(key=lambda flip: flip.at)
+        self._pointers.clear()
         moved = {index for index, deployment in enumerate(self.deployments) if deployment.model == model}
         for place in [p for p in self._chunks if p[0] in moved and (p[1] + 1) * CHUNK * self.slot_s > now]:
             del self._chunks[place]
@@ -93,7 +95,11 @@ class World:
         return found.version, found.at + deployment.lag_s
 
     def _flips(self, deployment: SimulatedDeployment) -> list[Flip]:
-        return [f for f in self._history if f.model == deployment.model and f.alias == deployment.alias]
+        name = (deployment.model, deployment.alias)
+        found = self._pointers.get(name)
+        if found is None:
+            found = self._pointers[name] = [f for f in self._history if (f.model, f.alias) == name]
+        return found
 
     def deployment(self, identity: DeploymentId) -> SimulatedDeployment:
         """By its id; raises KeyError."""
@@ -107,7 +113,7 @@ class World:
     def effect(self, deployment: SimulatedDeployment, at: float) -> Effect:
         """Everything that moves the deployment from its normal self at `at`: its version, and the faults it feels."""
         effect = NORMAL
-        version, since = self.serving(deployment, at)
+        version, since = self.serving(deployment, at) if deployment.behaviours else ("", at)
         behaviour = deployment.behaviour(version)
         if behaviour is not None:
             effect = behaviour.effect.scaled(_ramp(at - since - behaviour.after_s, behaviour.over_s))
@@ -127,10 +133,14 @@ class World:
         behaviour = deployment.behaviour(version)
         return behaviour is None or not behaviour.kills_exporter or at < since + behaviour.after_s
 
-    def may_go_silent(self, deployment: SimulatedDeployment) -> bool:
-        """Is there anything in this world that could silence it: lets the common case skip the question."""
+    def may_be_silent(self, deployment: SimulatedDeployment, start: float, end: float) -> bool:
+        """Could a scrape between the two times go unanswered: lets the common case skip the question for each."""
         return any(behaviour.kills_exporter for behaviour in deployment.behaviours) or any(
-            fault.kind is FaultKind.EXPORTER and fault.target == str(deployment.id) for fault in self.faults
+            fault.kind is FaultKind.EXPORTER
+            and fault.target == str(deployment.id)
+            and fault.starts_at <= end
+            and (fault.ends_at is None or fault.ends_at > start)
+            for fault in self.faults
         )
 
     def backend_down(self, kind: FaultKind) -> bool:
@@ -201,17 +211,17 @@ class World:
         """Prefix sums of every counter over one chunk of slots."""
         deployment, streams = self.deployments[index], self._streams[index]
         out: dict[str, list[float]] = {name: [0.0] for name in COUNTERS}
+        swells, gusts = noise.Drift(streams["swell"], 600.0), noise.Drift(streams["gust"], 60.0)
+        moods = noise.Drift(streams["mood"], 1800.0)
         visits_sum, orders_sum, requests_sum, errors_sum, revenue_sum = (out[name] for name in COUNTERS)
         for slot in range(chunk * CHUNK, (chunk + 1) * CHUNK):
             at = slot * self.slot_s
             effect = self.effect(deployment, at)
-            swell = math.exp(
-                0.03 * noise.drift(streams["swell"], at, 600.0) + 0.02 * noise.drift(streams["gust"], at, 60.0)
-            )
+            swell = math.exp(0.03 * swells.at(at) + 0.02 * gusts.at(at))
             mean = self.expected_visits(index, at) * self.slot_s / 60.0 * swell * effect.volume
             visits = noise.poisson(streams["visits"], slot, mean)
             requests = visits + noise.poisson(streams["requests"], slot, 0.6 * mean)
-            mood = 1.0 + 0.003 * noise.drift(streams["mood"], at, 1800.0)
+            mood = 1.0 + 0.003 * moods.at(at)
             orders = noise.binomial(streams["orders"], slot, visits, deployment.conversion * mood * effect.conversion)
             errors = noise.binomial(streams["errors"], slot, requests, deployment.error_rate + effect.errors)
             spread = 1.0 + 0.6 * noise.normal(streams["value"], slot) / math.sqrt(max(orders, 1))
@@ -227,7 +237,7 @@ class World:
         found = self._latencies.get((index, chunk))
         if found is not None:
             return found
-        deployment, stream = self.deployments[index], self._streams[index]["latency"]
+        deployment, drift = self.deployments[index], noise.Drift(self._streams[index]["latency"], 120.0)
         requests = self._chunk(index, chunk)["requests_total"]
         sums: list[list[float]] = [[0.0] for _ in BUCKETS]
         scale = 1.0 / (_SPREAD * math.sqrt(2.0))
@@ -235,7 +245,7 @@ class World:
         for place in range(CHUNK):
             at = (chunk * CHUNK + place) * self.slot_s
             median = deployment.latency_s * self.effect(deployment, at).latency
-            middle = math.log(median) + 0.04 * noise.drift(stream, at, 120.0)
+            middle = math.log(median) + 0.04 * drift.at(at)
             count = requests[place + 1] - requests[place]
             for bucket, log in enumerate(logs):
                 share = 0.5 * (1.0 + math.erf((log - middle) * scale))
