@@ -115,13 +115,16 @@ class Backfill:
         done.changes.sort(key=lambda change: (change.observation.at, change.index))
         return done
 
-    async def between(self, start: float, end: float, only: Sequence[int] | None = None) -> list[Tick]:
-        """The ticks from `start` to `end`, both on the grid, inclusive."""
-        answers = await self._sampler.answers_between(start, end, self._step)
+    async def between(
+        self, start: float, end: float, only: Sequence[int] | None = None, every: float | None = None
+    ) -> list[Tick]:
+        """The ticks from `start` to `end`, both on the grid, inclusive, `every` so many seconds (default: each)."""
+        pace = every or self._step
+        answers = await self._sampler.answers_between(start, end, pace)
         self.failing = {index for index, column in enumerate(answers) if any(answer.failed for answer in column)}
         ticks = []
-        for k in range(round((end - start) / self._step) + 1):
-            at = start + k * self._step
+        for k in range(round((end - start) / pace) + 1):
+            at = start + k * pace
             row = [column[k] for column in answers]
             if only is None:
                 for index in range(len(self._sampler.rules)):

@@ -27,6 +27,7 @@ from rollback_console.journal.entry import Recorder
 from rollback_console.model.identity import DeploymentId
 from rollback_console.model.incident import Incident
 from rollback_console.model.observation import BackendHealth, BackendState, Tick
+from rollback_console.model.plan import Execution
 from rollback_console.model.rules import DeploymentRule
 from rollback_console.model.snapshot import DeploymentDetail, JournalStatus, Snapshot
 from rollback_console.model.verdict import TriggerMemory, TriggerState, Verdict
@@ -88,6 +89,7 @@ class Engine:
         self._tasks: set[asyncio.Task[None]] = set()
         self._journal_problem = ""
         self._outage: Outage | None = None
+        self._live: dict[str, Execution] = {}
 
     # -- time ---------------------------------------------------------------------------------------------------------
 
@@ -310,12 +312,7 @@ class Engine:
     async def _poll_registry(self) -> None:
         """Where the pointers stand, every half minute. A registry that does not answer changes nothing known."""
         while self.registry is not None:
-            moves = await self.pointers.poll(self.registry, self.clock.now(), self.folded)
-            self.board.registry_versions = self.pointers.by_deployment
-            if moves and self.writer is not None and self.recording:
-                for body, deployment in moves:
-                    self.writer.note(body, deployment)
-                await self._flush(None)
+            await self.look_at_pointers()
             self.publish()
             await self.clock.sleep(_REGISTRY_S)
 
@@ -344,6 +341,23 @@ class Engine:
             now,
         )
         self._details[deployment] = (now, detail)
+        self.publish()
+
+    async def look_at_pointers(self) -> None:
+        """Read the pointers now, and take note of what moved."""
+        if self.registry is None:
+            return
+        moves = await self.pointers.poll(self.registry, self.clock.now(), self.folded)
+        self.board.registry_versions = self.pointers.by_deployment
+        if moves and self.writer is not None and self.recording:
+            for body, deployment in moves:
+                self.writer.note(body, deployment)
+            await self._flush(None)
+
+    def executing(self, execution: Execution) -> None:
+        """An execution of this process changed: show it as it is now, ahead of what the journal folds to."""
+        self._live[execution.id] = execution
+        self.fold()
         self.publish()
 
     def _healths(self) -> tuple[BackendHealth, ...]:
@@ -382,7 +396,9 @@ class Engine:
             speed=self._speed,
             simulated=options.simulated,
             details=tuple(detail for _, detail in self._details.values()),
-            executions=folded.executions if folded else (),
+            executions=tuple(self._live.get(e.id, e) if e.ended_at is None else e for e in folded.executions)
+            if folded
+            else (),
             walks=folded.walks if folded else (),
             runbooks=self._runbooks(),
             timeline=folded.timeline if folded else (),

@@ -86,6 +86,13 @@ class Sampler:
                 found.setdefault(owner, []).extend(value for _, value in one.points if math.isfinite(value))
         return found
 
+    async def serving_now(self, deployment: int, at: float) -> str | None:
+        """What a deployment's serving reports at `at`, asked for it alone; None when it cannot be told."""
+        index = self.plan.columns[deployment].version
+        if index < 0:
+            return None
+        return (await self._instant(index, at)).versions.get(deployment)
+
     def version_at(self, answers: Sequence[Answer], deployment: int) -> str | None:
         """What a deployment's serving reports in these answers."""
         index = self.plan.columns[deployment].version

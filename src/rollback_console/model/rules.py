@@ -165,6 +165,7 @@ class RecoveryPath:
     verify_for_s: float = 600.0
     verify_within_s: float = 1800.0
     authority: AuthorityRule = field(default_factory=AuthorityRule)
+    healthy_for_s: float = 600.0  # a version must have served healthily for this long to be gone back to
 
 
 class Mode(StrEnum):

@@ -1,0 +1,332 @@
+"""Every act an operator can do, done: gated here whatever the screen thought, journaled, and a no has its reason."""
+
+from __future__ import annotations
+
+import hashlib
+import random as randoms
+import secrets
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TypeVar
+
+from rollback_console.actions import BY_ID, Context
+from rollback_console.authorize.roles import Authority
+from rollback_console.engine.loop import Engine
+from rollback_console.engine.recovery import RecoveryObserver
+from rollback_console.engine.service import served_history
+from rollback_console.engine.summary import summarize
+from rollback_console.errors import (
+    InputError,
+    NotAuthorized,
+    PreflightFailed,
+    Refused,
+    UsageError,
+)
+from rollback_console.execute.adopt import adopt
+from rollback_console.execute.locks import LockOf
+from rollback_console.execute.marks import KNOWN_BAD_TAG
+from rollback_console.execute.plan import make_plan, phrase, with_checks
+from rollback_console.execute.preflight import preflight
+from rollback_console.execute.protocol import Driver, Pointer
+from rollback_console.execute.runner import Runner
+from rollback_console.execute.target import NoTarget, Target, last_known_good, named
+from rollback_console.journal.entry import Recorder
+from rollback_console.journal.kinds import Adopted, Body, Note, Refusal, Snoozed
+from rollback_console.model.identity import DeploymentId
+from rollback_console.model.operator import Permission
+from rollback_console.model.plan import Execution, Plan, StepState
+from rollback_console.model.rules import DeploymentRule, RecoveryPath
+from rollback_console.model.walk import Runbook, Walk
+from rollback_console.runbook.library import Library
+from rollback_console.runbook.walk import end, mark, open_walk, start
+
+_T = TypeVar("_T")
+_MAX_NOTE = 4_000
+LAST_KNOWN_GOOD = "last_known_good"
+
+
+class Acts:
+    """Implements `actions.Commands` over an engine. Raises `ConsoleError` with its reason when an act is not done."""
+
+    def __init__(
+        self,
+        engine: Engine,
+        authority: Authority,
+        drivers: Mapping[str, Driver],
+        lock_of: LockOf,
+        library: Library,
+        *,
+        random: randoms.Random | None = None,
+        set_speed: Callable[[float], None] | None = None,
+        poll_s: float = 5.0,
+    ) -> None:
+        self.engine = engine
+        self.authority = authority
+        self.library = library
+        self._drivers = dict(drivers)
+        self._lock_of = lock_of
+        self._random = random or secrets.SystemRandom()
+        self._set_speed = set_speed
+        self._runner: Runner | None = None
+        if engine.writer is not None:
+            self._runner = Runner(
+                engine.writer.journal,
+                self._drivers,
+                engine.clock,
+                RecoveryObserver(engine),
+                lock_of=lock_of,
+                on_change=self._changed,
+                random=self._random,
+                rehearsal=engine.options.simulated,
+                poll_s=poll_s,
+            )
+
+    @property
+    def runner(self) -> Runner:
+        if self._runner is None:
+            raise Refused("there is no journal to record it in", "name one with --journal")
+        return self._runner
+
+    # -- looking ------------------------------------------------------------------------------------------------------
+
+    async def focus(self, deployment: DeploymentId | None) -> None:
+        await self.engine.look_at(deployment)
+
+    def summary(self, deployment: DeploymentId | None = None) -> str:
+        return summarize(self.engine.snapshot(), deployment)
+
+    def phrase(self, plan: Plan) -> str:
+        return phrase(plan, rehearsal=self.engine.options.simulated)
+
+    async def plan(self, deployment: DeploymentId, path: str | None = None, to: str | None = None) -> Plan:
+        """A recovery path bound to the deployment as it is now, with its preflight. Looking needs no permission."""
+        rule = self._rule(deployment)
+        way = _path_of(rule, path)
+        driver = self._driver(way.driver)
+        pointer = Pointer(rule.deployment.model, rule.deployment.alias)
+        current = await driver.current(pointer)
+        if current is None:
+            raise PreflightFailed(f"{pointer.model} has no pointer {pointer.alias}", "set it in the registry first")
+        target = await self._target(rule, way, current, to)
+        now = self.engine.clock.now()
+        plan = make_plan(rule=rule, path=way, from_version=current, target=target, manual=driver.manual, now=now)
+        checks = await preflight(plan, driver, rule.deployment, self._lock_of(str(deployment)), now)
+        return with_checks(plan, checks)
+
+    async def _target(self, rule: DeploymentRule, path: RecoveryPath, current: str, to: str | None) -> Target:
+        if to is not None:
+            return named(to.removeprefix("v"), "you")
+        if path.target != LAST_KNOWN_GOOD:
+            return named(path.target.removeprefix("v"), f"the policy's path {path.name}")
+        engine, name = self.engine, rule.deployment.id
+        if engine.registry is None:
+            raise Refused("no registry is configured", "name a version with --to")
+        versions = await engine.registry.versions(rule.deployment.model)
+        bad = {v.version: dict(v.tags)[KNOWN_BAD_TAG] for v in versions if KNOWN_BAD_TAG in dict(v.tags)}
+        history = await served_history(engine, name, engine.clock.now())
+        found = last_known_good(
+            current=current, history=history, versions=versions, known_bad=bad, minimum_healthy_s=path.healthy_for_s
+        )
+        if isinstance(found, NoTarget):
+            reasons = "; ".join(f"v{version} {reason}" for version, reason in found.reasons)
+            raise PreflightFailed(
+                f"{found.why}{': ' + reasons if reasons else ''}", "name one yourself, if you know it"
+            )
+        return found
+
+    # -- executing ----------------------------------------------------------------------------------------------------
+
+    async def execute(self, plan: Plan, reason: str, typed: str) -> str:
+        self._gate("execute", Permission.ROLLBACK, plan.deployment, plan.authority.request)
+        key = self.authority.key
+        sign = key.sign if key is not None else None
+        execution = await self.runner.start(plan, self._operator, reason, typed, sign)
+        self._seen()
+        return execution
+
+    async def resume(self, execution: str) -> None:
+        found = self._execution(execution)
+        self._gate("resume", Permission.ROLLBACK, found.plan.deployment, found.plan.authority.request)
+        await self.runner.resume(execution, self._operator)
+        self._seen()
+
+    async def abort(self, execution: str, reason: str) -> None:
+        self._gate("abort", Permission.ABORT, self._execution(execution).plan.deployment)
+        await self.runner.abort(execution, self._operator, reason or "no reason given")
+        self._seen()
+
+    async def adopt(self, deployment: DeploymentId, reason: str) -> None:
+        self._gate("adopt", Permission.ADOPT, deployment)
+        rule, engine = self._rule(deployment), self.engine
+        if engine.folded is None or not rule.recovery:
+            raise Refused("there is nothing to adopt it into", "the policy names no recovery path")
+        pointer = Pointer(rule.deployment.model, rule.deployment.alias)
+        current = await self._driver(rule.recovery[0].driver).current(pointer)
+        await engine.look_at_pointers()
+        adopted = [
+            body for entry in self._journal.entries(kinds=("adopt",)) if isinstance(body := entry.parsed(), Adopted)
+        ]
+        key = self.authority.key
+        body = adopt(
+            rule.deployment, current, engine.folded.moves, engine.folded.executions, adopted, reason,
+            key.sign if key is not None else None,
+        )  # fmt: skip
+        await self._append(body, str(deployment))
+
+    # -- noting -------------------------------------------------------------------------------------------------------
+
+    async def note(self, text: str, deployment: DeploymentId | None = None) -> None:
+        self._gate("note", Permission.NOTE, deployment)
+        words = text.strip()
+        if not words:
+            raise InputError("the note is empty", "type something worth remembering")
+        await self._append(Note(text=words[:_MAX_NOTE]), str(deployment) if deployment else "")
+
+    async def snooze(self, deployment: DeploymentId, seconds: float, reason: str) -> None:
+        self._gate("snooze", Permission.NOTE, deployment)
+        if not 0 < seconds <= 86_400:
+            raise InputError("a snooze lasts between a second and a day", "choose a shorter one")
+        until = self.engine.clock.now() + seconds
+        await self._append(Snoozed(until=until, reason=reason.strip() or "no reason given"), str(deployment))
+
+    # -- walking ------------------------------------------------------------------------------------------------------
+
+    async def start_walk(self, runbook: str, deployment: DeploymentId | None = None) -> str:
+        document = self.library.get(runbook)
+        every = self._walks()
+        name = str(deployment) if deployment else ""
+        already = open_walk(every, document, name)
+        if already is not None:
+            return already.id
+        self._gate("runbook", Permission.NOTE, deployment)
+        incident = self.engine.snapshot().incident_of(deployment) if deployment else None
+        walk = f"wk-{self._random.getrandbits(48):012x}"
+        body = start(document, walk, incident.id if incident else "", every, name)
+        await self._do(lambda: self._put_runbook(document))
+        await self._append(body, name)
+        return walk
+
+    async def mark_step(self, walk: str, step: str, state: StepState, reason: str = "") -> None:
+        found = self._walk(walk)
+        deployment = DeploymentId.parse(found.deployment) if found.deployment else None
+        self._gate("runbook", Permission.NOTE, deployment)
+        await self._append(mark(found, step, state, reason, by_act=self._acted_since(found)), found.deployment)
+
+    async def end_walk(self, walk: str) -> None:
+        found = self._walk(walk)
+        self._gate("runbook", Permission.NOTE, DeploymentId.parse(found.deployment) if found.deployment else None)
+        await self._append(end(found), found.deployment)
+
+    def _acted_since(self, walk: Walk) -> bool:
+        """Was the console's own act done since the walk began: an execution or an adoption of its deployment."""
+        made = self.engine.folded.rollbacks() if self.engine.folded is not None else []
+        begun = [e for e in self.engine.snapshot().executions if str(e.plan.deployment) == walk.deployment]
+        return any(e.started_at >= walk.started_at for e in begun) or any(
+            name == walk.deployment and at >= walk.started_at for name, at, _ in made
+        )
+
+    def _put_runbook(self, document: Runbook) -> None:
+        data = Path(document.path).read_bytes()
+        if hashlib.sha256(data).hexdigest() != document.digest:
+            raise Refused(f"the file of {document.name} changed this moment", "open it again")
+        self._journal.put_blob(data)
+
+    # -- the rest -----------------------------------------------------------------------------------------------------
+
+    def set_speed(self, speed: float) -> None:
+        if self._set_speed is None:
+            raise Refused("the wall's clock has one speed", "speed belongs to rehearsals")
+        self._set_speed(speed)
+        self.engine.set_speed(speed)
+        self.engine.publish()
+
+    async def close(self) -> None:
+        if self._runner is not None:
+            await self._runner.close()
+        await self.engine.close()
+
+    @property
+    def _journal(self) -> Recorder:
+        if self.engine.writer is None:
+            raise Refused("there is no journal to record it in", "name one with --journal")
+        return self.engine.writer.journal
+
+    @property
+    def _operator(self) -> str:
+        return self.authority.operator.id if self.authority.operator is not None else ""
+
+    def _gate(
+        self, act: str, permission: Permission, deployment: DeploymentId | None, roles: tuple[str, ...] = ()
+    ) -> None:
+        """The one gate: the act's own `disabled_reason`, then the roster. A no is journaled and raised."""
+        reason = BY_ID[act].disabled_reason(Context(self.engine.snapshot(), deployment)) if act in BY_ID else None
+        refusal = self.authority.may(permission, deployment.environment if deployment else None, roles=roles)
+        if refusal is None and reason is None:
+            return
+        rule, who = (refusal.rule, refusal.who_could) if refusal is not None else (reason or "", "")
+        if self.engine.writer is not None:
+            self._journal.append(
+                Refusal(act=act, rule=rule, who_could=who),
+                deployment=str(deployment) if deployment else "",
+                operator=self._operator,
+            )
+            self._seen()
+        raise NotAuthorized(rule, who) if refusal is not None else Refused(rule)
+
+    async def _append(self, body: Body, deployment: str) -> None:
+        await self._do(lambda: self._journal.append(body, deployment=deployment, operator=self._operator))
+        self._seen()
+
+    async def _do(self, function: Callable[[], _T]) -> _T:
+        """On the journal's thread, in order with what the engine writes."""
+        if self.engine.writer is None:
+            raise Refused("there is no journal to record it in", "name one with --journal")
+        return await self.engine.writer.run(function)
+
+    def _seen(self) -> None:
+        self.engine.fold()
+        self.engine.publish()
+
+    def _changed(self, execution: Execution) -> None:
+        self.engine.executing(execution)
+
+    def _rule(self, deployment: DeploymentId) -> DeploymentRule:
+        index = self.engine.index.get(deployment)
+        if index is None:
+            raise UsageError(f"no policy names {deployment}", "`rollback-console status` lists the fleet")
+        return self.engine.rules[index]
+
+    def _driver(self, name: str) -> Driver:
+        driver = self._drivers.get(name)
+        if driver is None:
+            raise Refused(f"no driver is called {name}", f"there are: {', '.join(sorted(self._drivers)) or 'none'}")
+        return driver
+
+    def _execution(self, name: str) -> Execution:
+        found = next((e for e in self.runner.executions() if e.id == name), None)
+        if found is None:
+            raise UsageError(f"no execution {name} in this journal", "`rollback-console executions` lists them")
+        return found
+
+    def _walks(self) -> tuple[Walk, ...]:
+        return self.engine.folded.walks if self.engine.folded is not None else ()
+
+    def _walk(self, name: str) -> Walk:
+        found = next((walk for walk in self._walks() if walk.id == name), None)
+        if found is None:
+            raise UsageError(f"no walk {name} in this journal", "open the runbook again")
+        return found
+
+
+def _path_of(rule: DeploymentRule, name: str | None) -> RecoveryPath:
+    if not rule.recovery:
+        raise Refused(f"the policy {rule.policy} names no recovery path for {rule.deployment.id}", "add one")
+    if name is None:
+        return rule.recovery[0]
+    found = next((path for path in rule.recovery if path.name == name), None)
+    if found is None:
+        raise UsageError(
+            f"{rule.deployment.id} has no recovery path {name}",
+            "there are: " + ", ".join(p.name for p in rule.recovery),
+        )
+    return found

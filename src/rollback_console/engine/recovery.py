@@ -1,0 +1,86 @@
+"""Has it worked? Recovery with evidence: evaluations whose windows lie wholly after serving reported the target."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from rollback_console.decide.condition import signals_of
+from rollback_console.decide.explain import signal_words
+from rollback_console.decide.judge import step
+from rollback_console.engine.loop import Engine
+from rollback_console.errors import BackendError
+from rollback_console.execute.run import Recovery, RecoveryState
+from rollback_console.model.identity import DeploymentId
+from rollback_console.model.rules import DeploymentRule
+from rollback_console.model.text import span
+from rollback_console.model.verdict import SignalVerdict
+
+
+@dataclass(slots=True)
+class _Watch:
+    """One recovery under way: evaluation times and whether every signal was inside then, oldest first."""
+
+    first: float  # the first evaluation whose windows exclude what came before
+    seen: list[tuple[float, bool]] = field(default_factory=list)
+    last: tuple[SignalVerdict, ...] = ()
+
+
+class RecoveryObserver:
+    """What the runner asks of the engine (`execute.run.Observer`)."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._watches: dict[tuple[DeploymentId, float], _Watch] = {}
+
+    def can_tell_serving(self, deployment: DeploymentId) -> bool:
+        return self._rule(deployment).deployment.serving_version is not None
+
+    async def serving_version(self, deployment: DeploymentId) -> str | None:
+        """Asked now, not at the last evaluation: a version that changed since must be seen."""
+        return await self._engine.sampler.serving_now(self._engine.index[deployment], self._engine.clock.now())
+
+    async def recovered(self, deployment: DeploymentId, since: float) -> Recovery:
+        """Confirmed when every signal of the trigger was seen inside its margin at every evaluation for as long as the
+        path's `verify for` asks (the runner holds that clock), each on a window that began after `since`."""
+        rule, engine = self._rule(deployment), self._engine
+        window = max((s.window_s for s in rule.signals if s.name in signals_of(rule.trigger.when)), default=0.0)
+        first = engine.aligned(since + window + engine.options.delay_s) + engine.options.step_s
+        watch = self._watches.setdefault((deployment, since), _Watch(first))
+        try:
+            await self._look(watch, deployment, rule)
+        except BackendError as error:
+            return Recovery(RecoveryState.VERIFYING, f"cannot tell now: {error.message}")
+        need = max((path.verify_for_s for path in rule.recovery), default=0.0)
+        return self._judged(watch, rule, need)
+
+    async def _look(self, watch: _Watch, deployment: DeploymentId, rule: DeploymentRule) -> None:
+        """Add the evaluations since the last look, out of history: a console that was restarted sees the same."""
+        engine, index = self._engine, self._engine.index[deployment]
+        start = watch.seen[-1][0] + engine.options.step_s if watch.seen else watch.first
+        until = engine.evaluated_at
+        if until is None or start > until:
+            return
+        used = signals_of(rule.trigger.when)
+        for tick in await engine.backfill.between(start, until, [index]):
+            judged = step(rule, tick.observations[0]).signals
+            watch.last = tuple(verdict for verdict in judged if verdict.name in used)
+            watch.seen.append((tick.at, all(verdict.breached is False for verdict in watch.last)))
+
+    def _judged(self, watch: _Watch, rule: DeploymentRule, need: float) -> Recovery:
+        if not watch.seen:
+            return Recovery(RecoveryState.VERIFYING, "no whole window lies after the change yet")
+        since = None
+        for at, inside in watch.seen:
+            since = (at if since is None else since) if inside else None
+        rules = {signal.name: signal for signal in rule.signals}
+        outside = [signal_words(rules[v.name], v) for v in watch.last if v.breached is not False]
+        if since is None:
+            return Recovery(RecoveryState.VERIFYING, "; ".join(outside[:3]))
+        held = watch.seen[-1][0] - since
+        words = ", ".join(signal_words(rules[v.name], v) for v in watch.last[:3])
+        if held >= need:
+            return Recovery(RecoveryState.CONFIRMED, f"all {len(watch.last)} signals inside for {span(held)}: {words}")
+        return Recovery(RecoveryState.VERIFYING, f"inside for {span(held)} of {span(need)}: {words}")
+
+    def _rule(self, deployment: DeploymentId) -> DeploymentRule:
+        return self._engine.rules[self._engine.index[deployment]]
