@@ -1,0 +1,347 @@
+"""The Rollback screen: the plan, who must say yes, the typed confirmation, the execution as it goes, the outcome.
+
+Nothing moves before the phrase was typed. Leaving the screen never stops an execution. What may be done is decided
+where it is done; this screen asks, and says why not.
+"""
+
+from __future__ import annotations
+
+from rich.text import Text
+from textual.app import ComposeResult
+from textual.binding import Binding
+from textual.containers import Horizontal
+
+from rollback_console.model.identity import DeploymentId
+from rollback_console.model.plan import Execution, ExecutionState, Plan
+from rollback_console.model.snapshot import DeploymentView, Snapshot
+from rollback_console.model.text import plain
+from rollback_console.tui.keys import act_bindings
+from rollback_console.tui.screens.base import ConsoleScreen
+from rollback_console.tui.widgets.lines import Lines, clip, line, paragraph, version_word
+from rollback_console.tui.widgets.plan import (
+    authority_lines,
+    check_lines,
+    execution_lines,
+    manual_lines,
+    plan_lines,
+    title_lines,
+)
+
+LIVE = (ExecutionState.RUNNING, ExecutionState.VERIFYING, ExecutionState.UNFINISHED)
+_WIDE = 110
+
+
+class RollbackScreen(ConsoleScreen):
+    """One deployment's way back."""
+
+    place = "rollback"
+    DEFAULT_CSS = """
+    RollbackScreen #columns { height: 1fr; }
+    RollbackScreen #left, RollbackScreen #right { width: 1fr; padding: 0 1; }
+    RollbackScreen #head { padding: 0 1; }
+    """
+    BINDINGS = [  # noqa: RUF012 - Textual's own form
+        *act_bindings("rollback"),
+        Binding("p", "screen.next_path", "plan anew, next path", show=False),
+        Binding("o", "screen.other_version", "another version", show=False),
+        Binding("c", "screen.copy_manual", "copy the manual equivalent", show=False),
+        Binding("tab", "screen.other_column", "other column", show=False, priority=True),
+        Binding("escape", "app.pop_screen", "back", show=False),
+    ]
+
+    def __init__(self, deployment_id: DeploymentId) -> None:
+        super().__init__()
+        self._deployment = deployment_id
+        self._plan: Plan | None = None
+        self._problem = ""
+        self._asked = 0  # how many plans were asked for: an answer to an older question is dropped
+        self._planning = False
+        self._path_index = 0
+        self._to: str | None = None
+        self._shown: str | None = None  # the execution whose end stays on the screen
+
+    @property
+    def acts_on(self) -> DeploymentId:
+        return self._deployment
+
+    @property
+    def plan(self) -> Plan | None:
+        """The plan on the screen."""
+        return self._plan
+
+    def compose_body(self) -> ComposeResult:
+        yield Lines(self._head, id="head", grow=True, focusable=False)
+        with Horizontal(id="columns"):
+            yield Lines(self._left, id="left")
+            yield Lines(self._right, id="right")
+
+    def on_mount(self) -> None:
+        self._arrange()
+
+    def on_resize(self) -> None:
+        self._arrange()
+
+    def _arrange(self) -> None:
+        wide = self.size.width >= _WIDE
+        self.query_one("#right").display = wide
+        if not wide or self.focused is None:
+            self.query_one("#left", Lines).focus()
+        self._draw()
+
+    def _draw(self) -> None:
+        self.query_one("#head").display = self.execution() is None
+        for lines in self.query(Lines):
+            lines.rebuild()
+        self.refresh_frame()
+
+    def on_snapshot(self, snapshot: Snapshot) -> None:
+        running = self.execution()
+        if running is not None:
+            self._shown = running.id
+        elif self._asked == 0 and self.commands is not None:
+            self._ask_plan()
+        self._draw()
+
+    def on_second(self) -> None:
+        self.query_one("#head", Lines).rebuild()
+        running = self.execution()
+        if running is not None and running.ended_at is None:
+            self.query_one("#left", Lines).rebuild()
+
+    def footer_hints(self) -> tuple[tuple[str, str], ...]:
+        running = self.execution()
+        if running is not None:
+            return () if running.state in LIVE else (("p", "plan anew"),)
+        return (("p", "next path"), ("o", "other version"), ("c", "copy by hand"))
+
+    # ── the plan
+
+    def execution(self) -> Execution | None:
+        """The execution to show: one that is open on this deployment, else the one whose end was awaited here."""
+        if self.snapshot is None:
+            return None
+        mine = [e for e in self.snapshot.executions if e.plan.deployment == self._deployment]
+        live = next((e for e in reversed(mine) if e.state in LIVE), None)
+        return live or next((e for e in mine if e.id == self._shown), None)
+
+    def _paths(self) -> tuple[str, ...]:
+        view = self._view()
+        return tuple(path.name for path in view.rule.recovery) if view else ()
+
+    def _ask_plan(self) -> None:
+        if self.commands is None:
+            self.say("plan: still connecting", "warning")
+            return
+        self._asked += 1
+        self._planning, self._problem = True, ""
+        asked, paths = self._asked, self._paths()
+        path = paths[self._path_index % len(paths)] if paths else None
+
+        def arrived(plan: Plan) -> None:
+            if asked == self._asked:
+                self._plan, self._planning = plan, False
+                self._changed()
+
+        def failed(text: str) -> None:
+            if asked == self._asked:
+                self._plan, self._problem, self._planning = None, text, False
+                self._changed()
+
+        self.run_command(self.commands.plan(self._deployment, path, self._to), "plan", arrived, failed)
+        self._draw()
+
+    def _changed(self) -> None:
+        if self.is_mounted:
+            self._draw()
+
+    def action_next_path(self) -> None:
+        running = self.execution()
+        if running is not None and running.state in LIVE:
+            self.say(f"execution {running.id} is {running.state}: nothing else is planned meanwhile", "warning")
+            return
+        paths = self._paths()
+        if self._shown is None and self._plan is not None and len(paths) > 1:
+            self._path_index = (self._path_index + 1) % len(paths)
+        self._shown, self._to = None, None
+        self._ask_plan()
+
+    def action_other_version(self) -> None:
+        running = self.execution()
+        if running is not None:
+            self.say(
+                "p plans anew first" if running.state not in LIVE else f"execution {running.id} is open", "warning"
+            )
+            return
+        from rollback_console.tui.widgets.prompt import PromptScreen
+
+        def chosen(version: str | None) -> None:
+            if version:
+                bare = version[1:] if version[:1] in "vV" and version[1:].isdigit() else version
+                self._to = bare
+                self._ask_plan()
+
+        prompt = PromptScreen(
+            f"Which version of {self._deployment}?", "by its number; nothing moves yet", placeholder="version"
+        )
+        self.app.push_screen(prompt, chosen)
+
+    def action_copy_manual(self) -> None:
+        if self._plan is None or not self._plan.manual:
+            self.say("there is no manual equivalent to copy", "warning")
+            return
+        self.console_app.copy_text("\n".join(self._plan.manual))
+
+    def action_other_column(self) -> None:
+        right = self.query_one("#right", Lines)
+        (self.query_one("#left", Lines) if right.has_focus or not right.display else right).focus()
+
+    # ── acts
+
+    def why_not(self, plan: Plan | None) -> str | None:
+        """Why the plan on the screen may not be executed now, or None."""
+        running = self.execution()
+        if running is not None and running.state in LIVE:
+            return f"execution {running.id} by {running.operator} is {running.state}"
+        if running is not None:
+            return "this one has ended: p plans anew"
+        if self._planning:
+            return "the plan is still being made"
+        if plan is None:
+            return self._problem or "there is no plan"
+        if plan.expires_at <= self.console_app.now():
+            return "the plan has expired: p plans it anew"
+        if not plan.checks:
+            return "no preflight check was made"
+        failed = [check for check in plan.checks if check.ok is not True]
+        if failed:
+            word = "does not hold" if failed[0].ok is False else "cannot be told"
+            more = f" (and {len(failed) - 1} more)" if len(failed) > 1 else ""
+            return f"preflight: {plain(failed[0].name, 60)} {word}: {plain(failed[0].detail, 200)}{more}"
+        return None
+
+    def act_execute(self) -> None:
+        plan = self._plan
+        reason = self.why_not(plan)
+        if reason is not None or plan is None:
+            self.say(f"Execute the plan: {reason}", "warning")
+            return
+        from rollback_console.tui.widgets.prompt import PromptScreen
+
+        title = f"Why is {plan.deployment} moved {version_word(plan.from_version)} → {version_word(plan.to_version)}?"
+        self.app.push_screen(
+            PromptScreen(title, "one line; it stands in the journal"),
+            lambda why: self._confirm(plan, why) if why else None,
+        )
+
+    def _confirm(self, plan: Plan, why: str) -> None:
+        from rollback_console.tui.widgets.confirm import ConfirmScreen
+
+        if self.commands is None:
+            return
+        what = (
+            f"{plan.deployment}: the pointer @{plain(plan.alias, 40)} of {plain(plan.model, 60)} moves from"
+            f" {version_word(plan.from_version)} to {version_word(plan.to_version)}.",
+            f"Reason: {plain(why, 200)}",
+        )
+        dialog = ConfirmScreen(self.commands.phrase(plan), what)
+        self.app.push_screen(dialog, lambda typed: self._execute(plan, why, typed) if typed else None)
+
+    def _execute(self, plan: Plan, why: str, typed: str) -> None:
+        if self.commands is None:
+            return
+
+        def started(execution: str) -> None:
+            self._shown = execution
+            self._changed()
+
+        self.run_command(self.commands.execute(plan, why, typed), "execute", started)
+
+    def act_abort(self) -> None:
+        running, commands = self.execution(), self.commands
+        if running is None or running.state not in LIVE or commands is None:
+            self.say("Abort: nothing is executing on this deployment", "warning")
+            return
+        from rollback_console.tui.widgets.prompt import PromptScreen
+
+        def answered(why: str | None) -> None:
+            if why:
+                self.run_command(commands.abort(running.id, why), "abort", lambda _: self.say("abort is asked for"))
+
+        hint = "It stops before the next touch. What was done stands as it is."
+        self.app.push_screen(PromptScreen(f"Abort execution {running.id}?", hint, ask_first=True), answered)
+
+    def act_resume(self) -> None:
+        running, commands = self.execution(), self.commands
+        if running is None or running.state is not ExecutionState.UNFINISHED or commands is None:
+            self.say("Resume: no execution of this deployment is unfinished", "warning")
+            return
+        from rollback_console.tui.widgets.prompt import YesNoScreen
+
+        def answered(yes: bool | None) -> None:
+            if yes:
+                self.run_command(commands.resume(running.id), "resume", lambda _: self.say("resumed"))
+
+        move = f"{version_word(running.plan.from_version)} → {version_word(running.plan.to_version)}"
+        hint = f"{running.plan.deployment} {move}: it goes on where the journal stops, and checks the world first."
+        self.app.push_screen(YesNoScreen(f"Resume execution {running.id}?", hint), answered)
+
+    # ── drawing
+
+    def _view(self) -> DeploymentView | None:
+        return self.snapshot.view(self._deployment) if self.snapshot else None
+
+    def _head(self, width: int, height: int) -> list[Text]:
+        if self._plan is None:
+            title = line(("ROLLBACK ", "bold"), (clip(str(self._deployment), max(8, width - 10)), "title"))
+            if self._problem:
+                return [title, *paragraph(self._problem, width, "bad", first="✗ ", most=4)]
+            why = "… planning: target, checks, manual equivalent" if self._planning else "… connecting"
+            return [title, line((why, "dim"))]
+        rows = title_lines(self._plan, width, self.console_app.now())
+        paths = self._paths()
+        if len(paths) > 1:
+            rows.append(
+                line(
+                    (
+                        clip(f"path {self._path_index % len(paths) + 1} of {len(paths)}: {', '.join(paths)}", width),
+                        "dim",
+                    )
+                )
+            )
+        look = self.snapshot.look_only if self.snapshot else ""
+        reason = look or self.why_not(self._plan)
+        if reason is not None and reason:
+            return [*rows, *paragraph(reason, width, "bad", first="✗ may not be executed: ", indent="  ", most=3)]
+        return [*rows, line(("✓ ready", "ok"), ": x asks for a reason and the typed phrase")]
+
+    def _left(self, width: int, height: int) -> list[Text]:
+        view, now = self._view(), self.console_app.now()
+        running = self.execution()
+        if running is not None:
+            rows = execution_lines(running, view, width, now)
+            return rows if self._two() else [*rows, line(""), *plan_lines(running.plan, view, width)]
+        if self._plan is None:
+            return []
+        rows = plan_lines(self._plan, view, width)
+        return rows if self._two() else [*rows, line(""), *self._proof(self._plan, width)]
+
+    def _right(self, width: int, height: int) -> list[Text]:
+        if not self._two():
+            return []
+        running = self.execution()
+        if running is not None:
+            return [*plan_lines(running.plan, self._view(), width), line(""), *manual_lines(running.plan, width)]
+        return self._proof(self._plan, width) if self._plan else []
+
+    def _proof(self, plan: Plan, width: int) -> list[Text]:
+        operator = self.snapshot.operator if self.snapshot else None
+        return [
+            *check_lines(plan, width),
+            line(""),
+            *authority_lines(plan, operator, width),
+            line(""),
+            *manual_lines(plan, width),
+        ]
+
+    def _two(self) -> bool:
+        return self.size.width >= _WIDE

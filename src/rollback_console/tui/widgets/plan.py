@@ -1,0 +1,192 @@
+"""A plan and an execution as lines: from, to, why, what must hold, who must say yes, how it goes, what now stands."""
+
+from __future__ import annotations
+
+from rich.text import Text
+
+from rollback_console.model.operator import Operator
+from rollback_console.model.plan import Check, Execution, ExecutionState, Plan, StepState
+from rollback_console.model.snapshot import DeploymentView
+from rollback_console.model.text import duration, plain, span
+from rollback_console.tui.widgets.lines import chop, clip, fit, heading, line, paragraph, version_word
+
+CHECK_WORDS = {True: ("✓", "ok", "ok"), False: ("✗", "no", "bad"), None: ("?", "cannot tell", "blind")}
+STEP_WORDS = {
+    StepState.WAITING: ("○", "waiting", "dim"),
+    StepState.RUNNING: ("▶", "running", "accent"),
+    StepState.DONE: ("✓", "done", "ok"),
+    StepState.FAILED: ("✗", "failed", "bad"),
+    StepState.SKIPPED: ("–", "skipped", "dim"),
+}
+
+
+def title_lines(plan: Plan, width: int, now: float) -> list[Text]:
+    """From, to and the expiry: what nobody may overlook."""
+    move = f"  {version_word(plan.from_version)}  ──▶  {version_word(plan.to_version)}  "
+    where = clip(f"{plan.deployment}", max(8, width - 12))
+    left = plan.expires_at - now
+    expiry = (f"expires in {duration(left)}", "dim" if left > 120 else "warn") if left > 0 else ("EXPIRED", "bad")
+    return [
+        line(("ROLLBACK ", "bold"), (where, "title")),
+        line(""),
+        line("  ", ("FROM ", "dim"), (move, "inverse"), (" TO", "dim")),
+        line(""),
+        line(
+            (f"plan {plain(plan.digest[:12])} · path {clip(plan.path, 20)} · ", "dim"),
+            expiry,
+            *([("  p plans it anew", "dim")] if left <= 0 else []),
+        ),
+    ]
+
+
+def plan_lines(plan: Plan, view: DeploymentView | None, width: int) -> list[Text]:
+    """Why this target, the stages with their gates, and what is verified within when."""
+    rows = [heading(f"Why {version_word(plan.to_version)}", width), *paragraph(plan.why_target, width, most=6)]
+    rows += [line(""), heading("What happens", width, f"driver {plain(plan.driver, 24)}")]
+    for index, stage in enumerate(plan.stages, 1):
+        rows += paragraph(f"{plain(stage.name, 60)}: {plain(stage.does, 300)}", width, first=f"{index:>2} ")
+        if stage.gate:
+            rows += paragraph(stage.gate, width, "dim", first="   gate: ")
+    if not plan.stages:
+        rows += paragraph(f"@{plain(plan.alias, 40)} of {plain(plan.model, 60)} moves in one step", width)
+    rows += paragraph(
+        f"registry and serving report {version_word(plan.to_version)}, and the signals are back inside their envelope"
+        f" for {span(plan.verify_for_s)}, within {span(plan.verify_within_s)}; else it reads NOT CONFIRMED",
+        width,
+        first="verified: ",
+        indent="   ",
+    )
+    if view is not None and view.deployment.repromoted_by:
+        rows += paragraph(
+            f"{plain(view.deployment.repromoted_by, 60)} moves this pointer by itself and may undo this",
+            width,
+            "warn",
+            first="▲ ",
+        )
+    return rows
+
+
+def check_lines(plan: Plan, width: int) -> list[Text]:
+    """The preflight checks with their sentences."""
+    good = sum(check.ok is True for check in plan.checks)
+    rows = [heading("Preflight", width, f"{good} of {len(plan.checks)} hold")]
+    if not plan.checks:
+        rows.append(line(("? no checks were made: nothing may be executed", "blind")))
+    for check in plan.checks:
+        rows += _check(check, width)
+    return rows
+
+
+def _check(check: Check, width: int) -> list[Text]:
+    glyph, word, role = CHECK_WORDS[check.ok]
+    shown = "" if check.ok else f"{word}: "
+    lead = line((f"{glyph} ", role))
+    body = paragraph(
+        f"{shown}{plain(check.name, 60)} – {plain(check.detail, 300)}", width, "" if check.ok else role, first="  "
+    )
+    body[0] = lead.append_text(body[0][2:])
+    return body
+
+
+def authority_lines(plan: Plan, operator: Operator | None, width: int) -> list[Text]:
+    """Who may ask, who must say yes."""
+    rule = plan.authority
+    rows = [heading("Authority", width)]
+    asks = ", ".join(plain(role, 30) for role in rule.request) or "nobody"
+    rows += paragraph(f"may ask and execute: {asks}", width)
+    if rule.approve_count:
+        of = ", ".join(plain(role, 30) for role in rule.approve_of) or "anyone else"
+        rows += paragraph(f"must say yes: {rule.approve_count} of {of}; none has yet", width, "warn")
+    else:
+        rows += paragraph("nobody else must say yes for this path", width)
+    if operator is None:
+        rows += paragraph("you: no key is at hand, this console only looks", width, "warn")
+    else:
+        roles = ", ".join(plain(role, 30) for role in operator.roles) or "no role"
+        holds = not rule.request or bool(set(rule.request) & set(operator.roles))
+        rows += paragraph(f"you: {plain(operator.id, 40)} ({roles})", width, "" if holds else "warn")
+    return rows
+
+
+def manual_lines(plan: Plan, width: int) -> list[Text]:
+    """What a person would type instead; nothing of it is cut."""
+    rows = [heading("By hand", width, "c copies it")]
+    for command in plan.manual:
+        pieces = chop(plain(command, 2_000), max(8, width - 4))
+        rows += [line(("$ " if i == 0 else "  ↪ ", "dim"), (piece, "code")) for i, piece in enumerate(pieces)]
+    if not plan.manual:
+        rows.append(line(("the driver names none", "dim")))
+    return rows
+
+
+def _outcome(execution: Execution) -> tuple[str, str, str]:
+    """(word, role, what now stands) of an execution's state."""
+    plan = execution.plan
+    here, there = version_word(plan.from_version), version_word(plan.to_version)
+    return {
+        ExecutionState.RUNNING: ("EXECUTING", "accent", f"{here} → {there} is under way"),
+        ExecutionState.VERIFYING: ("VERIFYING", "accent", f"the pointer is moved; {there} must prove itself"),
+        ExecutionState.DONE: ("DONE", "ok", f"registry and serving report {there}, and the signals recovered"),
+        ExecutionState.NOT_CONFIRMED: (
+            "NOT CONFIRMED",
+            "warn",
+            "the move was made, but recovery was not proven within the policy's time",
+        ),
+        ExecutionState.FAILED: ("FAILED", "bad", "a step failed; what was done before it stands as it is"),
+        ExecutionState.ABORTED: ("ABORTED", "warn", "it was stopped; what was done before stands as it is"),
+        ExecutionState.UNFINISHED: ("UNFINISHED", "warn", "an intent has no outcome: the program that ran it is gone"),
+    }[execution.state]
+
+
+_NEXT = {
+    ExecutionState.RUNNING: "a aborts before the next touch; escape leaves the screen, never the execution",
+    ExecutionState.VERIFYING: "a aborts; escape leaves the screen, never the execution",
+    ExecutionState.DONE: "watch the pointer until the incident is closed; p plans anew, y copies the ten lines",
+    ExecutionState.NOT_CONFIRMED: "look at the deployment's signals; o plans another target, y copies the ten lines",
+    ExecutionState.FAILED: "read the failed step; p plans anew from where the pointer stands now",
+    ExecutionState.ABORTED: "compare registry and serving on the deployment; p plans anew",
+    ExecutionState.UNFINISHED: "u resumes where the journal stops, a aborts and leaves all as it is",
+}
+
+
+def execution_lines(execution: Execution, view: DeploymentView | None, width: int, now: float) -> list[Text]:
+    """An execution under way or ended: its state in a word, what stands, what to do next, and each step."""
+    word, role, stands = _outcome(execution)
+    plan = execution.plan
+    end = execution.ended_at if execution.ended_at is not None else now
+    rows = [
+        line(("ROLLBACK ", "bold"), (clip(str(plan.deployment), max(8, width - 10)), "title")),
+        line(
+            (f" {word} ", "inverse"),
+            "  ",
+            (f"{version_word(plan.from_version)} → {version_word(plan.to_version)}", role or "bold"),
+            (f"   {duration(end - execution.started_at)} elapsed", "dim"),
+        ),
+    ]
+    rows += paragraph(stands, width, role)
+    if execution.detail:
+        rows += paragraph(execution.detail, width, most=4)
+    rows += paragraph(_now_stands(view), width, "dim") if view else []
+    rows += paragraph(_NEXT[execution.state], width, "bold", first="next: ")
+    rows += [line(""), heading("Steps", width, f"{plain(execution.id, 24)} by {plain(execution.operator, 24)}")]
+    for step in execution.steps:
+        glyph, state, step_role = STEP_WORDS[step.state]
+        took = ""
+        if step.started_at is not None:
+            took = duration((step.ended_at if step.ended_at is not None else end) - step.started_at)
+        room = max(8, width - 19)
+        rows.append(
+            line(
+                (f"{glyph} {fit(state, 8)}", step_role), f" {fit(step.title or step.name, room)}", (f"{took:>7}", "dim")
+            )
+        )
+        if step.detail:
+            rows += paragraph(step.detail, width, "dim", first="           ", most=4)
+    return [*rows, *paragraph(execution.reason, width, "dim", first="reason: ", most=4)]
+
+
+def _now_stands(view: DeploymentView) -> str:
+    serving = view.verdict.version if view.verdict else None
+    state = str(view.verdict.state).upper() if view.verdict else "not evaluated yet"
+    registry = version_word(view.registry_version)
+    return f"now: the registry says {registry}, serving reports {version_word(serving)}; the trigger is {state}"

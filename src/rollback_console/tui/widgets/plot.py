@@ -1,0 +1,244 @@
+"""A signal over time as text: dots in braille, blocks or ASCII; a fixed range; gaps that stay gaps; baseline and limit.
+
+The range is rounded outwards to even steps and always holds the baseline and the limit, so the picture neither jumps
+from tick to tick nor blows noise up to look like an alarm. A value is held until the next one: nothing is interpolated.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from rich.text import Text
+
+from rollback_console.model.text import number
+from rollback_console.tui.widgets.lines import clip, fit, line, utc
+
+_LABEL = 8  # cells of the axis at the left
+# A cell's dots by (row, column) as bits of an index into a set's characters: 2 x 4 for braille, 2 x 2 for blocks.
+_BRAILLE_BITS = ((0x01, 0x08), (0x02, 0x10), (0x04, 0x20), (0x40, 0x80))
+_BLOCK_BITS = ((0x01, 0x02), (0x04, 0x08))
+_BLOCKS = " ▘▝▀▖▌▞▛▗▚▐▜▄▙▟█"
+
+
+@dataclass(frozen=True, slots=True)
+class Glyphs:
+    """The characters of one set: the baseline's line, the limit's line, a gap, the axis' corner and rule, a mark."""
+
+    baseline: str
+    limit: str
+    gap: str
+    corner: str
+    rule: str
+    side: str
+    mark: str
+    dots: str = ""  # characters by the bits of their dots; without any, values are `*`
+    bits: tuple[tuple[int, int], ...] = ()
+
+
+SETS = {
+    "braille": Glyphs("┄", "━", "·", "└", "─", "│", "▲", "".join(map(chr, range(0x2800, 0x2900))), _BRAILLE_BITS),
+    "blocks": Glyphs("┄", "━", "·", "└", "─", "│", "▲", _BLOCKS, _BLOCK_BITS),
+    "ascii": Glyphs("-", "=", ".", "+", "-", "|", "^"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class PlotData:
+    """What is drawn. `values` and `baselines` are oldest first, None (or not finite) where there is none; `start` and
+    `end` are Unix seconds; `worse_higher` says on which side of `limit` it is bad; `marks` are (time, word)."""
+
+    values: tuple[float | None, ...]
+    start: float
+    end: float
+    baselines: tuple[float | None, ...] = ()
+    baseline: float | None = None
+    limit: float | None = None
+    worse_higher: bool = True
+    unit: str = ""
+    marks: tuple[tuple[float, str], ...] = ()
+
+
+def _finite(value: float | None) -> float | None:
+    return value if value is not None and math.isfinite(value) else None
+
+
+def span_of(data: PlotData) -> tuple[float, float] | None:
+    """The plot's range (low, high), or None where there is nothing to draw in a range that floats can hold."""
+    known = [v for v in map(_finite, (*data.values, *data.baselines, data.baseline, data.limit)) if v is not None]
+    if not known:
+        return None
+    low, high = min(known), max(known)
+    base, limit = _finite(data.baseline), _finite(data.limit)
+    if base is not None and limit is not None:
+        # Three margins tall at least: a healthy signal reads as a calm line, not as noise from edge to edge.
+        low, high = min(low, base - abs(limit - base) * 1.5), max(high, base + abs(limit - base) * 1.5)
+        if min(known) >= 0:
+            low = max(0.0, low)
+    if high - low <= 0:
+        pad = abs(high) * 0.1 or 1.0
+        low, high = low - pad, high + pad
+    step = _even((high - low) / 4)
+    if not math.isfinite(high - low) or step <= 0 or not math.isfinite(high / step):
+        return None
+    return math.floor(low / step) * step, math.ceil(high / step) * step
+
+
+def _even(size: float) -> float:
+    """The next 1, 2 or 5 times a power of ten."""
+    if not math.isfinite(size) or size <= 1e-300:
+        return 0.0
+    power = 10.0 ** math.floor(math.log10(size))
+    return next(factor * power for factor in (1, 2, 5, 10) if factor * power >= size * 0.999999)
+
+
+def buckets(values: Sequence[float | None], count: int, worst_high: bool) -> list[float | None]:
+    """`values` on `count` columns: held where there are fewer, the worst of each column where there are more."""
+    size = len(values)
+    out: list[float | None] = []
+    for column in range(count):
+        start = column * size // count
+        part = [v for v in map(_finite, values[start : max(start + 1, (column + 1) * size // count)]) if v is not None]
+        out.append((max(part) if worst_high else min(part)) if part else None)
+    return out
+
+
+class _Canvas:
+    """Cells of a plot's inside; `y` counts from the top, in dots."""
+
+    def __init__(self, width: int, height: int, low: float, high: float, fine: int) -> None:
+        self.width, self.height, self.fine = width, height, fine
+        self._low, self._high = low, high
+        self.cells: list[list[tuple[str, str]]] = [[(" ", "")] * width for _ in range(height)]
+
+    def y(self, value: float) -> int:
+        """The dot row of a value, within the canvas."""
+        dots = self.height * self.fine
+        share = (value - self._low) / (self._high - self._low)
+        return min(dots - 1, max(0, round((1 - share) * (dots - 1))))
+
+    def row(self, value: float) -> int:
+        return self.y(value) // self.fine
+
+
+def plot_lines(data: PlotData, width: int, height: int, *, glyph_set: str = "braille") -> list[Text]:
+    """The plot in `height` lines (at least 5: the inside, the axis and its times) of `width` cells."""
+    glyphs = SETS[glyph_set]
+    span = span_of(data)
+    if span is None or all(_finite(value) is None for value in data.values):
+        why = "no values yet" if not data.values else "no value in the whole window: nothing to draw"
+        return [line((clip(why, width), "dim"))]
+    inside = max(3, height - 2)
+    words = width >= 56
+    across = max(4, width - _LABEL - 2 - (10 if words else 0))
+    canvas = _Canvas(across, inside, *span, fine=max(1, len(glyphs.bits)))
+    _rules(canvas, data, glyphs)
+    if glyphs.dots:
+        _draw_dots(canvas, data, glyphs)
+    else:
+        _draw_ascii(canvas, data)
+    _gaps(canvas, data, glyphs)
+    return [*_sides(canvas, data, glyphs, span, words), *_axis(data, glyphs, across)]
+
+
+def _rules(canvas: _Canvas, data: PlotData, glyphs: Glyphs) -> None:
+    """The baseline (as it was over time, where that is known) and the limit."""
+    bases = data.baselines if any(_finite(v) is not None for v in data.baselines) else (data.baseline,)
+    for column, value in enumerate(buckets(bases, canvas.width, data.worse_higher)):
+        if value is not None:
+            canvas.cells[canvas.row(value)][column] = (glyphs.baseline, "dim")
+    limit = _finite(data.limit)
+    if limit is not None:
+        for column in range(canvas.width):
+            canvas.cells[canvas.row(limit)][column] = (glyphs.limit, "warn")
+
+
+def _bad(value: float, data: PlotData) -> bool:
+    limit = _finite(data.limit)
+    return limit is not None and (value > limit if data.worse_higher else value < limit)
+
+
+def _draw_dots(canvas: _Canvas, data: PlotData, glyphs: Glyphs) -> None:
+    dots = buckets(data.values, canvas.width * 2, data.worse_higher)
+    fine = canvas.fine
+    bits = [[0] * canvas.width for _ in range(canvas.height)]
+    bad = [False] * canvas.width
+    before: int | None = None
+    for x, value in enumerate(dots):
+        if value is None:
+            before = None
+            continue
+        y = canvas.y(value)
+        reach = range(min(y, before), max(y, before) + 1) if before is not None else (y,)
+        for dot in reach:
+            bits[dot // fine][x // 2] |= glyphs.bits[dot % fine][x % 2]
+        bad[x // 2] = bad[x // 2] or _bad(value, data)
+        before = y
+    for row, cells in enumerate(bits):
+        for column, mask in enumerate(cells):
+            if mask:
+                canvas.cells[row][column] = (glyphs.dots[mask], "bad" if bad[column] else "ok")
+
+
+def _draw_ascii(canvas: _Canvas, data: PlotData) -> None:
+    before: int | None = None
+    for column, value in enumerate(buckets(data.values, canvas.width, data.worse_higher)):
+        if value is None:
+            before = None
+            continue
+        y = canvas.y(value)
+        for row in range(min(y, before), max(y, before) + 1) if before is not None else (y,):
+            canvas.cells[row][column] = ("*" if row == y else ":", "bad" if _bad(value, data) else "ok")
+        before = y
+
+
+def _gaps(canvas: _Canvas, data: PlotData, glyphs: Glyphs) -> None:
+    for column, value in enumerate(buckets(data.values, canvas.width, data.worse_higher)):
+        if value is None:
+            canvas.cells[-1][column] = (glyphs.gap, "blind")
+
+
+def _sides(canvas: _Canvas, data: PlotData, glyphs: Glyphs, span: tuple[float, float], words: bool) -> list[Text]:
+    low, high = span
+    left = {0: number(high, data.unit), canvas.height - 1: number(low, data.unit)}
+    right: dict[int, tuple[str, str]] = {}
+    base, limit = _finite(data.baseline), _finite(data.limit)
+    if base is not None:
+        at = canvas.row(base)
+        left.setdefault(at, number(base, data.unit))
+        right[at] = ("baseline", "dim")
+    if limit is not None:
+        at = canvas.row(limit)
+        left.setdefault(at, number(limit, data.unit))
+        right[at] = ("base, lim", "warn") if at in right else ("limit", "warn")
+    rows: list[Text] = []
+    for y, cells in enumerate(canvas.cells):
+        row = line((fit(left.get(y, ""), _LABEL, right=True), "dim"), f" {glyphs.side}")
+        for char, role in cells:
+            row.append(char, role)
+        if words and y in right:
+            word, role = right[y]
+            row.append(f" {word}", role)
+        rows.append(row)
+    return rows
+
+
+def _axis(data: PlotData, glyphs: Glyphs, across: int) -> list[Text]:
+    rule = [glyphs.rule] * across
+    times = [" "] * across
+    ends = (utc(data.start, seconds=False), utc(data.end, seconds=False))
+    length = data.end - data.start
+    for at, word in data.marks:
+        if length <= 0 or not data.start <= at <= data.end:
+            continue
+        x = min(across - 1, int((at - data.start) / length * across))
+        rule[x] = glyphs.mark
+        word = clip(word, 12)
+        begin = min(max(x, len(ends[0]) + 1), across - len(word) - len(ends[1]) - 1)
+        if begin > len(ends[0]):
+            times[begin : begin + len(word)] = list(word)
+    times[: len(ends[0])] = list(ends[0])
+    times[across - len(ends[1]) :] = list(ends[1])
+    pad = " " * (_LABEL + 2)
+    return [line((pad[:-1] + glyphs.corner + "".join(rule), "dim")), line((pad + "".join(times), "dim"))]

@@ -1,0 +1,222 @@
+"""Signals as lines: a table row each (value, baseline, change, limit, sparkline, judgement), and the plot of one."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from rich.style import Style
+from rich.text import Text
+
+from rollback_console.model.rules import SignalRule, Worse
+from rollback_console.model.snapshot import DeploymentDetail, DeploymentView, Trace
+from rollback_console.model.text import number, plain, span
+from rollback_console.model.verdict import SignalVerdict
+from rollback_console.tui.widgets.lines import Part, clip, fit, heading, line, paragraph, utc, version_word
+from rollback_console.tui.widgets.plot import PlotData, plot_lines
+from rollback_console.tui.widgets.spark import spark
+
+_GAP = " "
+
+
+@dataclass(frozen=True, slots=True)
+class SignalFacts:
+    """One signal's rule with what is known of it now."""
+
+    rule: SignalRule
+    verdict: SignalVerdict | None
+    trace: Trace | None
+
+
+def facts_of(view: DeploymentView) -> list[SignalFacts]:
+    """The deployment's signals in the policy's order."""
+    judged = {s.name: s for s in view.verdict.signals} if view.verdict else {}
+    traces = {t.signal: t for t in view.traces}
+    return [SignalFacts(rule, judged.get(rule.name), traces.get(rule.name)) for rule in view.rule.signals]
+
+
+def judgement(facts: SignalFacts) -> tuple[str, str]:
+    """(glyph and word, role): `✗ breach`, `● ok`, `? stale`."""
+    verdict = facts.verdict
+    if verdict is None:
+        return "… waiting", "dim"
+    if verdict.blind is not None:
+        return f"? {verdict.blind}", "blind"
+    if verdict.breached is None:
+        return f"? {plain(verdict.note, 60) or 'cannot tell'}", "blind"
+    return ("✗ breach", "bad") if verdict.breached else ("● ok", "ok")
+
+
+def change_word(facts: SignalFacts) -> str:
+    """The change against the baseline in percent, signed as the number moved: `−8.4 %`."""
+    verdict = facts.verdict
+    if verdict is None or verdict.degradation_pct is None:
+        return "–"
+    moved = -verdict.degradation_pct if facts.rule.worse is Worse.LOWER else verdict.degradation_pct
+    size = abs(moved)
+    text = f"{size:,.0f}" if size >= 100 else f"{size:.1f}"
+    if text in ("0.0", "0"):
+        return "0.0 %"
+    return f"{'−' if moved < 0 else '+'}{text} %" if size < 1e6 else f"{'−' if moved < 0 else '+'}>999,999 %"
+
+
+def margin_word(rule: SignalRule) -> str:
+    """How much is allowed, as the policy says it."""
+    breach = rule.breach
+    if breach.above is not None:
+        return f"above {number(breach.above, rule.unit)}"
+    if breach.below is not None:
+        return f"below {number(breach.below, rule.unit)}"
+    if breach.degraded_by is not None:
+        return f"{number(breach.degraded_by, '%')} {'below' if rule.worse is Worse.LOWER else 'above'} base"
+    return "–"
+
+
+def signal_lines(view: DeploymentView, chosen: int, width: int, *, glyph_set: str = "braille") -> list[Text]:
+    """The table, one line a signal under its heading; a narrow screen sheds the sparkline, then the limit."""
+    facts = facts_of(view)
+    columns = _columns(width, bars=glyph_set != "ascii")
+    head: list[Part] = [("  " + fit("signal", columns.title), "dim")]
+    for name, size in (("value", columns.value), ("baseline", columns.base), ("change", columns.change)):
+        head.append((_GAP + fit(name, size, right=True), "dim"))
+    if columns.limit:
+        head.append((_GAP + fit("limit", columns.limit, right=True), "dim"))
+    if columns.spark:
+        head.append(("  " + fit("over time", columns.spark), "dim"))
+    head.append(("  now", "dim"))
+    rows = [line(*head)]
+    rows += [_row(item, index == chosen, columns, width) for index, item in enumerate(facts)]
+    return rows if facts else [*rows, line(("the policy names no signals", "dim"))]
+
+
+@dataclass(frozen=True, slots=True)
+class _Columns:
+    title: int
+    value: int
+    base: int
+    change: int
+    limit: int
+    spark: int
+    word: int
+
+
+def _columns(width: int, bars: bool) -> _Columns:
+    value = base = change = 9
+    word = 14 if width >= 76 else 12
+    limit = 9 if width >= 70 else 0
+    fixed = 2 + value + base + change + 3 + (limit + 1 if limit else 0) + 2 + word
+    rest = max(8, width - fixed)
+    title = min(22, max(8, rest if rest < 24 else rest - 12))
+    spark_cells = min(40, rest - title - 2)
+    return _Columns(title, value, base, change, limit, spark_cells if bars and spark_cells >= 8 else 0, word)
+
+
+def _row(facts: SignalFacts, chosen: bool, columns: _Columns, width: int) -> Text:
+    rule, verdict = facts.rule, facts.verdict
+    word, role = judgement(facts)
+    blind = verdict is None or verdict.blind is not None
+    row = line(
+        ("▸ " if chosen else "  ", "accent"),
+        (fit(rule.title or rule.name, columns.title), "chosen" if chosen else "bold"),
+        (
+            _GAP + fit(number(verdict.value if verdict else None, rule.unit), columns.value, right=True),
+            "dim" if blind else "",
+        ),
+        (_GAP + fit(number(verdict.baseline if verdict else None, rule.unit), columns.base, right=True), "dim"),
+        (_GAP + fit(change_word(facts), columns.change, right=True), role if verdict and verdict.breached else ""),
+    )
+    if columns.limit:
+        limit = number(verdict.limit if verdict else None, rule.unit)
+        row.append(_GAP + fit(limit, columns.limit, right=True), "dim")
+    if columns.spark:
+        row.append_text(line("  ", *_spark(facts, columns.spark)))
+    row.append("  ")
+    row.append(clip(word, max(4, width - row.cell_len)), role)
+    return row
+
+
+def plot_data(facts: SignalFacts, marks: tuple[tuple[float, str], ...] = ()) -> PlotData | None:
+    """A signal's trace as a plot, or None before there is one."""
+    trace, verdict = facts.trace, facts.verdict
+    if trace is None or not trace.values:
+        return None
+    return PlotData(
+        values=trace.values,
+        start=trace.until - trace.step_s * max(0, len(trace.values) - 1),
+        end=trace.until,
+        baselines=trace.baselines,
+        baseline=verdict.baseline if verdict else None,
+        limit=verdict.limit if verdict else None,
+        worse_higher=facts.rule.worse is Worse.HIGHER,
+        unit=facts.rule.unit,
+        marks=marks,
+    )
+
+
+# The fleet's sparkline speaks in styles, lines speak in roles: each role's stand-in, and the way back.
+_STAND_INS = {role: Style.from_meta({"role": role}) for role in ("ok", "bad", "blind")}
+
+
+def _spark(facts: SignalFacts, width: int) -> list[Part]:
+    """The newest values as a sparkline of `width` cells, drawn as the fleet draws it."""
+    if facts.trace is None:
+        return [" " * width]
+    verdict = facts.verdict
+    baseline, limit = (verdict.baseline, verdict.limit) if verdict else (None, None)
+    drawn = spark(facts.trace.values, width, baseline, limit, facts.rule.worse, *_STAND_INS.values())
+    return [(text, str(style.meta["role"])) for text, style in drawn]
+
+
+def marks_of(
+    view: DeploymentView, detail: DeploymentDetail | None, onset: float | None
+) -> tuple[tuple[float, str], ...]:
+    """What the time axis marks: moves of this deployment's own pointer, and onset."""
+    moves = detail.moves if detail else ()
+    own = [(move.at, version_word(move.after)) for move in moves if move.deployment == str(view.id)]
+    return (*own, *([(onset, "onset")] if onset is not None else []))
+
+
+def plot_section(
+    view: DeploymentView,
+    detail: DeploymentDetail | None,
+    onset: float | None,
+    chosen: int,
+    size: tuple[int, int],
+    *,
+    glyph_set: str = "braille",
+) -> list[Text]:
+    """The chosen signal over time, with what it is judged by. `size` is (width, lines) for all of it."""
+    width, height = size
+    facts = facts_of(view)
+    if not facts:
+        return []
+    item = facts[max(0, min(chosen, len(facts) - 1))]
+    rule = item.rule
+    area = f"{plain(rule.area, 20)} · window {span(rule.window_s)} · worse {rule.worse}"
+    rows = [heading(clip(rule.title or rule.name, max(8, width - len(area) - 8)), width, area)]
+    data = plot_data(item, marks_of(view, detail, onset))
+    if data is None:
+        rows.append(line(("no values yet", "dim")))
+    else:
+        rows += plot_lines(data, width, max(5, height - 3), glyph_set=glyph_set)
+    return [*rows, *_told(item, width)]
+
+
+def _told(facts: SignalFacts, width: int) -> list[Text]:
+    """In words, below the plot: what counts as degraded, how many trials, since when nothing came."""
+    rule, verdict = facts.rule, facts.verdict
+    parts = [f"degraded when {margin_word(rule)}"]
+    if verdict is not None and verdict.n is not None:
+        least = f" of at least {rule.minimum:,.0f}" if rule.minimum is not None else ""
+        parts.append(f"{verdict.n:,.0f} trials{least}")
+    if verdict is not None and verdict.evidence is not None:
+        parts.append(f"evidence {number(verdict.evidence)}")
+    if verdict is not None and verdict.note:
+        parts.append(plain(verdict.note, 200))
+    if facts.trace is not None and verdict is not None and verdict.blind is not None:
+        seen = [i for i, value in enumerate(facts.trace.values) if value is not None]
+        if seen:
+            last = facts.trace.until - (len(facts.trace.values) - 1 - seen[-1]) * facts.trace.step_s
+            parts.append(f"{verdict.blind}; last value at {utc(last)}")
+        else:
+            parts.append(f"{verdict.blind}; no value in the whole window")
+    return paragraph(" · ".join(parts), width, "dim", most=2)

@@ -1,0 +1,63 @@
+"""A deployment's state in words for the detail screens: glyph and word, and the clock that runs, to the second."""
+
+from __future__ import annotations
+
+from rollback_console.model.snapshot import DeploymentView, Snapshot
+from rollback_console.model.text import duration
+from rollback_console.model.verdict import TriggerState, Verdict
+from rollback_console.tui.themes import GLYPHS, WORDS
+
+
+def state_word(verdict: Verdict | None) -> tuple[str, str, str]:
+    """(glyph, word, role) of a state; before the first evaluation it reads `waiting`."""
+    if verdict is None:
+        return "…", "waiting", "dim"
+    word = WORDS[verdict.state]
+    if verdict.fired_as_blind and verdict.state is not TriggerState.BLIND:
+        word += " AS BLIND"
+    return GLYPHS[verdict.state], word, f"state.{verdict.state.value}"
+
+
+def passed(verdict: Verdict, now: float, snapshot: Snapshot | None) -> float:
+    """Seconds since the evaluation that a countdown may count: none when frozen, and none while nothing is
+    evaluated any more (three steps without a new evaluation: what runs on then would be a guess)."""
+    if verdict.frozen:
+        return 0.0
+    most = 3 * snapshot.step_s if snapshot is not None and snapshot.step_s > 0 else 0.0
+    return min(max(0.0, now - verdict.at), most)
+
+
+def clock_of(view: DeploymentView, now: float, snapshot: Snapshot | None) -> str:
+    """The clock that runs for a deployment, as a phrase; "" where none runs."""
+    verdict = view.verdict
+    if verdict is None:
+        return "no evaluation yet"
+    gone = passed(verdict, now, snapshot)
+    state = verdict.state
+    if state is TriggerState.PENDING and verdict.dwell_remaining_s is not None:
+        left = verdict.dwell_remaining_s - gone
+        if verdict.frozen:
+            return f"frozen at {duration(left)}: telemetry is blind"
+        return f"fires in {duration(left)}" if left > 0.5 else "fires at the next evaluation"
+    if state is TriggerState.CLEARING and verdict.hold_remaining_s is not None:
+        left = verdict.hold_remaining_s - gone
+        if verdict.frozen:
+            return f"hold frozen at {duration(left)}: telemetry is blind"
+        return f"clears in {duration(left)}"
+    if verdict.blind_remaining_s is not None and not verdict.fired_as_blind:
+        left = verdict.blind_remaining_s - max(0.0, now - verdict.at)  # blindness itself goes on while nothing is seen
+        return f"fires as blind in {duration(left)}"
+    if verdict.since is not None and state is not TriggerState.HEALTHY:
+        return f"for {duration(now - verdict.since)}"
+    return ""
+
+
+def dwell_bar(view: DeploymentView, now: float, snapshot: Snapshot | None, width: int = 12) -> str:
+    """How much of the dwell has run, as a bar of `width` cells; "" unless pending."""
+    verdict = view.verdict
+    if verdict is None or verdict.state is not TriggerState.PENDING or verdict.dwell_remaining_s is None:
+        return ""
+    dwell = view.rule.trigger.dwell_s
+    share = 1.0 if dwell <= 0 else 1 - (verdict.dwell_remaining_s - passed(verdict, now, snapshot)) / dwell
+    full = round(min(1.0, max(0.0, share)) * width)
+    return "▓" * full + "░" * (width - full)
