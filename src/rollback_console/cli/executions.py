@@ -1,0 +1,88 @@
+"""`rollback-console executions`, `resume`, `abort`: what was executed, and what is unfinished."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import click
+
+from rollback_console.cli.common import config_option, emit_json, emit_lines, find_journal, journal_option, json_option
+from rollback_console.cli.rollback import execution_facts, execution_lines, exit_code
+
+
+@click.command("executions", epilog="Example: rollback-console executions --unfinished")
+@click.option("--unfinished", is_flag=True, help="Only those that can be resumed or aborted.")
+@config_option
+@journal_option
+@json_option
+def executions(unfinished: bool, config: Path | None, journal: Path | None, as_json: bool) -> None:
+    """Every execution of the journal, oldest first. Needs no network and no key."""
+    from rollback_console.execute.fold import KINDS
+    from rollback_console.execute.fold import executions as fold
+    from rollback_console.journal.locks import ExecutionLock
+    from rollback_console.journal.store import Journal
+    from rollback_console.model.plan import ExecutionState
+
+    path = find_journal(journal, config)
+    with Journal.open_read_only(path) as book:
+        found = fold(
+            book.entries(kinds=KINDS),
+            book.get_blob,
+            lambda deployment: ExecutionLock(path, str(deployment)).holder() is None,
+        )
+    if unfinished:
+        found = tuple(item for item in found if item.state is ExecutionState.UNFINISHED)
+    if as_json:
+        emit_json([execution_facts(item) for item in found])
+        return
+    for item in found:
+        emit_lines(execution_lines(item))
+        if item.state is ExecutionState.UNFINISHED:
+            emit_lines([f"  go on: rollback-console resume {item.id}   or stop: rollback-console abort {item.id}"])
+    if not found:
+        emit_lines(["nothing is unfinished" if unfinished else "nothing was executed"])
+
+
+@click.command("resume", epilog="Example: rollback-console resume ex-3f2a9c0d11e7")
+@click.argument("execution")
+@config_option
+@journal_option
+@json_option
+@click.pass_context
+def resume(ctx: click.Context, execution: str, config: Path | None, journal: Path | None, as_json: bool) -> None:
+    """Go on with an unfinished execution where the journal says it stopped; nothing is done twice."""
+    ctx.exit(asyncio.run(_go_on(ctx, execution, None, as_json)))
+
+
+@click.command("abort", epilog='Example: rollback-console abort ex-3f2a9c0d11e7 --reason "done by hand"')
+@click.argument("execution")
+@click.option("--reason", metavar="TEXT", required=True, help="Why, in one line.")
+@config_option
+@journal_option
+@json_option
+@click.pass_context
+def abort(
+    ctx: click.Context, execution: str, reason: str, config: Path | None, journal: Path | None, as_json: bool
+) -> None:
+    """Close an unfinished execution, and say what stands as it is. Nothing is undone.
+
+    A running one is aborted in the console or the command that runs it.
+    """
+    ctx.exit(asyncio.run(_go_on(ctx, execution, reason, as_json)))
+
+
+async def _go_on(ctx: click.Context, execution: str, abort_reason: str | None, as_json: bool) -> int:
+    from rollback_console.cli.compose import console
+
+    async with console(ctx) as commands:
+        if abort_reason is not None:
+            await commands.abort(execution, abort_reason)
+        else:
+            await commands.resume(execution)
+        ended = await commands.wait(execution)
+    if as_json:
+        emit_json(execution_facts(ended))
+    else:
+        emit_lines(execution_lines(ended))
+    return 0 if abort_reason is not None and str(ended.state) == "aborted" else exit_code(ended)
