@@ -106,16 +106,16 @@ async def _discover(
     prometheus: str, mlflow: str | None
 ) -> tuple[dict[str, tuple[MetricFact, ...]], tuple[ModelFact, ...], list[str]]:
     """Metrics by each label that may tell deployments apart, registered models, and what could not be asked."""
-    from random import Random
+    from random import SystemRandom
 
     from rollback_console.clock import WallClock
     from rollback_console.observe.mlflow import MlflowRegistry
     from rollback_console.observe.prometheus import PrometheusBackend
 
-    clock = WallClock()
-    metrics = PrometheusBackend(prometheus, auth=None, headers={}, clock=clock, random=Random(), timeout_s=30.0)
+    clock, chance = WallClock(), SystemRandom()
+    metrics = PrometheusBackend(prometheus, auth=None, headers={}, clock=clock, random=chance, timeout_s=30.0)
     registry = (
-        MlflowRegistry(mlflow, auth=None, headers={}, clock=clock, random=Random(), timeout_s=30.0) if mlflow else None
+        MlflowRegistry(mlflow, auth=None, headers={}, clock=clock, random=chance, timeout_s=30.0) if mlflow else None
     )
     try:
         models = await _models(registry) if registry else ()
@@ -175,8 +175,8 @@ def _summary(folder: Path, texts: tuple[str, str, str], label: str | None, model
     from rollback_console.policy.load import load_all
 
     lines = [f"wrote {folder / name}" for name in _FILES]
-    lines.append(f"found {models} registered model{'' if models == 1 else 's'}; "
-                 + (f"metrics tell deployments apart by {label!r}" if label else "no metric tells deployments apart"))  # fmt: skip
+    apart = f"metrics tell deployments apart by {label!r}" if label else "no metric tells deployments apart"
+    lines.append(f"found {models} registered model{'' if models == 1 else 's'}; {apart}")
     lines += [
         f"{name}:{number}: {line.strip().lstrip('# ')}"
         for name, text in zip(_FILES, texts, strict=True)

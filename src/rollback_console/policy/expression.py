@@ -104,7 +104,9 @@ class _Parser:
         kind, word, offset = self.here
         if self.take("("):
             item = self.expression()
-            self.need(")", f"for the `(` at column {offset + 1}")
+            if self.here[0] == "end":
+                raise self.fail("this `(` is never closed", "Close it with `)`", offset)
+            self.need(")", "before what stands here")
             return item
         if self.take("any"):
             return self.any_of()

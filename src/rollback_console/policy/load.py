@@ -200,13 +200,17 @@ def _settings_warnings(value: Settings, document: Document, path: Path) -> Itera
             yield document.problem(("runbooks", index), "there is no such folder", "Make it, or take it out", "warning")
 
 
+def parse_roster(data: bytes, file: str) -> LoadedRoster:
+    """A roster from bytes that are no file of their own. Raises FileProblems."""
+    return _roster_of(data, Path(file))[0]
+
+
 def load_roster(path: Path) -> LoadedRoster:
     """A roster file. Raises FileProblems."""
-    return _roster_of(path)[0]
+    return _roster_of(_bytes(path), path)[0]
 
 
-def _roster_of(path: Path) -> tuple[LoadedRoster, Document]:
-    data = _bytes(path)
+def _roster_of(data: bytes, path: Path) -> tuple[LoadedRoster, Document]:
     document = yaml_marks.parse(data, str(path))
     value = _validate(document, Roster, roster.SCHEMA, iter(()))
     warnings = []

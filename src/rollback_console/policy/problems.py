@@ -94,7 +94,8 @@ def _translate(
     elif kind == "missing":
         line, column = document.of_value(loc)
         path = dotted((*document.actual(loc), loc[-1]))
-        yield Problem(document.file, line, column, path, "is missing", f"Write `{loc[-1]}: …`")
+        form = f"`schema: {_schema_of(model)}`" if loc == ("schema",) else f"`{loc[-1]}: …`"
+        yield Problem(document.file, line, column, path, "is missing", f"Write {form}")
     elif kind == "extra_forbidden":
         line, column = document.of_key(loc)
         what, remedy = _stranger(loc, model)
@@ -114,6 +115,11 @@ def _translate(
         yield document.problem(loc, what, remedy)
     else:
         yield document.problem(loc, plain(message, 200))
+
+
+def _schema_of(model: type[BaseModel]) -> str:
+    """The one value that a file's `schema:` key may have."""
+    return str(get_args(model.model_fields["schema_"].annotation)[0])
 
 
 def _complaint(complaint: Complaint, loc: Loc, document: Document, at_key: bool = False) -> Problem:

@@ -60,10 +60,11 @@ def _check_brackets(code: str) -> None:
         elif char in _CLOSES:
             if not opened:
                 raise refusal(f"this `{char}` closes nothing", "Take it out, or open it", offset=at)
-            before, where = opened.pop()
+            before, _ = opened.pop()
             if before != _CLOSES[char]:
-                raise refusal(f"`{char}` closes the `{before}` of character {where + 1}", "Look at the brackets",
-                              offset=at)  # fmt: skip
+                raise refusal(
+                    f"`{char}` stands where the `{before}` should be closed", "Look at the brackets", offset=at
+                )
     if opened:
         char, at = opened[-1]
         raise refusal(f"this `{char}` is never closed", "Look at the brackets", offset=at)

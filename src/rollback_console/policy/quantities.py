@@ -12,6 +12,8 @@ from typing import Annotated, Any
 from pydantic import BeforeValidator, Field, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
+from rollback_console.model.text import plain
+
 _UNITS = {"w": 604_800.0, "d": 86_400.0, "h": 3_600.0, "m": 60.0, "s": 1.0, "ms": 0.001}
 _PART = re.compile(r"([0-9]+)(ms|[wdhms])")
 _WORDS_FOR_UNITS = {
@@ -36,7 +38,7 @@ def refusal(message: str, remedy: str = "", **more: Any) -> PydanticCustomError:
 def parse_duration(text: object) -> float:
     """Seconds. Raises a PydanticCustomError (a ValueError) with a remedy for anything that is not a duration."""
     if isinstance(text, bool) or not isinstance(text, (str, int, float)):
-        raise refusal("is not a duration", "Write it as `45s`, `5m` or `1h30m`")
+        raise refusal(f"{_short(text)} is not a duration", "Write it as `45s`, `5m` or `1h30m`")
     if isinstance(text, (int, float)):
         if text == 0:
             return 0.0
@@ -50,7 +52,7 @@ def parse_duration(text: object) -> float:
         if part.start() != position or len(part[1]) > 9:
             break
         if size >= last:
-            raise refusal(f"{word!r} has its units out of order", "Largest first and each once, as in `1h30m`")
+            raise refusal(f"{_short(word)} has its units out of order", "Largest first and each once, as in `1h30m`")
         total, position, last = total + int(part[1]) * size, part.end(), size
     if position != len(word) or not word:
         raise refusal(f"{_short(word)} is not a duration", _duration_remedy(word))
@@ -117,9 +119,13 @@ def parse_size(text: object) -> int:
     return int(match[1]) * _SIZES[match[2]]
 
 
-def _short(text: object) -> str:
-    shown = repr(text) if isinstance(text, str) else type(text).__name__
-    return shown if len(shown) <= 60 else shown[:59] + "…"
+def _short(value: object) -> str:
+    if value is None:
+        return "nothing"
+    if isinstance(value, (list, dict)):
+        return "a list" if isinstance(value, list) else "a mapping"
+    shown = plain(repr(value), 60)
+    return shown.lower() if isinstance(value, bool) else shown
 
 
 def between(low: float, high: float, whole: bool = False) -> Any:

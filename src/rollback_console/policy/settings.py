@@ -18,11 +18,23 @@ _OWN_HEADERS = frozenset(
 )
 
 
+def _keyring(text: str) -> str:
+    if not re.fullmatch(r"[^/\s]+/[^/\s]+", text):
+        raise refusal("does not name an entry of the keyring", 'Write `keyring: "service/name"`')
+    return text
+
+
+def _variable(text: str) -> str:
+    if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", text):
+        raise refusal("does not name an environment variable", "Write its name alone, as in `env: PROMETHEUS_TOKEN`")
+    return text
+
+
 class SecretRef(Words):
     """Where a secret is kept: exactly one of the OS keyring, an environment variable, or a file."""
 
-    keyring: Annotated[str, Field(pattern=r"^[^/\s]+/[^/\s]+$")] | None = None
-    env: Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")] | None = None
+    keyring: Annotated[str, AfterValidator(_keyring)] | None = None
+    env: Annotated[str, AfterValidator(_variable)] | None = None
     file: Text | None = None
 
     @model_validator(mode="before")
@@ -85,7 +97,7 @@ def _header_value(raw: str) -> str:
 # A tag a branch, so that a wrong value is one problem and not one for each branch.
 HeaderValue = Annotated[
     Annotated[str, AfterValidator(_header_value), Tag("text")] | Annotated[SecretRef, Tag("secret")],
-    Discriminator(lambda value: "text" if isinstance(value, str) else "secret"),
+    Discriminator(lambda value: "secret" if isinstance(value, (dict, SecretRef)) else "text"),
 ]
 
 

@@ -84,16 +84,16 @@ Link = Annotated[Text, AfterValidator(_link)]
 
 def _address(text: str) -> str:
     """A server's base URL without a slash at its end. A password in it is refused without being repeated."""
-    try:
-        parts = urlsplit(text)
-        _ = parts.port
-    except ValueError:
-        raise refusal("is not an address", "Write it as http://prometheus:9090") from None
-    if "@" in parts.netloc:
+    if "@" in text:
         raise refusal("holds a user or a password in clear",
                       "Take it out, use `auth: {kind: basic, username: …, password: {env: NAME}}`")  # fmt: skip
-    if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise refusal(f"{plain(text, 60)} is not an address", "Write it as http://prometheus:9090")
+    try:
+        parts = urlsplit(text)
+        right = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        right = False
+    if not right:
+        raise refusal("is not an address", "Write it as http://prometheus:9090")
     if parts.query or parts.fragment:
         raise refusal("has a query or a fragment", "Give the base address alone")
     return text.rstrip("/")

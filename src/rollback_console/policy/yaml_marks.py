@@ -329,6 +329,12 @@ def _syntax(error: Any, text: str, file: str) -> Problem:
         return Problem(file, line, indent.index("\t") + 1, "", "a tab in the indentation", "YAML wants spaces")
     remedy = "Look at the indentation and the colons there and one line above"
     context_mark = error.context_mark
+    if context_mark is not None and "quoted scalar" in (error.context or "") and "end of stream" in message:
+        return Problem(
+            file, context_mark.line + 1, context_mark.column + 1, "", "this quote is never closed", "Close it"
+        )
+    if "expected ',' or" in message:
+        remedy = "Close the bracket, or write the comma"
     if error.context and context_mark is not None and context_mark.line + 1 != line:
         message += f" ({plain(error.context, 100)} that begins on line {context_mark.line + 1})"
     if "mapping values are not allowed" in message:
