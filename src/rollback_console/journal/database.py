@@ -23,6 +23,9 @@ BUSY_TIMEOUT_S = 10.0
 # 3.7.0 to 3.51.2 can corrupt a WAL that several connections reset at once (fixed in 3.51.3; docs/journal-format.md).
 WAL_SAFE = sqlite3.sqlite_version_info >= (3, 51, 3)
 
+# A damaged schema makes SQLite quote bytes that are no text, and Python's sqlite3 then raises UnicodeDecodeError.
+ERRORS = (sqlite3.Error, UnicodeDecodeError)
+
 SELECT = f"SELECT {', '.join(COLUMNS)} FROM entries"  # noqa: S608 - column names of our own
 
 
@@ -119,7 +122,7 @@ def check_format(connection: sqlite3.Connection, path: Path) -> int:
     return int(version)
 
 
-def primary_code(error: sqlite3.Error) -> int:
+def primary_code(error: Exception) -> int:
     """SQLite's primary result code of an error; 1 (SQLITE_ERROR) where it has none."""
     return (getattr(error, "sqlite_errorcode", None) or sqlite3.SQLITE_ERROR) & 0xFF
 
@@ -141,8 +144,8 @@ _BROKEN = {
 }
 
 
-def translate(error: sqlite3.Error, path: Path) -> JournalError:
-    """What an error of SQLite means to the person at the console, with what to do."""
+def translate(error: Exception, path: Path) -> JournalError:
+    """What one of ERRORS means to the person at the console, with what to do."""
     code = primary_code(error)
     if code in _UNWRITABLE:
         why, step = _UNWRITABLE[code]

@@ -124,8 +124,6 @@ def _candidates(row: Row, expected: Expected) -> Iterator[tuple[str, object]]:
         yield "deployment", deployment
     for operator in sorted(expected.operators, key=str):
         yield "operator", operator
-    yield "at", row.mono  # a rehearsal's clock may be both
-    yield "mono", row.at
 
 
 def _not_utf8(row: Row) -> str:

@@ -138,7 +138,7 @@ class JournalReader:
         with self._lock:
             try:
                 return self._connection.execute(query, values).fetchall()
-            except sqlite3.Error as error:
+            except database.ERRORS as error:
                 raise database.translate(error, self.path) from error
 
     def _one(self, query: str, *values: object) -> Any:

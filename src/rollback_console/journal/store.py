@@ -72,7 +72,7 @@ class Journal(JournalReader):
                 ))  # fmt: skip
             database.check_writable(path)
             journal = cls(path, database.connect(path, busy_timeout), device, clock, busy_timeout)
-        except sqlite3.Error as error:
+        except database.ERRORS as error:
             raise database.translate(error, path) from error
         except OSError as error:
             raise JournalUnwritable(
@@ -91,7 +91,7 @@ class Journal(JournalReader):
         path = Path(path)
         try:
             journal = cls(path, database.connect_read_only(path), None, None, database.BUSY_TIMEOUT_S)
-        except sqlite3.Error as error:
+        except database.ERRORS as error:
             raise database.translate(error, path) from error
         journal._begin(lambda: None)
         return journal
@@ -178,23 +178,23 @@ class Journal(JournalReader):
             written = insert()
         except BaseException as error:
             self._roll_back()
-            if isinstance(error, sqlite3.Error):
+            if isinstance(error, database.ERRORS):
                 raise database.translate(error, self.path) from error
             raise
         try:
             self._connection.execute("COMMIT")
-        except sqlite3.Error as error:
+        except database.ERRORS as error:
             self._after_failed_commit(written, error)
         if written:
             self._head = (written[-1].seq, written[-1].hash)
             self._time = (written[-1].at, written[-1].mono)
         return written
 
-    def _after_failed_commit(self, written: list[Row], error: sqlite3.Error) -> None:
+    def _after_failed_commit(self, written: list[Row], error: Exception) -> None:
         """A COMMIT that raised may still be durable. Look with fresh eyes before saying that nothing was recorded: a
         second try would write the entry twice. Returns when it is there, raises when it is not."""
         self._roll_back()
-        with suppress(sqlite3.Error):
+        with suppress(*database.ERRORS):
             self._connection.close()
         self._lost = True
         try:
@@ -204,7 +204,7 @@ class Journal(JournalReader):
                 found = self._connection.execute("SELECT hash FROM entries WHERE seq = ?", (last.seq,)).fetchone()
                 if found is not None and found[0] == last.hash:
                     return
-        except sqlite3.Error as second:
+        except database.ERRORS as second:
             raise JournalUnwritable(
                 f"the journal {self.path} failed at the moment of recording, and does not answer ({second})",
                 "start again when it does: `journal list` then says whether the last entry was recorded",
@@ -212,7 +212,7 @@ class Journal(JournalReader):
         raise database.translate(error, self.path) from error
 
     def _roll_back(self) -> None:
-        with suppress(sqlite3.Error):
+        with suppress(*database.ERRORS):
             if self._connection.in_transaction:
                 self._connection.execute("ROLLBACK")
 
@@ -262,7 +262,7 @@ class Journal(JournalReader):
                 )
             self._read_genesis()
             check()
-        except sqlite3.Error as error:
+        except database.ERRORS as error:
             self.close()
             raise database.translate(error, self.path) from error
         except JournalError:

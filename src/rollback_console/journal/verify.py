@@ -99,7 +99,7 @@ def verify(
         return walk.result()
     try:
         connection = database.connect_read_only(source)
-    except sqlite3.Error as error:
+    except database.ERRORS as error:
         walk.problem(None, database.translate(error, source).message)
         return walk.result()
     try:
@@ -113,7 +113,7 @@ def _walk_file(walk: _Walk, connection: sqlite3.Connection, path: Path) -> None:
     try:
         version = database.check_format(connection, path)
         _check_tables(walk, connection, version)
-    except sqlite3.Error as error:
+    except database.ERRORS as error:
         walk.problem(None, database.translate(error, path).message)
         return
     except JournalError as error:
@@ -124,7 +124,7 @@ def _walk_file(walk: _Walk, connection: sqlite3.Connection, path: Path) -> None:
     walk.blobs = _Blobs(connection)
     try:
         _walk_rows(walk, connection)
-    except sqlite3.Error as error:
+    except database.ERRORS as error:
         walk.bad(walk.expected.seq, f"it cannot be read ({error}); nothing after it was looked at")
 
 
@@ -135,7 +135,7 @@ def _walk_rows(walk: _Walk, connection: sqlite3.Connection) -> None:
     while True:
         try:
             page = connection.execute(query, (after, database.PAGE)).fetchall()
-        except sqlite3.Error:
+        except database.ERRORS:
             page = _one_readable(connection, query, after)
         for row in page:
             walk.step(Row._make(row))
@@ -193,7 +193,7 @@ class _Blobs:
 
         try:
             found = self._connection.execute("SELECT size, data FROM blobs WHERE digest = ?", (digest,)).fetchone()
-        except sqlite3.Error as error:
+        except database.ERRORS as error:
             raise ValueError(f"cannot be read ({error})") from error
         if found is None:
             return None
