@@ -13,6 +13,7 @@ from rollback_console.errors import InputError
 from rollback_console.model.text import plain, plain_block
 from rollback_console.model.walk import Runbook, RunbookStep
 from rollback_console.runbook.library import Library, find, read
+from rollback_console.runbook.words import role, shown, title
 
 
 @click.group(name="runbook")
@@ -35,12 +36,12 @@ def check(paths: tuple[str, ...], as_json: bool) -> None:
     Example:
       rollback-console runbook check runbooks/ oncall.md
     """
-    checked = [(shown, read(path)) for shown, path in _files(paths)]
+    checked = [(name, read(path)) for name, path in _files(paths)]
     if as_json:
-        emit_json([_facts(shown, runbook) for shown, runbook in checked])
+        emit_json([_facts(name, runbook) for name, runbook in checked])
     else:
-        for shown, runbook in checked:
-            emit_lines(_report(shown, runbook))
+        for name, runbook in checked:
+            emit_lines(_report(name, runbook))
     if not checked:
         click.echo("no *.md file was found there", err=True)
     if any(problem.severity == "error" for _, runbook in checked for problem in runbook.problems):
@@ -68,7 +69,7 @@ def list_(config: Path | None, as_json: bool) -> None:
         return
     width = max((len(plain(runbook.name, 60)) for runbook in runbooks), default=0)
     emit_lines(
-        f"{plain(runbook.name, 60):<{width}}  {_steps(len(runbook.steps)):>9}  {plain(runbook.title, 120)}"
+        f"{plain(runbook.name, 60):<{width}}  {_count(len(runbook.steps), 'step'):>9}  {plain(runbook.title, 120)}"
         for runbook in runbooks
     )
 
@@ -88,15 +89,13 @@ def show(name: str, config: Path | None, as_json: bool) -> None:
     if as_json:
         emit_json(_facts(runbook.path, runbook))
         return
-    click.echo(f"{plain(runbook.title, 120)}   ({_steps(len(runbook.steps))}, sha256 {runbook.digest[:12]})")
+    click.echo(f"{plain(runbook.title, 120)}   ({_count(len(runbook.steps), 'step')}, sha256 {runbook.digest[:12]})")
     for number, step in enumerate(runbook.steps, start=1):
         click.echo("")
         indent = "   " * step.level
         emit_lines([f"{indent}{number}. {step.title}{_about(step)}"])
-        body = plain_block(step.body)
-        if " ".join(body.split()) != step.title:
-            for line in body.split("\n"):
-                click.echo(f"{indent}   {line}".rstrip())
+        for line in _below_title(step):
+            click.echo(f"{indent}   {line}".rstrip())
     for problem in runbook.problems:
         click.echo(f"line {problem.line}: {problem.severity}: {plain(problem.message)}", err=True)
 
@@ -123,10 +122,10 @@ def _library(config: Path | None) -> Library:
     return Library(load_settings(settings).runbook_paths)
 
 
-def _facts(shown: str, runbook: Runbook) -> dict[str, object]:
+def _facts(name: str, runbook: Runbook) -> dict[str, object]:
     """The JSON that command-line users rely on; names may be added, none renamed."""
     return {
-        "file": shown,
+        "file": name,
         "title": runbook.title,
         "steps": [
             {
@@ -149,26 +148,30 @@ def _facts(shown: str, runbook: Runbook) -> dict[str, object]:
     }
 
 
-def _report(shown: str, runbook: Runbook) -> Iterator[str]:
+def _report(name: str, runbook: Runbook) -> Iterator[str]:
     errors = sum(problem.severity == "error" for problem in runbook.problems)
     warnings = len(runbook.problems) - errors
-    found = ", ".join(
-        f"{count} {word}{'' if count == 1 else 's'}"
-        for count, word in ((errors, "error"), (warnings, "warning"))
-        if count
-    )
-    yield f"{'✗' if errors else '●'} {shown}: {_steps(len(runbook.steps))}{', ' + found if found else ''}"
+    counts = [_count(count, word) for count, word in ((errors, "error"), (warnings, "warning")) if count]
+    yield f"{'✗' if errors else '●'} {name}: {', '.join([_count(len(runbook.steps), 'step'), *counts])}"
     for problem in runbook.problems:
-        yield f"  {shown}:{problem.line}: {problem.severity}: {problem.message}"
+        yield f"  {name}:{problem.line}: {problem.severity}: {problem.message}"
 
 
-def _steps(count: int) -> str:
-    return f"{count} step{'' if count == 1 else 's'}"
+def _count(count: int, word: str) -> str:
+    return f"{count} {word}{'' if count == 1 else 's'}"
+
+
+def _below_title(step: RunbookStep) -> list[str]:
+    """The step's own text, without the first line where it only repeats the title."""
+    lines = plain_block(step.body).split("\n")
+    if title(role(shown(lines[0]))[0]) == step.title:
+        lines = lines[2:] if len(lines) > 1 and not lines[1].strip() else lines[1:]
+    return [line for line in lines if line or len(lines) > 1]
 
 
 def _about(step: RunbookStep) -> str:
     """What kind of step it is, in words."""
     words = [f"act: {step.act}"] if step.act else []
     words += [f"role: {step.role}"] if step.role else []
-    words += [f"{len(step.checks)} check{'' if len(step.checks) == 1 else 's'}"] if step.checks else []
+    words += [_count(len(step.checks), "check")] if step.checks else []
     return f"   [{', '.join(words)}]" if words else ""

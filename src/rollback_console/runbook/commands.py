@@ -25,8 +25,9 @@ _KNOWN = re.compile(
 )
 # A script rather than a list of commands: to run one line of it alone would be wrong.
 _SCRIPT = re.compile(
-    r"<<-?\s*['\"]?\w|^\s*(?:for|while|until|if|case|function|do|done|then|else|fi|esac|\{|\}|\||&&|\|\|)(?:\s|;|$)"
-    r"|[|({]\s*$|\(\)\s*\{|^[ \t]+\S",
+    r"<<-?[ \t]*['\"]?\w"
+    r"|^[ \t]*(?:for|while|until|if|case|function|do|done|then|else|fi|esac|\{|\}|\||&&|\|\|)(?:\s|;|$)"
+    r"|[|({][ \t]*$|\(\)[ \t]*\{|^[ \t]+\S",
     re.MULTILINE,
 )
 

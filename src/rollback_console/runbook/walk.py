@@ -1,6 +1,6 @@
 """Walks, folded from the journal; and the entries a walk is made of, as pure functions.
 
-A walk is pinned to the bytes it began with: they are a blob by digest, so it survives a restart and an edit of the file.
+A walk is pinned to the bytes it began with, a blob by digest: it survives a restart and an edit of the file.
 """
 
 from __future__ import annotations
@@ -211,7 +211,8 @@ def mark(
 
     `by_act` says that the console's own act of this step has just been done. `digest` is that of the document the
     operator has in view, where it may be another. Out of order is allowed, and the entry's reason then says so.
-    Raises InputError for an unknown step or a missing reason, Refused when the walk has ended or is of another document.
+    Raises InputError for an unknown step or a missing reason, Refused for a walk that has ended or is of another
+    document, and for a step that only its act can do.
     """
     from rollback_console.journal.kinds import StepMarked
 
