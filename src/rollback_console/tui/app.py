@@ -10,17 +10,11 @@ import contextlib
 import os
 import time
 from collections.abc import Awaitable, Callable, Coroutine
-from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, cast
 
 from textual.app import App
 from textual.message import Message
 
-from rollback_console.actions import Commands
-from rollback_console.errors import ConsoleError
-from rollback_console.model.identity import DeploymentId
-from rollback_console.model.plan import ExecutionState
-from rollback_console.model.snapshot import Snapshot
-from rollback_console.model.text import plain, plain_block
 from rollback_console.tui import themes
 from rollback_console.tui.keys import shell_bindings
 from rollback_console.tui.notify import Herald
@@ -31,11 +25,15 @@ if TYPE_CHECKING:
     from textual.command import Provider
     from textual.screen import Screen
 
+    from rollback_console.actions import Commands
+    from rollback_console.errors import ConsoleError
+    from rollback_console.model.snapshot import Snapshot
+    from rollback_console.tui.acts import Acts
+
 T = TypeVar("T")
-Publish = Callable[[Snapshot], None]
+Publish = Callable[["Snapshot"], None]
 SPEEDS = (0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 60.0)
 _CLOSE_LIMIT_S = 3.0
-_SNOOZE_S = 1800.0
 
 
 class SnapshotArrived(Message):
@@ -84,10 +82,11 @@ class ConsoleApp(App[None]):
         super().__init__(ansi_color=True if os.environ.get("NO_COLOR") is not None else None)
         themes.install(self, theme, self.no_color)
         if title:
-            self.title = plain(title, 60)
+            self.title = title
         self.snapshot: Snapshot | None = None
         self.commands: Commands | None = None
         self.problem: ConsoleError | None = None  # why the engine did not start
+        self.begun = False  # the first paint is done: what opens slowly may load
         self._start_engine = start
         self._open_at = open_at
         self._monotonic = monotonic
@@ -112,10 +111,13 @@ class ConsoleApp(App[None]):
         self.call_after_refresh(self._begin)
 
     def _begin(self) -> None:
+        self.begun = True
         self.run_worker(self._connect(), group="engine", description="start the engine", exit_on_error=False)
         self.set_interval(1.0, self._second)
 
     async def _connect(self) -> None:
+        from rollback_console.errors import ConsoleError
+
         try:
             self.commands = await self._start_engine(self.publish)
         except ConsoleError as error:
@@ -174,11 +176,13 @@ class ConsoleApp(App[None]):
             screen.tick_band()
 
     def _open_first(self, name: str, snapshot: Snapshot) -> None:
+        from rollback_console.tui.acts import find
+
         found = find(name, snapshot)
         if isinstance(found, str):
             self.say(found, "warning")
         else:
-            self.open_deployment(found)
+            self.acts.open(found)
 
     # ── notices and commands
 
@@ -198,6 +202,8 @@ class ConsoleApp(App[None]):
         """Textual's notice, with markup off whoever calls: a bracket in a model's name must not end the app."""
         if timeout is None:
             timeout = 4.0 if severity == "information" else 8.0
+        from rollback_console.model.text import plain, plain_block
+
         super().notify(
             plain_block(message, 1200), title=plain(title, 60), severity=severity, timeout=timeout, markup=False
         )
@@ -214,6 +220,8 @@ class ConsoleApp(App[None]):
         `then` gets its result. A ConsoleError is shown as `describe: what went wrong: next step`, or handed to
         `failed` as that text when given. Any other error is shown likewise, and never ends the app.
         """
+
+        from rollback_console.errors import ConsoleError
 
         async def run() -> None:
             try:
@@ -234,125 +242,19 @@ class ConsoleApp(App[None]):
 
         self.run_worker(run(), group="commands", description=describe, exit_on_error=False)
 
-    # ── acts that belong to no screen; each was allowed by `ConsoleScreen.action_act`
+    # ── acts
 
     def top(self) -> ConsoleScreen | None:
         """The console screen that the operator looks at."""
         screens = self.console_screens()
         return screens[0] if screens else None
 
-    def _here(self) -> DeploymentId | None:
-        screen = self.top()
-        return screen.acts_on if screen else None
+    @property
+    def acts(self) -> Acts:
+        """The acts that belong to no screen."""
+        from rollback_console.tui.acts import Acts
 
-    def open_deployment(self, deployment: DeploymentId) -> None:
-        """Show the Deployment screen, and ask the engine for its details."""
-        from rollback_console.tui.screens.deployment import DeploymentScreen
-
-        if self.commands is not None:
-            self.run_command(self.commands.focus(deployment), "details")
-        self.push_screen(DeploymentScreen(deployment))
-
-    def act_open(self) -> None:
-        deployment = self._here()
-        if deployment is not None:
-            self.open_deployment(deployment)
-
-    def act_rollback(self) -> None:
-        deployment = self._here()
-        if deployment is not None:
-            from rollback_console.tui.screens.rollback import RollbackScreen
-
-            self.push_screen(RollbackScreen(deployment))
-
-    def act_execute(self) -> None:
-        """From the palette: the plan is shown first, always."""
-        self.act_rollback()
-
-    def act_abort(self) -> None:
-        """From elsewhere than the Rollback screen: go there, where what runs can be seen."""
-        live = (ExecutionState.RUNNING, ExecutionState.VERIFYING, ExecutionState.UNFINISHED)
-        running = [e for e in self.snapshot.executions if e.state in live] if self.snapshot else []
-        mine = [e for e in running if e.plan.deployment == self._here()] or running
-        if mine:
-            from rollback_console.tui.screens.rollback import RollbackScreen
-
-            self.push_screen(RollbackScreen(mine[0].plan.deployment))
-
-    def act_resume(self) -> None:
-        if self.snapshot is None or self.commands is None:
-            return
-        open_ones = [e for e in self.snapshot.executions if e.state is ExecutionState.UNFINISHED]
-        mine = [e for e in open_ones if e.plan.deployment == self._here()] or open_ones
-        if mine:
-            execution = mine[0]
-            self.run_command(
-                self.commands.resume(execution.id),
-                f"resume {execution.id}",
-                lambda _: self.say(f"resumed {execution.id} ({execution.plan.deployment})"),
-            )
-
-    def act_runbook(self) -> None:
-        from rollback_console.tui.screens.runbook import RunbookScreen
-
-        self.push_screen(RunbookScreen(self._here(), None))
-
-    def act_timeline(self) -> None:
-        from rollback_console.tui.screens.timeline import TimelineScreen
-
-        if not isinstance(self.top(), TimelineScreen):
-            screen = self.top()
-            self.push_screen(TimelineScreen(None if screen is None or screen.place == "fleet" else screen.acts_on))
-
-    def _ask(self, title: str, hint: str, then: Callable[[str], None]) -> None:
-        screen = self.top()
-        if screen is not None:
-            screen.ask(title, hint, then)
-
-    def act_note(self) -> None:
-        deployment = self._here()
-
-        def write(text: str) -> None:
-            if self.commands is not None:
-                self.run_command(
-                    self.commands.note(text, deployment), "note", lambda _: self.say("noted in the journal")
-                )
-
-        self._ask("Add a note", f"on {deployment}" if deployment else "on no deployment in particular", write)
-
-    def act_adopt(self) -> None:
-        deployment = self._here()
-
-        def adopt(text: str) -> None:
-            if self.commands is not None and deployment is not None:
-                self.run_command(
-                    self.commands.adopt(deployment, text), "adopt", lambda _: self.say("adopted into the journal")
-                )
-
-        self._ask("Adopt a rollback done by hand", f"{deployment}: why, and who did it", adopt)
-
-    def act_snooze(self) -> None:
-        deployment = self._here()
-
-        def snooze(text: str) -> None:
-            if self.commands is not None and deployment is not None:
-                self.run_command(
-                    self.commands.snooze(deployment, _SNOOZE_S, text),
-                    "snooze",
-                    lambda _: self.say(f"{deployment} snoozed for 30 minutes; its state stays on the screen"),
-                )
-
-        self._ask("Snooze for 30 minutes", f"{deployment}: the reason", snooze)
-
-    def act_copy_summary(self) -> None:
-        if self.commands is None:
-            return
-        try:
-            text = self.commands.summary(self._here())
-        except ConsoleError as error:
-            self.say(f"copy: {error}", "error")
-            return
-        self.copy_text(text)
+        return Acts(self)
 
     def copy_text(self, text: str) -> None:
         """Copy text by every way there is, and say which took it."""
@@ -372,7 +274,16 @@ class ConsoleApp(App[None]):
             self.push_screen(HelpScreen(self.top()))
 
     def action_palette(self) -> None:
-        self.action_command_palette()
+        from textual.command import CommandPalette
+
+        from rollback_console.tui.palette import ActsPalette
+
+        if not CommandPalette.is_open(cast("App[object]", self)):
+            self.push_screen(ActsPalette(id="--command-palette"))
+
+    def action_command_palette(self) -> None:
+        """Textual's own name for it."""
+        self.action_palette()
 
     def action_next_theme(self) -> None:
         self.say(f"theme: {themes.cycle(self)}")
@@ -399,6 +310,8 @@ class ConsoleApp(App[None]):
         return True
 
     def _set_speed(self, speed: float) -> None:
+        from rollback_console.errors import ConsoleError
+
         if self.commands is None:
             return
         try:
@@ -410,7 +323,9 @@ class ConsoleApp(App[None]):
 
     def action_leave(self) -> None:
         """Leave at once with code 0, unless something is open that leaving would abandon: then ask."""
-        reason = self._why_stay()
+        from rollback_console.tui.acts import why_stay
+
+        reason = why_stay(self.snapshot)
         if reason is None:
             self.exit(return_code=0)
             return
@@ -421,32 +336,3 @@ class ConsoleApp(App[None]):
 
     async def action_quit(self) -> None:
         self.action_leave()
-
-    def _why_stay(self) -> str | None:
-        if self.snapshot is None:
-            return None
-        for execution in self.snapshot.executions:
-            if execution.state in (ExecutionState.RUNNING, ExecutionState.VERIFYING):
-                return f"execution {execution.id} of {execution.plan.deployment} is {execution.state}"
-        if not self.snapshot.simulated:
-            for walk in self.snapshot.walks:
-                if walk.ended_at is None and not walk.outcome:
-                    return f"the walk of {walk.runbook.title or walk.runbook.name} is open"
-        return None
-
-
-def find(name: str, snapshot: Snapshot) -> DeploymentId | str:
-    """The deployment that `name` means: `environment/name`, a bare name where unique, an incident's id (its first
-    member); else the sentence that says why not."""
-    for view in snapshot.deployments:
-        if str(view.id) == name:
-            return view.id
-    bare = [view.id for view in snapshot.deployments if view.id.name == name]
-    if len(bare) == 1:
-        return bare[0]
-    if bare:
-        return f"{name} stands in {len(bare)} environments: name it as {' or '.join(str(i) for i in bare[:3])}"
-    for incident in snapshot.incidents:
-        if incident.id == name and incident.members:
-            return incident.members[0]
-    return f"there is no deployment {name} in this fleet"

@@ -1,19 +1,20 @@
 """Keys of the shell that are no acts: moving, filtering, leaving. Bindings, footer and help read this table.
 
-What an operator *does* stands in `actions.ACTIONS`; what a hand does to look around stands here.
+What an operator *does* stands in `actions.ACTIONS`; what a hand does to look around stands here. The acts are imported
+when asked for: they bring the whole model, and the first paint does not wait for it.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple
 
 from textual.binding import Binding, BindingType
 
-from rollback_console.actions import ACTIONS, Action
+if TYPE_CHECKING:
+    from rollback_console.actions import Action
 
 
-@dataclass(frozen=True, slots=True)
-class ShellKey:
+class ShellKey(NamedTuple):
     """One key of the shell: what the footer calls it, what the help says. `action` is a Textual action string."""
 
     key: str
@@ -59,6 +60,8 @@ def act_bindings(screen: str) -> list[BindingType]:
 
 def acts_on(screen: str) -> tuple[Action, ...]:
     """The acts whose keys are bound on `screen`, in the table's order."""
+    from rollback_console.actions import ACTIONS
+
     return tuple(action for action in ACTIONS if screen in action.screens)
 
 

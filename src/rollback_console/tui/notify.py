@@ -5,26 +5,24 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from rollback_console.model.snapshot import Snapshot
-from rollback_console.model.text import plain
-from rollback_console.model.verdict import TriggerState
+from rollback_console.tui.themes import GLYPHS
 
 if TYPE_CHECKING:
+    from rollback_console.model.snapshot import Snapshot
     from rollback_console.tui.app import ConsoleApp
 
-_ORDER = (TriggerState.FIRED, TriggerState.BLIND, TriggerState.CLEARING, TriggerState.PENDING)
-_GLYPH = {TriggerState.FIRED: "▲", TriggerState.BLIND: "?", TriggerState.CLEARING: "◑", TriggerState.PENDING: "◔"}
+_ORDER = ("fired", "blind", "clearing", "pending")  # the worst first
 
 
 def worst(snapshot: Snapshot) -> str:
     """The worst state in the fleet with its count, as the terminal's title says it: `▲ 1 fired`."""
-    counts: dict[TriggerState, int] = {}
+    counts: dict[str, int] = {}
     for view in snapshot.deployments:
         if view.verdict is not None:
             counts[view.verdict.state] = counts.get(view.verdict.state, 0) + 1
     for state in _ORDER:
         if counts.get(state):
-            return f"{_GLYPH[state]} {counts[state]} {state.value}"
+            return f"{GLYPHS[state]} {counts[state]} {state}"
     return f"● {len(snapshot.deployments)} healthy" if snapshot.deployments else "no deployments"
 
 
@@ -33,6 +31,8 @@ def newly_fired(before: Snapshot | None, after: Snapshot) -> list[str]:
     what had fired before the console was opened is on its screen."""
     if before is None or before.evaluated_at is None:
         return []
+    from rollback_console.model.text import plain
+
     alarming = {view.id for view in before.deployments if view.verdict is not None and view.verdict.alarming}
     now = after.at
     return [
@@ -55,6 +55,8 @@ class Herald:
 
     def tell(self, before: Snapshot | None, after: Snapshot) -> None:
         """Compare two Snapshots and tell what is new."""
+        from rollback_console.model.text import plain
+
         title = f"{worst(after)} · {self._app.title}"
         if title != self._title:
             self._title = title

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, cast
 
-from textual.command import DiscoveryHit, Hit, Hits, Provider
+from textual.command import CommandPalette, DiscoveryHit, Hit, Hits, Provider, SearchIcon
 from textual.content import Content
 from textual.markup import escape
 
@@ -16,6 +16,13 @@ from rollback_console.tui.keys import SHELL_KEYS
 
 if TYPE_CHECKING:
     from rollback_console.tui.app import ConsoleApp
+
+
+class ActsPalette(CommandPalette):
+    """Textual's palette without its magnifying glass: two cells wide in some terminals, one in others."""
+
+    def on_mount(self) -> None:
+        self.query_one(SearchIcon).icon = "/"
 
 
 class ActsProvider(Provider):

@@ -6,27 +6,20 @@ Contrast of every ink on its theme's background, and on the selected row, is at 
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from rich.style import Style
 from textual.theme import Theme
 
-from rollback_console.model.verdict import TriggerState
-
 if TYPE_CHECKING:
     from textual.app import App
 
 NAMES = {"dark": "console-dark", "light": "console-light", "mono": "console-mono"}
-GLYPHS = {
-    TriggerState.FIRED: "▲",
-    TriggerState.PENDING: "◔",
-    TriggerState.CLEARING: "◑",
-    TriggerState.COOLING: "◌",
-    TriggerState.BLIND: "?",
-    TriggerState.HEALTHY: "●",
-}
-WORDS = {state: (state.value if state is TriggerState.HEALTHY else state.value.upper()) for state in TriggerState}
+# By the states' words: members of `TriggerState` are such strings, and the model need not be there for the first paint.
+GLYPHS = {"fired": "▲", "pending": "◔", "clearing": "◑", "cooling": "◌", "blind": "?", "healthy": "●"}
+WORDS = {state: (state if state == "healthy" else state.upper()) for state in GLYPHS}
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +37,7 @@ class Ink:
     selected: Style  # laid over a selected row, beside its `▌`
     badge: Style  # where one is, in words: a live environment
     badge_simulated: Style
-    states: dict[TriggerState, Style]
+    states: Mapping[str, Style]  # by a `TriggerState`
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,12 +167,12 @@ _MONO = Theme(
 
 def _ink(c: _Colours) -> Ink:
     states = {
-        TriggerState.HEALTHY: Style(color=c.healthy),
-        TriggerState.PENDING: Style(color=c.pending, bold=True),
-        TriggerState.FIRED: Style(color=c.fired, bold=True),
-        TriggerState.CLEARING: Style(color=c.clearing, bold=True),
-        TriggerState.COOLING: Style(color=c.cooling),
-        TriggerState.BLIND: Style(color=c.blind, bold=True),
+        "healthy": Style(color=c.healthy),
+        "pending": Style(color=c.pending, bold=True),
+        "fired": Style(color=c.fired, bold=True),
+        "clearing": Style(color=c.clearing, bold=True),
+        "cooling": Style(color=c.cooling),
+        "blind": Style(color=c.blind, bold=True),
     }
     return Ink(
         text=Style(color=c.text),
@@ -190,7 +183,7 @@ def _ink(c: _Colours) -> Ink:
         warn=Style(color=c.pending),
         bad=Style(color=c.fired, bold=True),
         rule=Style(color=c.rule),
-        selected=Style(bgcolor=c.selected, bold=True),
+        selected=Style(bgcolor=c.selected),
         badge=Style(color=c.badge_text, bgcolor=c.badge, bold=True),
         badge_simulated=Style(color=c.badge_text, bgcolor=c.simulated, bold=True),
         states=states,
@@ -199,7 +192,7 @@ def _ink(c: _Colours) -> Ink:
 
 def _mono_ink() -> Ink:
     plain, bold = Style(), Style(bold=True)
-    states = dict.fromkeys(TriggerState, bold) | {TriggerState.HEALTHY: plain, TriggerState.COOLING: plain}
+    states = dict.fromkeys(GLYPHS, bold) | {"healthy": plain, "cooling": plain}
     reverse = Style(reverse=True, bold=True)
     return Ink(
         text=plain,

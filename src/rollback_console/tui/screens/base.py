@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, cast
 from textual.app import ComposeResult
 from textual.screen import Screen
 
-from rollback_console.actions import BY_ID, Commands, Context
-from rollback_console.model.identity import DeploymentId
-from rollback_console.model.snapshot import Snapshot
 from rollback_console.tui.widgets.band import Band
 from rollback_console.tui.widgets.footer import Footer
 
 if TYPE_CHECKING:
+    from rollback_console.actions import Commands, Context
+    from rollback_console.model.identity import DeploymentId
+    from rollback_console.model.snapshot import Snapshot
     from rollback_console.tui.app import ConsoleApp
 
 T = TypeVar("T")
@@ -26,9 +26,9 @@ class ConsoleScreen(Screen[None]):
 
     Subclasses set `place` (their name in `Action.screens`), add `BINDINGS = act_bindings(place) + [...]`, compose their
     own part in `compose_body`, draw in `on_snapshot`, and may answer an act themselves with a method `act_<id>()`;
-    acts they do not answer are the app's. `on_snapshot` is called with the newest Snapshot whenever one arrives while
-    the screen is visible (also under a dialog), and when the screen becomes visible again. `on_second` is called once
-    a second while visible, for countdowns.
+    acts they do not answer are done by `tui.acts`. `on_snapshot` is called with the newest Snapshot whenever one
+    arrives while the screen is visible (also under a dialog), and when the screen becomes visible again. `on_second`
+    is called once a second while visible, for countdowns.
     """
 
     place: ClassVar[str] = "fleet"
@@ -57,6 +57,8 @@ class ConsoleScreen(Screen[None]):
     @property
     def context(self) -> Context:
         """What the acts' reasons are asked about."""
+        from rollback_console.actions import Context
+
         return Context(self.snapshot, self.acts_on)
 
     def compose(self) -> ComposeResult:
@@ -90,6 +92,8 @@ class ConsoleScreen(Screen[None]):
 
     def action_act(self, action_id: str) -> None:
         """Do an act, or say why it cannot be done. Bound to the acts' keys; the palette calls it as well."""
+        from rollback_console.actions import BY_ID
+
         action = BY_ID[action_id]
         if self.console_app.commands is None and action_id not in _LOOKING:
             self.say(f"{action.title}: still connecting", "warning")
@@ -98,7 +102,7 @@ class ConsoleScreen(Screen[None]):
         if reason is not None:
             self.say(f"{action.title}: {reason}", "warning")
             return
-        own = getattr(self, f"act_{action_id}", None) or getattr(self.console_app, f"act_{action_id}")
+        own = getattr(self, f"act_{action_id}", None) or getattr(self.console_app.acts, f"act_{action_id}")
         own()
 
     def say(self, text: str, severity: str = "information") -> None:

@@ -4,18 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, cast
 
+from textual import events
 from textual.app import ComposeResult
 from textual.containers import Container
 from textual.strip import Strip
 from textual.widget import Widget
 
-from rollback_console.model.identity import DeploymentId
-from rollback_console.model.observation import BackendState
-from rollback_console.model.snapshot import Snapshot
-from rollback_console.model.text import duration, plain
-from rollback_console.model.verdict import TriggerState
 from rollback_console.tui import themes
-from rollback_console.tui.keys import act_bindings
 from rollback_console.tui.screens.base import ConsoleScreen
 from rollback_console.tui.themes import GLYPHS
 from rollback_console.tui.widgets.band import Piece, lay_out
@@ -24,46 +19,12 @@ from rollback_console.tui.widgets.fleet import FleetView
 from rollback_console.tui.widgets.selected import Selected
 
 if TYPE_CHECKING:
+    from rollback_console.model.identity import DeploymentId
+    from rollback_console.model.snapshot import Snapshot
     from rollback_console.tui.app import ConsoleApp
 
-_ORDER = (
-    TriggerState.FIRED,
-    TriggerState.PENDING,
-    TriggerState.CLEARING,
-    TriggerState.BLIND,
-    TriggerState.COOLING,
-    TriggerState.HEALTHY,
-)
-
-
-def trouble(snapshot: Snapshot, now: float) -> tuple[str, ...]:
-    """One line for each backend that fails: since when, and why."""
-    lines = []
-    for backend in snapshot.backends:
-        if backend.state is BackendState.FAILING:
-            since = f", last answer {duration(now - backend.last_ok)} ago" if backend.last_ok is not None else ""
-            lines.append(plain(f"{backend.name} fails{since}: {backend.detail or 'no reason given'}", 300))
-    return tuple(lines)
-
-
-def nothing_yet(snapshot: Snapshot | None, problem: str, filtered: str, now: float) -> tuple[str, ...]:
-    """What stands in the fleet's place while there is nothing to show: why, and what to do."""
-    if snapshot is None:
-        if problem:
-            return ("The console could not start.", problem, "", "q leaves; `rollback-console doctor` looks closer.")
-        return ("Connecting …", "The first states come as soon as the backends have answered.")
-    if filtered:
-        return (f"No deployment matches “{filtered}”.", "escape clears the filter")
-    if snapshot.notice:
-        return (snapshot.notice, *trouble(snapshot, now))
-    broken = trouble(snapshot, now)
-    if broken:
-        return ("No backend has answered yet.", *broken)
-    return (
-        "No deployments: no policy names one.",
-        "`rollback-console init` drafts a policy from a live Prometheus and MLflow;",
-        "`rollback-console demo` shows a simulated fleet.",
-    )
+_ORDER = ("fired", "pending", "clearing", "blind", "cooling", "healthy")
+_CONNECTING = ("Connecting …", "The first states come as soon as the backends have answered.")
 
 
 class FleetTitle(Widget):
@@ -75,11 +36,11 @@ class FleetTitle(Widget):
         super().__init__()
         self._fleet = view
         self._snapshot: Snapshot | None = None
-        self._counts: dict[TriggerState | None, int] = {}
+        self._counts: dict[str | None, int] = {}
 
     def show(self, snapshot: Snapshot) -> None:
         """Count anew."""
-        counts: dict[TriggerState | None, int] = {}
+        counts: dict[str | None, int] = {}
         for view in snapshot.deployments:
             state = view.verdict.state if view.verdict else None
             counts[state] = counts.get(state, 0) + 1
@@ -88,6 +49,8 @@ class FleetTitle(Widget):
         self._counts, self._snapshot = counts, snapshot
 
     def render_line(self, y: int) -> Strip:
+        from rollback_console.model.text import plain
+
         ink = themes.ink(self.app)
         fleet, width = self._fleet, self.size.width
         if fleet.typing or fleet.filter:
@@ -104,14 +67,16 @@ class FleetTitle(Widget):
         for importance, state in enumerate(_ORDER):
             count = self._counts.get(state)
             if count:
-                words = (f"{GLYPHS[state]} {count} {state.value}", ink.states[state])
-                pieces.append((0 if state is TriggerState.HEALTHY else importance, [words]))
+                words = (f"{GLYPHS[state]} {count} {state}", ink.states[state])
+                pieces.append((0 if state == "healthy" else importance, [words]))
         if self._counts.get(None):
             pieces.append((1, [(f"{self._counts[None]} waiting", ink.dim)]))
         return strip_of(lay_out(pieces, self._news(ink), width), width, self.rich_style)
 
     def _news(self, ink: themes.Ink) -> list[Piece]:
         """At the right: what the console is busy with, or that the evaluation shown is old."""
+        from rollback_console.model.text import duration, plain
+
         snapshot = self._snapshot
         if snapshot is None or not snapshot.deployments:
             return []
@@ -134,7 +99,6 @@ class FleetScreen(ConsoleScreen):
     """The first screen."""
 
     place = "fleet"
-    BINDINGS = act_bindings("fleet")
     VERTICAL_BREAKPOINTS = [(0, "-short"), (23, "-tall")]  # noqa: RUF012 - Textual's own form
     DEFAULT_CSS = """
     FleetScreen #fleet { height: 1fr; layout: vertical; }
@@ -166,6 +130,16 @@ class FleetScreen(ConsoleScreen):
     def footer_hints(self) -> tuple[tuple[str, str], ...]:
         return (("/", "filter"),)
 
+    def on_key(self, event: events.Key) -> None:
+        """The acts' keys. Elsewhere they are bindings; this screen is the first one, and must not wait for the model
+        that the table of acts brings."""
+        from rollback_console.tui.keys import acts_on
+
+        for action in acts_on(self.place):
+            if action.key == event.key or (event.character is not None and action.key == event.character):
+                event.stop()
+                self.action_act(action.id)
+
     def on_snapshot(self, snapshot: Snapshot) -> None:
         self._title.show(snapshot)
         self._show(snapshot)
@@ -181,6 +155,11 @@ class FleetScreen(ConsoleScreen):
 
     def _show(self, snapshot: Snapshot | None) -> None:
         app = self.console_app
+        if snapshot is None and app.problem is None:
+            self.fleet.show(None, _CONNECTING)
+            return
+        from rollback_console.tui.widgets.nothing import nothing_yet
+
         problem = str(app.problem) if app.problem else ""
         self.fleet.show(snapshot, nothing_yet(snapshot, problem, self.fleet.filter, app.now()))
         self._show_selected()

@@ -5,23 +5,29 @@ from __future__ import annotations
 from rich.text import Text
 
 from rollback_console.actions import ACTIONS, Context
+from rollback_console.model.text import plain
 from rollback_console.tui import themes
 from rollback_console.tui.keys import MOVES, SHELL_KEYS
 from rollback_console.tui.screens.base import ConsoleScreen
 from rollback_console.tui.screens.sheet import SheetScreen
+from rollback_console.tui.widgets.cells import wrap
 
 
-def help_text(context: Context, place: str, ink: themes.Ink) -> Text:
-    """All keys as text; an act that cannot be done says why."""
+def help_text(context: Context, place: str, ink: themes.Ink, width: int = 72) -> Text:
+    """All keys as text of `width` cells; an act that cannot be done says why."""
     text = Text()
 
     def head(words: str) -> None:
         text.append(("\n" if text else "") + words + "\n", ink.strong)
 
     def line(key: str, what: str, more: str = "", possible: bool = True) -> None:
-        text.append(f" {key:8}", ink.good if possible else ink.dim)
+        text.append(f" {plain(key, 12):8}", ink.good if possible else ink.dim)
         text.append(what, ink.text if possible else ink.dim)
-        text.append(f"  {more}\n" if more else "\n", ink.dim)
+        room = width - 9 - len(what) - 2
+        lines = wrap(plain(more, 300), room if len(more) <= room else width - 9, 3) if more else []
+        for at, words in enumerate(lines):
+            text.append(f"  {words}" if at == 0 and len(more) <= room else f"\n         {words}", ink.dim)
+        text.append("\n")
 
     here = [a for a in ACTIONS if place in a.screens]
     elsewhere = [a for a in ACTIONS if place not in a.screens]
@@ -54,4 +60,4 @@ class HelpScreen(SheetScreen):
         self._where = beneath.place if beneath else ""
 
     def text(self) -> Text:
-        return help_text(self._of, self._where, themes.ink(self.app))
+        return help_text(self._of, self._where, themes.ink(self.app), max(30, min(72, self.app.size.width - 6)))

@@ -8,23 +8,12 @@ from rich.style import Style
 from textual.strip import Strip
 from textual.widget import Widget
 
-from rollback_console.model.observation import BackendHealth, BackendState
-from rollback_console.model.snapshot import Snapshot
-from rollback_console.model.text import duration, plain
 from rollback_console.tui import themes
-from rollback_console.tui.themes import Ink
 from rollback_console.tui.widgets.cells import Part, strip_of, width_of
 
 if TYPE_CHECKING:
     from rollback_console.tui.app import ConsoleApp
 
-_BACKEND_GLYPH = {
-    BackendState.CONNECTING: "…",
-    BackendState.OK: "●",
-    BackendState.SLOW: "◐",
-    BackendState.FAILING: "✗",
-    BackendState.NOT_CONFIGURED: "–",
-}
 Piece = tuple[int, list[Part]]  # how readily it goes when there is no room (higher goes first), and what it says
 
 
@@ -41,10 +30,16 @@ class Band(Widget):
         app = cast("ConsoleApp", self.app)
         ink = themes.ink(app)
         snapshot = app.snapshot
-        if y == 0:
-            left, right = where(app.title, snapshot, app.now(), ink, self.size.width)
+        if snapshot is None:
+            left, right = connecting(app, y, ink)
         else:
-            left, right = health(snapshot, app.now(), ink, self.size.width, str(app.problem) if app.problem else "")
+            from rollback_console.tui.widgets import band_lines
+
+            width = self.size.width
+            if y == 0:
+                left, right = band_lines.where(app.title, snapshot, app.now(), ink, width)
+            else:
+                left, right = band_lines.health(snapshot, app.now(), ink, width)
         return strip_of(lay_out(left, right, self.size.width), self.size.width, self.rich_style)
 
 
@@ -75,82 +70,19 @@ def lay_out(left: list[Piece], right: list[Piece], width: int) -> list[Part]:
     return out
 
 
-def where(
-    title: str, snapshot: Snapshot | None, now: float, ink: Ink, width: int = 80
-) -> tuple[list[Piece], list[Piece]]:
-    """The first line: product, environment, what is held back; operator, time, the incident's clock."""
-    clock: Piece = (1, [(f"{utc(now)} UTC", ink.text)])
-    if snapshot is None:
-        return [(2, [(title, ink.strong)]), (0, [("CONNECTING", ink.warn)])], [clock]
-    badge = ink.badge_simulated if snapshot.simulated else ink.badge
-    left: list[Piece] = [(5, [(title, ink.strong)]), (0, [(f" {plain(snapshot.band, 30)} ", badge)])]
-    if snapshot.simulated and snapshot.speed == 0:
-        left.append((0, [("PAUSED", ink.warn)]))
-    if _offline(snapshot):
-        left.append((0, [("OFFLINE", ink.bad)]))
-    if snapshot.look_only:
-        left.append((0, [("LOOK-ONLY", ink.warn)]))
-        left.append((6, [(plain(snapshot.look_only, 44), ink.dim)]))
-    right: list[Piece] = []
-    if snapshot.operator is not None:
-        who = snapshot.operator
-        roles = " · " + plain(", ".join(who.roles), 30) if who.roles and width >= 72 else ""
-        right.append((3, [(plain(who.name or who.id, 24), ink.text), (roles, ink.dim)]))
-    right.append(clock)
-    onsets = [i.onset for i in snapshot.incidents if i.closed_at is None]
-    if onsets:
-        right.append((2, [("incident ", ink.dim), (duration(now - min(onsets)), ink.bad)]))
-    return left, right
-
-
-def health(
-    snapshot: Snapshot | None, now: float, ink: Ink, width: int = 80, problem: str = ""
-) -> tuple[list[Piece], list[Piece]]:
-    """The second line: backends, hub, journal; alarms."""
-    if snapshot is None:
-        if problem:
-            return [(0, [("✗ ", ink.bad), (plain(problem, 120), ink.bad)])], []
-        return [(0, [("backends … connecting", ink.dim)])], []
-    left = [_backend(backend, now, snapshot.step_s, ink, width < 70) for backend in snapshot.backends]
-    left.append((6, [(plain(snapshot.hub, 40), ink.dim)]))
-    journal = snapshot.journal
-    if journal.problem:
-        left.append((1, [("journal ✗ ", ink.bad), (plain(journal.problem, 44), ink.bad)]))
-    else:
-        left.append((3, [("journal ", ink.dim), ("✓", ink.good), (f" {journal.entries:,}", ink.text)]))
-        if not journal.recorder and journal.recorder_pid is not None:
-            left.append((5, [(f"follows pid {journal.recorder_pid}", ink.dim)]))
-    alarms = sum(1 for view in snapshot.deployments if view.verdict is not None and view.verdict.alarming)
-    word = "alarm" if alarms == 1 else "alarms"
-    right: list[Piece] = [(2, [(f"▲ {alarms} {word}" if alarms else "0 alarms", ink.bad if alarms else ink.dim)])]
-    return left, right
-
-
-def _backend(backend: BackendHealth, now: float, step_s: float, ink: Ink, compact: bool) -> Piece:
-    style = {BackendState.OK: ink.good, BackendState.FAILING: ink.bad, BackendState.SLOW: ink.warn}.get(
-        backend.state, ink.dim
-    )
-    parts: list[Part] = [(f"{plain(backend.name, 16)} ", ink.dim), (_BACKEND_GLYPH[backend.state], style)]
-    age = None if backend.last_ok is None else max(0.0, now - backend.last_ok)
-    if backend.state is BackendState.FAILING:
-        parts.append((f" failing {duration(age)}" if age is not None else " failing", style))
-    elif backend.state in (BackendState.OK, BackendState.SLOW):
-        word = " slow" if backend.state is BackendState.SLOW else ""
-        latency = "" if backend.latency_s is None or compact else f" {backend.latency_s:.1f} s"
-        parts.append((word + latency, ink.text))
-        if age is not None and age >= max(2.0, step_s):
-            parts.append((f" {duration(age)} ago", ink.warn if age > 3 * step_s else ink.dim))
-    else:
-        parts.append((f" {backend.state.value}", ink.dim))
-    return (1 if backend.state is BackendState.FAILING else 4, parts)
-
-
-def _offline(snapshot: Snapshot) -> bool:
-    asked = [b for b in snapshot.backends if b.state is not BackendState.NOT_CONFIGURED]
-    return bool(asked) and all(b.state is BackendState.FAILING for b in asked)
-
-
 def utc(at: float) -> str:
     """Unix seconds as `14:02:31`, UTC."""
     whole = int(at) % 86_400
     return f"{whole // 3600:02}:{whole // 60 % 60:02}:{whole % 60:02}"
+
+
+def connecting(app: ConsoleApp, y: int, ink: themes.Ink) -> tuple[list[Piece], list[Piece]]:
+    """The band before the first Snapshot."""
+    if y == 0:
+        word = "NOT CONNECTED" if app.problem else "CONNECTING"
+        return [(2, [(app.title, ink.strong)]), (0, [(word, ink.warn)])], [(1, [(f"{utc(app.now())} UTC", ink.text)])]
+    if app.problem is None:
+        return [(0, [("backends … connecting", ink.dim)])], []
+    from rollback_console.model.text import plain
+
+    return [(0, [("✗ ", ink.bad), (plain(app.problem, 200), ink.bad)])], []

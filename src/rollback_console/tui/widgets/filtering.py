@@ -7,8 +7,6 @@ from textual.binding import Binding
 from textual.message import Message
 from textual.scroll_view import ScrollView
 
-from rollback_console.model.text import plain
-
 _LIMIT = 80
 
 
@@ -73,5 +71,7 @@ class FilteredView(ScrollView, can_focus=True):
 
     def on_paste(self, event: events.Paste) -> None:
         if self.typing:
+            from rollback_console.model.text import plain
+
             self.set_filter((self.filter + plain(event.text, _LIMIT))[:_LIMIT], typing=True)
             event.stop()

@@ -12,56 +12,20 @@ from textual.geometry import Region, Size
 from textual.message import Message
 from textual.strip import Strip
 
-from rollback_console.model.identity import DeploymentId
-from rollback_console.model.incident import Incident
-from rollback_console.model.snapshot import DeploymentView, Snapshot
-from rollback_console.model.text import plain
 from rollback_console.tui import themes
-from rollback_console.tui.widgets import fleet_rows
 from rollback_console.tui.widgets.cells import Part, strip_of, width_of
 from rollback_console.tui.widgets.filtering import FilteredView
-from rollback_console.tui.widgets.fleet_rows import PANEL_LINES, Columns
 
 if TYPE_CHECKING:
+    from rollback_console.model.identity import DeploymentId
+    from rollback_console.model.incident import Incident
+    from rollback_console.model.snapshot import DeploymentView, Snapshot
     from rollback_console.tui.app import ConsoleApp
 
 _STRIPS = 4_000  # strips kept; a screen needs a hundred
+PANEL_LINES = 4
 _PANEL_MINIMUM = 56  # cells of a panel's width
 _Line = tuple[int, int]  # (index of a view, line in its panel), or (-1 - index of a header, 0)
-
-
-def matches(view: DeploymentView, words: list[str]) -> bool:
-    """Does a deployment show every word of a filter: in its name, environment, state, version, tier or incident."""
-    verdict = view.verdict
-    text = " ".join(
-        (
-            str(view.id),
-            view.deployment.tier,
-            view.rule.policy,
-            verdict.state.value if verdict else "waiting",
-            fleet_rows.version_text(view),
-            view.incident or "",
-            "blind" if verdict and verdict.blind else "",
-            "snoozed" if view.snoozed_until is not None else "",
-        )
-    ).lower()
-    return all(word in text for word in words)
-
-
-def grouped(snapshot: Snapshot, views: list[DeploymentView]) -> list[tuple[Incident | None, list[DeploymentView]]]:
-    """The views by open incident in the order they come, most urgent first; those of none at the end."""
-    open_ones = {incident.id: incident for incident in snapshot.incidents if incident.closed_at is None}
-    groups: dict[str | None, list[DeploymentView]] = {}
-    rest: list[DeploymentView] = []
-    for view in views:
-        if view.incident is not None and view.incident in open_ones:
-            groups.setdefault(view.incident, []).append(view)
-        else:
-            rest.append(view)
-    found: list[tuple[Incident | None, list[DeploymentView]]] = [
-        (open_ones[key], members) for key, members in groups.items() if key is not None
-    ]
-    return [*found, (None, rest)] if rest else found
 
 
 class FleetView(FilteredView, can_focus=True):
@@ -126,6 +90,9 @@ class FleetView(FilteredView, can_focus=True):
         if snapshot is None or not size.width:
             self.refresh()
             return
+        from rollback_console.tui.widgets import fleet_rows
+        from rollback_console.tui.widgets.fleet_order import grouped, matches
+
         words = self.filter.lower().split()
         views = [v for v in snapshot.deployments if matches(v, words)] if words else list(snapshot.deployments)
         groups = grouped(snapshot, views)
@@ -192,6 +159,8 @@ class FleetView(FilteredView, can_focus=True):
     def _key(self, number: int) -> Hashable:
         if not 0 <= number < len(self._lines):
             return None
+        from rollback_console.tui.widgets import fleet_rows
+
         now = self._now()
         parts: list[Hashable] = []
         for index, line in self._lines[number]:
@@ -226,6 +195,8 @@ class FleetView(FilteredView, can_focus=True):
         return strip.adjust_cell_length(width, self.rich_style)
 
     def _draw(self, number: int, width: int) -> Strip:
+        from rollback_console.tui.widgets import fleet_rows
+
         ink = themes.ink(self.app)
         base = self.rich_style
         line = self._lines[number]
@@ -248,9 +219,10 @@ class FleetView(FilteredView, can_focus=True):
             clock = fleet_rows.clock_text(view.verdict, now)
             inside: list[Part]
             if self._panels:
-                inside = fleet_rows.panel(view, sub, share - 1, clock, snoozed, self._several, ink)
+                inside = fleet_rows.panel(view, sub, share - 2, clock, snoozed, self._several, ink)
             else:
-                inside = fleet_rows.row(view, Columns.of(width, self._longest), clock, snoozed, self._several, ink)
+                columns = fleet_rows.Columns.of(width, self._longest)
+                inside = fleet_rows.row(view, columns, clock, snoozed, self._several, ink)
             marker: Part = ("▌" if chosen else " ", fleet_rows.state_style(view, ink))
             strips.append(strip_of([marker, *inside], share, base, ink.selected if chosen else None))
         return Strip.join(strips).adjust_cell_length(width, base)
@@ -262,7 +234,7 @@ class FleetView(FilteredView, can_focus=True):
         if not 0 <= at < len(self._messages):
             return Strip.blank(width, self.rich_style)
         style: Style = ink.strong if at == 0 else ink.dim
-        return strip_of([("  " + plain(self._messages[at], 300), style)], width, self.rich_style)
+        return strip_of([("  " + self._messages[at], style)], width, self.rich_style)
 
     # ── moving and choosing
 

@@ -16,7 +16,6 @@ from rollback_console.tui.themes import GLYPHS, WORDS, Ink
 from rollback_console.tui.widgets.cells import Part, fit, width_of
 from rollback_console.tui.widgets.spark import spark
 
-PANEL_LINES = 4
 _HOUR = 3600.0
 
 

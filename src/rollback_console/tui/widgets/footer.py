@@ -29,7 +29,8 @@ class Footer(Widget):
         room = width - sum(width_of(k) + width_of(w) + 3 for k, w in _LAST)
         parts: list[Part] = [(" ", ink.text)]
         used = 1
-        for key, word, possible in self._keys(screen):
+        keys = self._keys(screen) if screen.console_app.begun else []
+        for key, word, possible in keys:
             size = width_of(key) + width_of(word) + 3
             if used + size > room:
                 continue

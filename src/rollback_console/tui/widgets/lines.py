@@ -278,4 +278,4 @@ def _roles_in(ink: Ink) -> dict[str, Style]:
         "faint": ink.rule,
         "chosen": ink.text + ink.selected,
         "inverse": ink.strong + Style(reverse=True),
-    } | {f"state.{state.value}": style + bold for state, style in ink.states.items()}
+    } | {f"state.{state}": style + bold for state, style in ink.states.items()}

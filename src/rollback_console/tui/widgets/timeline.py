@@ -32,7 +32,10 @@ def day_of(at: float) -> str:
 def item_parts(item: TimelineItem, width: int, dated: bool, ink: Ink) -> list[Part]:
     """One entry in `width` cells: when, what kind, to what, by whom, the text; shed from the least telling."""
     when = f"{day_of(item.at)} {utc(item.at)}" if dated else utc(item.at)
-    parts: list[Part] = [(f"{when} ", ink.dim), (fit(plain(item.kind, 40), 13) + " ", ink.good)]
+    parts: list[Part] = [
+        (f"{when} ", ink.dim),
+        (fit(plain(item.kind, 40), 13) + " ", ink.dim if item.kind == "tick" else ink.good),
+    ]
     used = len(when) + 15
     name = plain(item.deployment, 120)
     short = name.rpartition("/")[2]

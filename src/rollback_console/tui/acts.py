@@ -1,0 +1,172 @@
+"""Acts that belong to no screen, and what the app asks about a Snapshot. Loaded after the first paint.
+
+Each act was allowed by `ConsoleScreen.action_act` before it comes here, and is gated again where it is done.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from rollback_console.errors import ConsoleError
+from rollback_console.model.identity import DeploymentId
+from rollback_console.model.plan import ExecutionState
+from rollback_console.model.snapshot import Snapshot
+
+if TYPE_CHECKING:
+    from rollback_console.tui.app import ConsoleApp
+
+_SNOOZE_S = 1800.0
+
+
+class Acts:
+    """One method `act_<id>` for each act that is not a screen's own."""
+
+    def __init__(self, app: ConsoleApp) -> None:
+        self._app = app
+
+    def _here(self) -> DeploymentId | None:
+        screen = self._app.top()
+        return screen.acts_on if screen else None
+
+    def open(self, deployment: DeploymentId) -> None:
+        """Show the Deployment screen, and ask the engine for its details."""
+        from rollback_console.tui.screens.deployment import DeploymentScreen
+
+        if self._app.commands is not None:
+            self._app.run_command(self._app.commands.focus(deployment), "details")
+        self._app.push_screen(DeploymentScreen(deployment))
+
+    def act_open(self) -> None:
+        deployment = self._here()
+        if deployment is not None:
+            self.open(deployment)
+
+    def act_rollback(self) -> None:
+        deployment = self._here()
+        if deployment is not None:
+            from rollback_console.tui.screens.rollback import RollbackScreen
+
+            self._app.push_screen(RollbackScreen(deployment))
+
+    def act_execute(self) -> None:
+        """From the palette: the plan is shown first, always."""
+        self.act_rollback()
+
+    def act_abort(self) -> None:
+        """From elsewhere than the Rollback screen: go there, where what runs can be seen."""
+        live = (ExecutionState.RUNNING, ExecutionState.VERIFYING, ExecutionState.UNFINISHED)
+        running = [e for e in self._app.snapshot.executions if e.state in live] if self._app.snapshot else []
+        mine = [e for e in running if e.plan.deployment == self._here()] or running
+        if mine:
+            from rollback_console.tui.screens.rollback import RollbackScreen
+
+            self._app.push_screen(RollbackScreen(mine[0].plan.deployment))
+
+    def act_resume(self) -> None:
+        if self._app.snapshot is None or self._app.commands is None:
+            return
+        open_ones = [e for e in self._app.snapshot.executions if e.state is ExecutionState.UNFINISHED]
+        mine = [e for e in open_ones if e.plan.deployment == self._here()] or open_ones
+        if mine:
+            execution = mine[0]
+            self._app.run_command(
+                self._app.commands.resume(execution.id),
+                f"resume {execution.id}",
+                lambda _: self._app.say(f"resumed {execution.id} ({execution.plan.deployment})"),
+            )
+
+    def act_runbook(self) -> None:
+        from rollback_console.tui.screens.runbook import RunbookScreen
+
+        self._app.push_screen(RunbookScreen(self._here(), None))
+
+    def act_timeline(self) -> None:
+        from rollback_console.tui.screens.timeline import TimelineScreen
+
+        if not isinstance(self._app.top(), TimelineScreen):
+            screen = self._app.top()
+            self._app.push_screen(TimelineScreen(None if screen is None or screen.place == "fleet" else screen.acts_on))
+
+    def _ask(self, title: str, hint: str, then: Callable[[str], None]) -> None:
+        screen = self._app.top()
+        if screen is not None:
+            screen.ask(title, hint, then)
+
+    def act_note(self) -> None:
+        deployment = self._here()
+
+        def write(text: str) -> None:
+            if self._app.commands is not None:
+                self._app.run_command(
+                    self._app.commands.note(text, deployment), "note", lambda _: self._app.say("noted in the journal")
+                )
+
+        self._ask("Add a note", f"on {deployment}" if deployment else "on no deployment in particular", write)
+
+    def act_adopt(self) -> None:
+        deployment = self._here()
+
+        def adopt(text: str) -> None:
+            if self._app.commands is not None and deployment is not None:
+                self._app.run_command(
+                    self._app.commands.adopt(deployment, text),
+                    "adopt",
+                    lambda _: self._app.say("adopted into the journal"),
+                )
+
+        self._ask("Adopt a rollback done by hand", f"{deployment}: why, and who did it", adopt)
+
+    def act_snooze(self) -> None:
+        deployment = self._here()
+
+        def snooze(text: str) -> None:
+            if self._app.commands is not None and deployment is not None:
+                self._app.run_command(
+                    self._app.commands.snooze(deployment, _SNOOZE_S, text),
+                    "snooze",
+                    lambda _: self._app.say(f"{deployment} snoozed for 30 minutes; its state stays on the screen"),
+                )
+
+        self._ask("Snooze for 30 minutes", f"{deployment}: the reason", snooze)
+
+    def act_copy_summary(self) -> None:
+        if self._app.commands is None:
+            return
+        try:
+            text = self._app.commands.summary(self._here())
+        except ConsoleError as error:
+            self._app.say(f"copy: {error}", "error")
+            return
+        self._app.copy_text(text)
+
+
+def why_stay(snapshot: Snapshot | None) -> str | None:
+    """What leaving would abandon, as a sentence; None when nothing."""
+    if snapshot is None:
+        return None
+    for execution in snapshot.executions:
+        if execution.state in (ExecutionState.RUNNING, ExecutionState.VERIFYING):
+            return f"execution {execution.id} of {execution.plan.deployment} is {execution.state}"
+    if not snapshot.simulated:
+        for walk in snapshot.walks:
+            if walk.ended_at is None and not walk.outcome:
+                return f"the walk of {walk.runbook.title or walk.runbook.name} is open"
+    return None
+
+
+def find(name: str, snapshot: Snapshot) -> DeploymentId | str:
+    """The deployment that `name` means: `environment/name`, a bare name where unique, an incident's id (its first
+    member); else the sentence that says why not."""
+    for view in snapshot.deployments:
+        if str(view.id) == name:
+            return view.id
+    bare = [view.id for view in snapshot.deployments if view.id.name == name]
+    if len(bare) == 1:
+        return bare[0]
+    if bare:
+        return f"{name} stands in {len(bare)} environments: name it as {' or '.join(str(i) for i in bare[:3])}"
+    for incident in snapshot.incidents:
+        if incident.id == name and incident.members:
+            return incident.members[0]
+    return f"there is no deployment {name} in this fleet"

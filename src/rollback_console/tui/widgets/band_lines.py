@@ -1,0 +1,83 @@
+"""What the band says: where one is, who, when; backends, hub, journal, alarms."""
+
+from __future__ import annotations
+
+from rollback_console.model.observation import BackendHealth, BackendState
+from rollback_console.model.snapshot import Snapshot
+from rollback_console.model.text import duration, plain
+from rollback_console.tui.themes import Ink
+from rollback_console.tui.widgets.band import Piece, utc
+from rollback_console.tui.widgets.cells import Part
+
+_BACKEND_GLYPH = {
+    BackendState.CONNECTING: "…",
+    BackendState.OK: "●",
+    BackendState.SLOW: "◐",
+    BackendState.FAILING: "✗",
+    BackendState.NOT_CONFIGURED: "–",
+}
+
+
+def where(title: str, snapshot: Snapshot, now: float, ink: Ink, width: int = 80) -> tuple[list[Piece], list[Piece]]:
+    """The first line: product, environment, what is held back; operator, time, the incident's clock."""
+    clock: Piece = (1, [(f"{utc(now)} UTC", ink.text)])
+    badge = ink.badge_simulated if snapshot.simulated else ink.badge
+    left: list[Piece] = [(5, [(title, ink.strong)]), (0, [(f" {plain(snapshot.band, 30)} ", badge)])]
+    if snapshot.simulated and snapshot.speed == 0:
+        left.append((0, [("PAUSED", ink.warn)]))
+    if _offline(snapshot):
+        left.append((0, [("OFFLINE", ink.bad)]))
+    if snapshot.look_only:
+        left.append((0, [("LOOK-ONLY", ink.warn)]))
+        left.append((6, [(plain(snapshot.look_only, 44), ink.dim)]))
+    right: list[Piece] = []
+    if snapshot.operator is not None:
+        who = snapshot.operator
+        roles = " · " + plain(", ".join(who.roles), 30) if who.roles and width >= 72 else ""
+        right.append((3, [(plain(who.name or who.id, 24), ink.text), (roles, ink.dim)]))
+    right.append(clock)
+    onsets = [i.onset for i in snapshot.incidents if i.closed_at is None]
+    if onsets:
+        right.append((2, [("incident ", ink.dim), (duration(now - min(onsets)), ink.bad)]))
+    return left, right
+
+
+def health(snapshot: Snapshot, now: float, ink: Ink, width: int = 80) -> tuple[list[Piece], list[Piece]]:
+    """The second line: backends, hub, journal; alarms."""
+    left = [_backend(backend, now, snapshot.step_s, ink, width < 70) for backend in snapshot.backends]
+    left.append((6, [(plain(snapshot.hub, 40), ink.dim)]))
+    journal = snapshot.journal
+    if journal.problem:
+        left.append((1, [("journal ✗ ", ink.bad), (plain(journal.problem, 44), ink.bad)]))
+    else:
+        left.append((3, [("journal ", ink.dim), ("✓", ink.good), (f" {journal.entries:,}", ink.text)]))
+        if not journal.recorder and journal.recorder_pid is not None:
+            left.append((5, [(f"follows pid {journal.recorder_pid}", ink.dim)]))
+    alarms = sum(1 for view in snapshot.deployments if view.verdict is not None and view.verdict.alarming)
+    word = "alarm" if alarms == 1 else "alarms"
+    right: list[Piece] = [(2, [(f"▲ {alarms} {word}" if alarms else "0 alarms", ink.bad if alarms else ink.dim)])]
+    return left, right
+
+
+def _backend(backend: BackendHealth, now: float, step_s: float, ink: Ink, compact: bool) -> Piece:
+    style = {BackendState.OK: ink.good, BackendState.FAILING: ink.bad, BackendState.SLOW: ink.warn}.get(
+        backend.state, ink.dim
+    )
+    parts: list[Part] = [(f"{plain(backend.name, 16)} ", ink.dim), (_BACKEND_GLYPH[backend.state], style)]
+    age = None if backend.last_ok is None else max(0.0, now - backend.last_ok)
+    if backend.state is BackendState.FAILING:
+        parts.append((f" failing {duration(age)}" if age is not None else " failing", style))
+    elif backend.state in (BackendState.OK, BackendState.SLOW):
+        word = " slow" if backend.state is BackendState.SLOW else ""
+        latency = "" if backend.latency_s is None or compact else f" {backend.latency_s:.1f} s"
+        parts.append((word + latency, ink.text))
+        if age is not None and age >= max(2.0, step_s):
+            parts.append((f" {duration(age)} ago", ink.warn if age > 3 * step_s else ink.dim))
+    else:
+        parts.append((f" {backend.state.value}", ink.dim))
+    return (1 if backend.state is BackendState.FAILING else 4, parts)
+
+
+def _offline(snapshot: Snapshot) -> bool:
+    asked = [b for b in snapshot.backends if b.state is not BackendState.NOT_CONFIGURED]
+    return bool(asked) and all(b.state is BackendState.FAILING for b in asked)
