@@ -88,7 +88,7 @@ class Document:
                 text = tokens[index + 1].content
                 while headings and headings[-1][0] >= depth:
                     headings.pop()
-                headings.append((depth, words.slug(words.shown(text))))
+                headings.append((depth, words.slug(words.shown(text, self.env))))
                 # The document's own title is no part of an id: it would be in front of every one.
                 first = len(self.sections) == 1 and depth == 1
                 path = tuple(slug for _, slug in headings[:-1] if slug)

@@ -93,9 +93,9 @@ def _rest(rest: list[str], line: int, taken: set[str]) -> RunbookStep:
 def _duplicates(document: Document) -> None:
     seen: dict[tuple[tuple[str, ...], str], int] = {}
     for section in document.sections[1:]:
-        key = (section.path, words.slug(words.shown(section.text)))
+        key = (section.path, words.slug(words.shown(section.text, document.env)))
         if key in seen:
-            shown = plain(words.shown(section.text), 80)
+            shown = plain(words.shown(section.text, document.env), 80)
             document.problem(section.line, "warning", f"the heading {shown!r} stands on line {seen[key]} too")
         else:
             seen[key] = section.line + 1
@@ -105,7 +105,7 @@ def _steps(document: Document) -> list[RunbookStep]:
     taken = words.Ids()
     steps: list[RunbookStep] = []
     for draft in document.drafts:
-        text, role = words.role(words.shown(draft.text))
+        text, role = words.role(words.shown(draft.text, document.env))
         title = words.title(text) or (f"Step {draft.number}" if draft.number else document.title)
         draft.slug = words.slug(title)
         steps.append(
@@ -130,7 +130,7 @@ def _path(document: Document, draft: Draft) -> tuple[str, ...]:
     section = document.sections[draft.section]
     path = list(section.path)
     if section.line != draft.line and section.text and not (section.depth == 1 and draft.section == 1):
-        path.append(words.slug(words.shown(section.text)))
+        path.append(words.slug(words.shown(section.text, document.env)))
     if draft.parent is not None:
         path.append(draft.parent.slug)
     return (*path, draft.slug)
@@ -147,7 +147,7 @@ def _kind(draft: Draft, title: str) -> StepKind:
 def _title(document: Document) -> str:
     named = [section for section in document.sections[1:] if section.text]
     best = next((section for section in named if section.depth == 1), named[0] if named else None)
-    return (words.title(words.role(words.shown(best.text))[0]) if best else "") or document.title
+    return (words.title(words.role(words.shown(best.text, document.env))[0]) if best else "") or document.title
 
 
 def _ordered(problems: list[RunbookProblem]) -> tuple[RunbookProblem, ...]:

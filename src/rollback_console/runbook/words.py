@@ -86,13 +86,16 @@ def front_matter(lines: Sequence[str]) -> tuple[str, int]:
     return "", 0
 
 
-def shown(source: str) -> str:
-    """A paragraph's or heading's text without its marks: emphasis, code signs, link addresses, tags."""
+def shown(source: str, env: MutableMapping[str, Any] | None = None) -> str:
+    """A paragraph's or heading's text without its marks: emphasis, code signs, link addresses, tags.
+
+    `env` holds the document's link references.
+    """
     source = source[: 4 * _MAX_TITLE]
     if not any(char in source for char in "*_`[]<>!\\&\n"):
         return source.strip()
     parts: list[str] = []
-    for token in _spans(source):
+    for token in _spans(source, env):
         if token.type in ("text", "code_inline", "text_special"):
             parts.append(token.content)
         elif token.type in ("softbreak", "hardbreak"):
