@@ -1,7 +1,7 @@
-"""What the tests of executions share: a fake registry that outlives its process, a clock without waiting, a kill switch.
+"""What the tests of executions share: a fake registry that outlives its process, a clock without waits, a kill switch.
 
-`FileRegistry` is a fake: a SQLite file with the few calls the alias driver makes, and a record of every write. It stands
-in for MLflow where a test kills the process a hundred times; the `real` tests do a few of the same on MLflow itself.
+`FileRegistry` is a fake: a SQLite file with the few calls the alias driver makes, and a record of every write. It
+stands in for MLflow where a test kills the process a hundred times; the `real` tests do some of it on MLflow itself.
 """
 
 from __future__ import annotations
