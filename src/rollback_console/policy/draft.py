@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from rollback_console.model.text import plain
@@ -71,7 +71,7 @@ def draft_roster(operator: str | None, key: str | None) -> str:
     return "\n".join([*lines, ""])
 
 
-def choose_label(candidates: dict[str, Sequence[MetricFact]], models: Sequence[ModelFact]) -> str | None:
+def choose_label(candidates: Mapping[str, Sequence[MetricFact]], models: Sequence[ModelFact]) -> str | None:
     """The label that tells deployments apart: the one whose values meet the most models' names, then the one on the
     most metrics; None where no metric has any of them."""
     names = {_folded(model.name) for model in models}

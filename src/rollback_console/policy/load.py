@@ -234,7 +234,7 @@ def load_all(settings_path: Path) -> Configuration:
     people: tuple[LoadedRoster, Document] | None = None
     if loaded.roster_path is not None and loaded.roster_path.is_file():
         try:
-            people = _roster_of(loaded.roster_path)
+            people = _roster_of(_bytes(loaded.roster_path), loaded.roster_path)
         except FileProblems as error:
             problems.extend(error.problems)
     problems.extend(_twice(policies))

@@ -27,6 +27,8 @@ def key_blob(line: str) -> bytes:
         raise refusal(
             "a private key stands here", "Take it out at once and make a new one; the roster holds public keys"
         )
+    if "\n" in line.strip():
+        raise refusal("holds several lines", "One entry a key, as in the .pub file")
     words = line.split()
     if len(words) < 2 or not words[0].startswith(("ssh-", "ecdsa-", "sk-")):
         raise refusal("is not a public key line", "Paste the line of the .pub file: `ssh-ed25519 AAAA… name`")

@@ -18,7 +18,7 @@ from rollback_console.policy.quantities import refusal
 class Words(BaseModel):
     """Base of everything that people write: unknown keys are errors, and nothing changes after reading."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True, use_enum_values=False)
+    model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 @dataclass(frozen=True, slots=True)
