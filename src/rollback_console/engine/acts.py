@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import difflib
 import hashlib
 import random as randoms
 import secrets
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import TypeVar
 
@@ -67,6 +68,7 @@ class Acts:
         self._lock_of = lock_of
         self._random = random or secrets.SystemRandom()
         self._set_speed = set_speed
+        self.on_close: Callable[[], Awaitable[None]] | None = None  # set by whoever put the console together
         self._runner: Runner | None = None
         if engine.writer is not None:
             self._runner = Runner(
@@ -91,6 +93,23 @@ class Acts:
 
     async def focus(self, deployment: DeploymentId | None) -> None:
         await self.engine.look_at(deployment)
+
+    def find(self, text: str) -> DeploymentId:
+        """`environment/name`, or a bare name where it is unique. Raises UsageError with what there is."""
+        names = [name for name in self.engine.index if text in (str(name), name.name)]
+        if len(names) == 1:
+            return names[0]
+        if names:
+            raise UsageError(f"{text} is in several environments", "say which: " + ", ".join(map(str, names[:5])))
+        near = difflib.get_close_matches(
+            text, [str(n) for n in self.engine.index] + [n.name for n in self.engine.index]
+        )
+        hint = f"did you mean {near[0]}?" if near else "`rollback-console status` lists the fleet"
+        raise UsageError(f"no policy names {text}", hint)
+
+    async def wait(self, execution: str) -> Execution:
+        """Until an execution of this process is over. Raises what stopped it short of its end."""
+        return await self.runner.wait(execution)
 
     def summary(self, deployment: DeploymentId | None = None) -> str:
         return summarize(self.engine.snapshot(), deployment)
@@ -231,6 +250,11 @@ class Acts:
             raise Refused(f"the file of {document.name} changed this moment", "open it again")
         self._journal.put_blob(data)
 
+    def unlock(self, authority: Authority) -> None:
+        """A key came to hand: who sits here, and what they may do, is known from now on."""
+        self.authority = authority
+        self.engine.identify(authority.operator, authority.look_only_reason())
+
     # -- the rest -----------------------------------------------------------------------------------------------------
 
     def set_speed(self, speed: float) -> None:
@@ -241,6 +265,14 @@ class Acts:
         self.engine.publish()
 
     async def close(self) -> None:
+        """Leave: whoever put the console together closes all of it."""
+        if self.on_close is not None:
+            await self.on_close()
+        else:
+            await self.close_acts()
+
+    async def close_acts(self) -> None:
+        """Stop what executes (it is then unfinished, and offered for resume), and the engine."""
         if self._runner is not None:
             await self._runner.close()
         await self.engine.close()

@@ -15,6 +15,7 @@ from rollback_console.journal.kinds import (
     Adopted,
     IncidentRecorded,
     PointerMoved,
+    PolicyInForce,
     Snoozed,
     TickRecorded,
     TransitionRecorded,
@@ -31,7 +32,7 @@ from rollback_console.runbook.walk import walks
 
 _EXECUTION_KINDS = ("request", "intent", "outcome", "execution")
 _WALK_KINDS = ("walk", "step")
-_STATE_KINDS = (*_EXECUTION_KINDS, *_WALK_KINDS, "snooze", "adopt", "pointer", "incident")
+_STATE_KINDS = (*_EXECUTION_KINDS, *_WALK_KINDS, "snooze", "adopt", "pointer", "incident", "policy")
 _TIMELINE = 2_000  # lines kept for the screen; the journal keeps all
 _ACTED = (ExecutionState.DONE, ExecutionState.NOT_CONFIRMED, ExecutionState.VERIFYING)
 
@@ -56,6 +57,7 @@ class Folded:
         self.moves: list[PointerMove] = []
         self.incidents: dict[str, Incident] = {}
         self.pointers: dict[tuple[str, str], str | None] = {}
+        self.papers: dict[tuple[str, str], str] = {}  # (what, name) -> digest in force
         self.evaluated_at: float | None = None  # the newest evaluation that this journal holds
         self.entries = 0
 
@@ -103,6 +105,8 @@ class Folded:
             self.moves.append(
                 PointerMove(body.at, entry.deployment, body.model, body.alias, body.before, body.after, by)
             )
+        elif isinstance(body, PolicyInForce):
+            self.papers[(body.what, body.name)] = body.digest
         elif isinstance(body, IncidentRecorded):
             self._take_incident(entry, body)
 

@@ -27,6 +27,7 @@ from rollback_console.journal.entry import Recorder
 from rollback_console.model.identity import DeploymentId
 from rollback_console.model.incident import Incident
 from rollback_console.model.observation import BackendHealth, BackendState, Tick
+from rollback_console.model.operator import Operator
 from rollback_console.model.plan import Execution
 from rollback_console.model.rules import DeploymentRule
 from rollback_console.model.snapshot import DeploymentDetail, JournalStatus, Snapshot
@@ -119,12 +120,25 @@ class Engine:
     async def start(self) -> None:
         """Back-fill to now. Afterwards every deployment has a verdict, and the first real Snapshot was published."""
         self.fold()
-        self.recording = self.writer is not None and self.roles.may_record()
-        if not self.recording and self.writer is not None and self._take_live():
+        self._try_to_record()
+        if not self.recording and self.options.follow and self._take_live():
             self._spawn(self._poll_registry())
             return
         await self._cold(self.aligned(self.clock.now()))
         self._spawn(self._poll_registry())
+
+    def _try_to_record(self) -> bool:
+        """Become the recorder if nobody else is."""
+        if self.writer is None or self.folded is None or not self.roles.may_record():
+            return False
+        self.recording = True
+        self.writer.begin(self.options.command, self.options.papers, self.folded.papers)
+        return True
+
+    def identify(self, operator: Operator | None, look_only: str) -> None:
+        """Who sits here became known."""
+        self.options = replace(self.options, operator=operator, look_only=look_only)
+        self.publish()
 
     async def _cold(self, at: float) -> None:
         await self.versions.load(at)
@@ -241,8 +255,8 @@ class Engine:
     async def _follow(self) -> None:
         """Another process records: show what it decided; take over when its lock is free."""
         self.fold()
-        if self.roles.may_record():
-            self.recording, self.notice = True, ""
+        if self._try_to_record():
+            self.notice = ""
             await self.step(self.aligned(self.clock.now()))
             return
         due = (self.evaluated_at or 0.0) + self.options.step_s + self.options.delay_s

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Literal
 
 from rollback_console.model.identity import DeploymentId
 from rollback_console.model.operator import Operator
@@ -21,6 +22,20 @@ class Options:
     operator: Operator | None = None
     look_only: str = ""
     journal_path: str = ""
+    command: str = "console"
+    follow: bool = True  # where another process records, show what it decided
+    papers: tuple[Paper, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Paper:
+    """A policy, settings or roster in force: its bytes go into the journal, so that decisions can be made again."""
+
+    what: Literal["policy", "settings", "roster"]
+    name: str
+    version: int
+    digest: str
+    data: bytes
 
 
 @dataclass(slots=True)

@@ -8,18 +8,29 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import Callable, Sequence
+import os
+import socket
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
+from rollback_console.engine.options import Paper
 from rollback_console.engine.record import Decided, layout_bytes, pack, transition_body
 from rollback_console.errors import JournalError
 from rollback_console.journal.entry import Recorder
-from rollback_console.journal.kinds import BackendChanged, Body, IncidentRecorded, TickRecorded
+from rollback_console.journal.kinds import (
+    BackendChanged,
+    Body,
+    IncidentRecorded,
+    PolicyInForce,
+    Session,
+    TickRecorded,
+)
 from rollback_console.model.incident import Incident
 from rollback_console.model.observation import BackendHealth, BackendState, Tick
 from rollback_console.model.rules import DeploymentRule
 from rollback_console.model.verdict import TriggerState, Verdict
+from rollback_console.version import __version__
 
 CALM_TICK_S = 300.0  # a calm fleet's samples are recorded this often
 _KEPT = 10_000  # bodies held while the journal cannot be written
@@ -98,6 +109,16 @@ class Writer:
                 self.note(_incident_body(incident, "closed"))
                 self._incidents.pop(name, None)
         self._closed &= {name for name, incident in known.items() if incident.closed_at is None}
+
+    def begin(self, command: str, papers: Sequence[Paper], known: Mapping[tuple[str, str], str]) -> None:
+        """Note that this process records from here on, and the papers in force that the journal does not hold yet."""
+        host, program = socket.gethostname(), f"rollback-console {__version__}"
+        self.note(Session(event="recorder", pid=os.getpid(), host=host, command=command, program=program))
+        for paper in papers:
+            self._blobs.append(paper.data)
+            if known.get((paper.what, paper.name)) != paper.digest:
+                body = PolicyInForce(what=paper.what, name=paper.name, version=paper.version, digest=paper.digest)
+                self.note(body)
 
     def note(self, body: Body, deployment: str = "", operator: str = "") -> None:
         """Keep a body for the next `flush`."""

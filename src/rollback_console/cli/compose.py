@@ -1,0 +1,217 @@
+"""The composition root: settings, backends, clock, journal, keys, engine and acts put together, and nothing else.
+
+Nothing below imports from here; every command that runs an engine gets it from here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import random
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rollback_console.cli.common import find_journal, need_config
+from rollback_console.engine.acts import Acts
+from rollback_console.engine.loop import Engine, Publish
+from rollback_console.engine.options import Options, Paper, Roles
+from rollback_console.errors import ConsoleError
+from rollback_console.journal.device import DeviceKey
+from rollback_console.journal.locks import ExecutionLock, RecorderLock
+from rollback_console.journal.store import Journal
+
+if TYPE_CHECKING:
+    import click
+
+    from rollback_console.authorize.roles import Authority
+    from rollback_console.clock import Clock
+    from rollback_console.model.rules import DeploymentRule
+    from rollback_console.model.snapshot import Snapshot
+    from rollback_console.policy.load import Configuration
+
+
+@dataclass(slots=True)
+class Seat:
+    """A console put together: its engine, its acts, its journal; `run` is the engine's task once it was started."""
+
+    engine: Engine
+    acts: Acts
+    journal: Journal | None
+    recorder: RecorderLock | None
+    run: asyncio.Task[None] | None = None
+    beside: list[asyncio.Task[None]] = field(default_factory=list)
+
+    def keep(self, task: asyncio.Task[None]) -> None:
+        """A task that ends with the console."""
+        self.beside.append(task)
+
+    def start(self, publish: Publish) -> None:
+        """Run the engine beside whatever else runs."""
+        self.run = asyncio.create_task(self.engine.run(publish), name="engine")
+
+    async def close(self) -> None:
+        """Stop the engine, write what waits, free the locks."""
+        for task in (*self.beside, *([self.run] if self.run is not None else ())):
+            task.cancel()
+            with contextlib.suppress(asyncio.CancelledError, ConsoleError):
+                await task
+        await self.acts.close_acts()
+        if self.recorder is not None:
+            self.recorder.release()
+        if self.journal is not None:
+            self.journal.close()
+
+
+def band_of(configuration: Configuration) -> str:
+    """Where one is, in words: the environments in view, each by the word that the settings give it."""
+    words = configuration.settings.settings.band
+    names = sorted({rule.deployment.id.environment for rule in configuration.rules})
+    return " + ".join(words.get(name, name.upper()) for name in names) or "NO DEPLOYMENTS"
+
+
+def papers_of(configuration: Configuration) -> tuple[Paper, ...]:
+    """The files in force, as the journal keeps them."""
+    settings, roster = configuration.settings, configuration.roster
+    papers = [Paper("policy", p.policy.name, p.policy.version, p.digest, p.data) for p in configuration.policies]
+    papers.append(Paper("settings", settings.path.name, 1, settings.digest, settings.data))
+    if roster is not None:
+        papers.append(Paper("roster", roster.path.name, 1, roster.digest, roster.data))
+    return tuple(papers)
+
+
+def open_journal(path: Path, clock: Clock) -> Journal:
+    """The live journal, made with its folder on first use."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return Journal.open(path, device=DeviceKey.default(), clock=clock)
+
+
+def recompiler() -> Callable[[bytes, str], tuple[DeploymentRule, ...]]:
+    """Policy bytes out of a journal, compiled again; each policy once."""
+    from rollback_console.policy.load import parse_policy
+
+    known: dict[str, tuple[DeploymentRule, ...]] = {}
+
+    def compile_policy(data: bytes, digest: str) -> tuple[DeploymentRule, ...]:
+        if digest not in known:
+            known[digest] = parse_policy(data, f"policy {digest[:12]}").rules
+        return known[digest]
+
+    return compile_policy
+
+
+def live(
+    config: Path | None, journal: Path | None, *, command: str, writes: bool = True, authority: Authority | None = None
+) -> Seat:
+    """A console on the real backends. Raises `ConsoleError` for whatever a person wrote wrong.
+
+    `writes` False: an existing journal is read for what is cooling and snoozed, nothing is recorded.
+    """
+    from rollback_console.clock import WallClock
+    from rollback_console.execute.drivers.mlflow_alias import MlflowAliasDriver
+    from rollback_console.observe.connect import connect
+    from rollback_console.policy.load import load_all
+    from rollback_console.runbook.library import Library
+
+    settings_path = need_config(config)
+    configuration = load_all(settings_path)
+    settings = configuration.settings.settings
+    clock = WallClock()
+    backends = connect(settings, settings_path.parent, clock=clock, random=random.Random())  # noqa: S311 - jitter
+    path = find_journal(journal, settings_path)
+    opened = _open(path, clock, writes)
+    recorder = RecorderLock(path) if opened is not None and writes else None
+    roles = Roles(
+        may_record=lambda: recorder is not None and recorder.try_acquire(command),
+        recorder_pid=lambda: _pid(recorder),
+        lock_free=lambda deployment: ExecutionLock(path, str(deployment)).holder() is None,
+    )
+    options = Options(
+        step_s=settings.evaluate_every,
+        delay_s=settings.delay,
+        lookback_s=settings.lookback,
+        band=band_of(configuration),
+        look_only="looking for your key",
+        journal_path=str(path),
+        command=command,
+        papers=papers_of(configuration),
+        follow=writes,
+    )
+    library = Library(configuration.settings.runbook_paths)
+    engine = Engine(
+        configuration.rules, backends.metrics, backends.registry, clock, options,
+        journal=opened, roles=roles, runbooks=library.all,
+    )  # fmt: skip
+    drivers = (
+        {"mlflow-alias": MlflowAliasDriver(backends.registry, now=clock.now, base_url=settings.registry.url)}
+        if backends.registry is not None and settings.registry is not None
+        else {}
+    )
+    acts = Acts(
+        engine,
+        authority or nobody(configuration),
+        drivers,
+        lambda deployment: ExecutionLock(path, deployment),
+        library,
+        poll_s=min(5.0, settings.evaluate_every),
+    )
+    return Seat(engine, acts, opened, recorder)
+
+
+def _open(path: Path, clock: Clock, writes: bool) -> Journal | None:
+    if writes:
+        return open_journal(path, clock)
+    return Journal.open_read_only(path) if path.is_file() else None
+
+
+def _pid(recorder: RecorderLock | None) -> int | None:
+    holder = recorder.holder() if recorder is not None else None
+    return holder.pid if holder is not None else None
+
+
+def nobody(configuration: Configuration) -> Authority:
+    """Authority before a key was looked for: it refuses everything but looking."""
+    from rollback_console.authorize.roles import Authority
+    from rollback_console.authorize.roster_view import RosterView, from_roster
+
+    roster = from_roster(configuration.roster.roster) if configuration.roster is not None else RosterView()
+    return Authority.of_key(roster, None)
+
+
+async def find_authority(seat: Seat, *, ask: bool) -> None:
+    """Look for the person's key (off the event loop: a keyring may hang) and tell the console who sits here."""
+    from rollback_console.cli.identity import authority_at_hand
+
+    roster = seat.acts.authority.roster
+    found = await asyncio.to_thread(authority_at_hand, roster, ask=ask)
+    seat.acts.unlock(found)
+
+
+@asynccontextmanager
+async def console(ctx: click.Context) -> AsyncIterator[Acts]:
+    """The acts for a command of the command line: the engine has evaluated, and goes on evaluating meanwhile."""
+    seat = live(ctx.params.get("config"), ctx.params.get("journal"), command=ctx.info_name or "command")
+    ready: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    def seen(snapshot: Snapshot) -> None:
+        if snapshot.evaluated_at is not None and not ready.done():
+            ready.set_result(None)
+
+    try:
+        seat.start(seen)
+        await find_authority(seat, ask=True)
+        await _first(ready, seat)
+        yield seat.acts
+    finally:
+        await seat.close()
+
+
+async def _first(ready: asyncio.Future[None], seat: Seat) -> None:
+    """Wait for the first evaluation; an engine that ended instead says why."""
+    if seat.run is None:
+        return
+    await asyncio.wait({ready, seat.run}, return_when=asyncio.FIRST_COMPLETED)
+    if seat.run.done():
+        seat.run.result()

@@ -1,0 +1,60 @@
+"""`rollback-console [DEPLOYMENT or ALERT]`: the live console."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from rollback_console.cli.common import config_option, journal_option, need_config
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from rollback_console.actions import Commands
+    from rollback_console.model.snapshot import Snapshot
+
+
+@click.command("console", epilog="Example: rollback-console checkout-ranker")
+@click.argument("deployment", required=False, metavar="[DEPLOYMENT or ALERT]")
+@click.option("--theme", type=click.Choice(["auto", "dark", "light", "mono"]), help="Colours (default: the settings').")
+@config_option
+@journal_option
+def command(
+    deployment: str | None = None, theme: str | None = None, config: Path | None = None, journal: Path | None = None
+) -> None:
+    """The live console on the backends that the settings name, opened on DEPLOYMENT or ALERT when one is given."""
+    need_config(config)  # a missing file is said on the terminal, not inside the screen
+    _complain_early(deployment)
+    from rollback_console.tui.app import ConsoleApp
+
+    async def start(publish: Callable[[Snapshot], None]) -> Commands:
+        import asyncio
+
+        from rollback_console.cli.compose import find_authority, live
+
+        seat = live(config, journal, command="console")
+        seat.acts.on_close = seat.close
+        seat.start(publish)
+        looking = asyncio.create_task(find_authority(seat, ask=False), name="look for the key")
+        seat.keep(looking)
+        return seat.acts
+
+    app = ConsoleApp(start, open_at=deployment, theme=theme or "auto")
+    app.run()
+    if app.problem is not None:
+        raise app.problem
+
+
+def _complain_early(deployment: str | None) -> None:
+    """A mistyped command would open the console on a deployment that does not exist: say so instead."""
+    if deployment is None or "/" in deployment:
+        return
+    import difflib
+
+    from rollback_console.cli.main import COMMANDS
+
+    near = difflib.get_close_matches(deployment, COMMANDS, n=1, cutoff=0.8)
+    if near:
+        click.echo(f"opening the console on {deployment!r}; did you mean the command `{near[0]}`?", err=True)

@@ -1,0 +1,51 @@
+"""`rollback-console demo`: the console on an embedded simulated fleet, with an incident under way."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from rollback_console.actions import Commands
+    from rollback_console.model.snapshot import Snapshot
+
+
+@click.command("demo", epilog="Example: rollback-console demo --speed 10")
+@click.option(
+    "--speed", type=click.FloatRange(0.1, 60), default=1.0, help="How fast the simulated clock runs (1 to 60)."
+)
+@click.option("--seed", type=int, default=7, help="Another seed is another day with the same story.")
+@click.option("--theme", type=click.Choice(["auto", "dark", "light", "mono"]), default="auto")
+@click.argument("deployment", required=False)
+def command(speed: float, seed: int, theme: str, deployment: str | None) -> None:
+    """The console on a simulated fleet with an incident under way. No configuration, no network, its own journal."""
+    from rollback_console.tui.app import ConsoleApp
+
+    path: list[Path] = []
+
+    async def start(publish: Callable[[Snapshot], None]) -> Commands:
+        from rollback_console.cli.rehearsal import now_on_a_step, rehearsal, rehearsal_journal
+        from rollback_console.clock import ScaledClock
+
+        clock = ScaledClock(now_on_a_step(), speed)
+        path.append(rehearsal_journal())
+        seat = rehearsal(seed, clock, path[0], command="demo", speed=speed, set_speed=clock.set_speed)
+        seat.acts.on_close = seat.close
+        seat.start(publish)
+        return seat.acts
+
+    app = ConsoleApp(start, open_at=deployment, theme=theme, title="rollback-console demo")
+    app.run()
+    _leave(app.problem, path)
+
+
+def _leave(problem: Exception | None, path: list[Path]) -> None:
+    if problem is not None:
+        raise problem
+    if path:
+        click.echo(f"this rehearsal's journal: {path[0]}")
+        click.echo(f"read it again: rollback-console review {path[0]}")

@@ -1,0 +1,109 @@
+"""A Snapshot as the JSON that `status` and `watch` promise (command-line.md), and as lines for a person."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from rollback_console.cli.common import rfc3339
+from rollback_console.model.identity import DeploymentId
+from rollback_console.model.incident import Recommendation
+from rollback_console.model.snapshot import DeploymentView, Snapshot
+from rollback_console.model.text import duration, number
+from rollback_console.model.verdict import TriggerState, Verdict
+
+_GLYPHS = {
+    TriggerState.FIRED: "▲",
+    TriggerState.PENDING: "◔",
+    TriggerState.CLEARING: "◑",
+    TriggerState.COOLING: "◌",
+    TriggerState.BLIND: "?",
+    TriggerState.HEALTHY: "●",
+}
+
+
+def advice(snapshot: Snapshot) -> dict[DeploymentId, Recommendation]:
+    """The recommendation for each deployment that has one."""
+    return {each.deployment: each for each in snapshot.recommendations}
+
+
+def deployment_facts(view: DeploymentView, recommended: Recommendation | None) -> dict[str, Any]:
+    """One deployment's facts, by the names of the contract."""
+    verdict = view.verdict
+    facts: dict[str, Any] = {
+        "deployment": view.id.name,
+        "environment": view.id.environment,
+        "version": verdict.version if verdict else None,
+        "registry_version": view.registry_version,
+        "state": str(verdict.state) if verdict else "unknown",
+        "since": rfc3339(verdict.since) if verdict else None,
+        "dwell_remaining_s": verdict.dwell_remaining_s if verdict else None,
+        "blind": list(verdict.blind) if verdict else [],
+        "fired_as_blind": bool(verdict and verdict.fired_as_blind),
+        "signals": signal_facts(verdict) if verdict else [],
+        "impact": impact_facts(verdict) if verdict else None,
+        "incident": view.incident,
+        "sentence": verdict.sentence if verdict else "not evaluated yet",
+        "recommended": None,
+    }
+    if recommended is not None:
+        facts["recommended"] = {
+            "path": recommended.path,
+            "to": recommended.to_version,
+            "sentence": recommended.sentence,
+            "runbook": recommended.runbook,
+        }
+    return facts
+
+
+def signal_facts(verdict: Verdict) -> list[dict[str, Any]]:
+    return [
+        {
+            "name": s.name,
+            "value": s.value,
+            "baseline": s.baseline,
+            "degradation_pct": s.degradation_pct,
+            "breached": s.breached,
+            "evidence": s.evidence,
+            "blind": str(s.blind) if s.blind else None,
+        }
+        for s in verdict.signals
+    ]
+
+
+def impact_facts(verdict: Verdict) -> dict[str, Any]:
+    parts = [
+        {"name": p.name, "value": p.value, "unit": p.unit, "points": round(p.points, 3), "source": p.source}
+        for p in verdict.impact.parts
+    ]
+    return {"score": round(verdict.impact.score, 3), "parts": parts}
+
+
+def exit_code(views: Iterable[DeploymentView]) -> int:
+    """1 if any fired; else 3 if any is blind (or not evaluated); else 0, pending included."""
+    verdicts = [view.verdict for view in views]
+    if any(v is not None and v.state in (TriggerState.FIRED, TriggerState.CLEARING) for v in verdicts):
+        return 1
+    return 3 if any(v is None or v.state is TriggerState.BLIND for v in verdicts) else 0
+
+
+def lines(views: Iterable[DeploymentView], advised: Mapping[DeploymentId, Recommendation]) -> list[str]:
+    """The fleet for a person: a line a deployment, and why, where it is not healthy."""
+    out = []
+    for view in views:
+        verdict = view.verdict
+        if verdict is None:
+            out.append(f"? unknown   {view.id}: not evaluated yet")
+            continue
+        left = f"  {duration(verdict.dwell_remaining_s)}" if verdict.dwell_remaining_s is not None else ""
+        frozen = " frozen" if verdict.frozen else ""
+        served = f"v{verdict.version}" if verdict.version else "v?"
+        if view.disagrees:
+            served += f" (the registry says v{view.registry_version})"
+        score = f"  impact {number(verdict.impact.score)}" if verdict.impact.score else ""
+        out.append(f"{_GLYPHS[verdict.state]} {verdict.state.upper():<9} {view.id}  {served}{left}{frozen}{score}")
+        if verdict.state is not TriggerState.HEALTHY:
+            out.append(f"    {verdict.sentence}")
+            if view.id in advised:
+                out.append(f"    advice: {advised[view.id].sentence}")
+    return out

@@ -1,0 +1,107 @@
+"""`rollback-console rehearse`: a drill on the simulated world, with a screen or headless."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from rollback_console.cli.common import emit_json, emit_lines, journal_option, json_option
+from rollback_console.errors import UsageError
+from rollback_console.model.text import duration
+
+if TYPE_CHECKING:
+    from rollback_console.rehearse.score import DrillResult
+
+_SCENARIOS = (
+    {
+        "name": "demo",
+        "title": "A bad release and an upstream fault at once",
+        "class": "release",
+        "right": "roll checkout-ranker back to v7, and nothing else",
+    },
+)
+
+
+@click.command(
+    "rehearse", epilog="Example: rollback-console rehearse demo --headless --operator perfect --seed 7 --json"
+)
+@click.argument("scenario", required=False)
+@click.option("--list", "listing", is_flag=True, help="The scenarios there are.")
+@click.option("--headless", is_flag=True, help="Without a screen; exit 0 passed, 1 failed.")
+@click.option("--operator", default="perfect", metavar="NAME", help="Who plays, headless: perfect or careless.")
+@click.option("--seed", type=int, default=7, help="Another seed is another day with the same story.")
+@click.option("--speed", type=click.FloatRange(0.1, 60), default=1.0, help="How fast the clock runs, with a screen.")
+@journal_option
+@json_option
+@click.pass_context
+def command(
+    ctx: click.Context, scenario: str | None, listing: bool, headless: bool, operator: str, seed: int, speed: float,
+    journal: Path | None, as_json: bool,
+) -> None:  # fmt: skip
+    """A drill on the very engine of the live console. Headless: byte-identical journals for a seed."""
+    if listing:
+        _list(as_json)
+        return
+    name = scenario or "demo"
+    if name not in {str(each["name"]) for each in _SCENARIOS}:
+        raise UsageError(f"no scenario is called {name}", "`rollback-console rehearse --list` shows them")
+    if not headless:
+        from rollback_console.cli.demo import command as demo
+
+        ctx.invoke(demo, speed=speed, seed=seed)
+        return
+    result, path = asyncio.run(headless_drill(name, operator, seed, journal))
+    _report(result, path, as_json)
+    ctx.exit(0 if result.passed else 1)
+
+
+def _list(as_json: bool) -> None:
+    if as_json:
+        emit_json(list(_SCENARIOS))
+    else:
+        emit_lines(f"{each['name']:<10} {each['title']} (right: {each['right']})" for each in _SCENARIOS)
+
+
+async def headless_drill(scenario: str, operator: str, seed: int, journal: Path | None) -> tuple[DrillResult, Path]:
+    """Play a scenario on a virtual clock; returns the score and the journal's path."""
+    from rollback_console.cli.rehearsal import HEADLESS_START, rehearsal, rehearsal_journal
+    from rollback_console.clock import VirtualClock
+    from rollback_console.rehearse.demo import STEP_S, demo_truth
+    from rollback_console.rehearse.headless import Drill, run_headless
+    from rollback_console.rehearse.operators import operator_named
+
+    script = operator_named(operator)
+    path = journal or rehearsal_journal()
+    if path.exists():
+        raise UsageError(f"{path} exists", "a drill makes its own journal: name a new file")
+    clock = VirtualClock(HEADLESS_START)
+    seat = rehearsal(seed, clock, path, command="rehearse", headless=True)
+    try:
+        await seat.engine.start()
+        drill = Drill(scenario, seed, operator, script, demo_truth(), STEP_S)
+        return await run_headless(drill, seat.engine, seat.acts, clock), path
+    finally:
+        await seat.close()
+
+
+def _report(result: DrillResult, path: Path, as_json: bool) -> None:
+    if as_json:
+        emit_json(result.detail() | {"journal": str(path)})
+        return
+    emit_lines(
+        [f"{'PASSED' if result.passed else 'FAILED'}: {result.scenario} by {result.operator}, seed {result.seed}"]
+    )
+    emit_lines([f"decision: {result.decision}; {result.steps_done} steps done, {result.steps_skipped} skipped"])
+    for word, seconds in (
+        ("noticed", result.noticed_s),
+        ("decided", result.decided_s),
+        ("acted", result.acted_s),
+        ("recovered", result.recovered_s),
+    ):
+        emit_lines([f"{word:<10} {duration(seconds) + ' after the trigger fired' if seconds is not None else 'never'}"])
+    emit_lines(f"wrong: {each}" for each in (*result.wrong_turns, *result.failed_because))
+    emit_lines(f"refused: {each}" for each in result.refused)
+    emit_lines([f"journal: {path}"])

@@ -1,0 +1,102 @@
+"""`rollback-console watch`: the same engine without a screen, for a server."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from rollback_console.cli.common import config_option, emit_json_line, emit_lines, journal_option, json_option, rfc3339
+
+if TYPE_CHECKING:
+    from rollback_console.model.snapshot import Snapshot
+    from rollback_console.model.verdict import TriggerState
+
+
+@click.command("watch", epilog="Example: rollback-console watch --json | tee -a transitions.jsonl")
+@click.option("--for", "seconds", type=click.FloatRange(min=0), help="Leave after so many seconds (default: never).")
+@config_option
+@journal_option
+@json_option
+def command(seconds: float | None, config: Path | None, journal: Path | None, as_json: bool) -> None:
+    """Observe, decide and record without a screen; prints a line a transition. Advises only: no automatic action."""
+    asyncio.run(_watch(seconds, config, journal, as_json))
+
+
+class Reporter:
+    """Prints what changed from one Snapshot to the next."""
+
+    def __init__(self, as_json: bool) -> None:
+        self._json = as_json
+        self._states: dict[str, TriggerState] = {}
+        self._incidents: set[str] = set()
+        self._at: float | None = None
+
+    def __call__(self, snapshot: Snapshot) -> None:
+        if snapshot.evaluated_at is None or snapshot.evaluated_at == self._at:
+            return
+        self._at = snapshot.evaluated_at
+        for view in snapshot.deployments:
+            verdict = view.verdict
+            if verdict is None:
+                continue
+            before = self._states.get(str(view.id))
+            self._states[str(view.id)] = verdict.state
+            if before is verdict.state or (before is None and verdict.state == "healthy"):
+                continue
+            self._say(
+                {
+                    "at": rfc3339(verdict.at),
+                    "deployment": str(view.id),
+                    "from": str(before) if before else None,
+                    "to": str(verdict.state),
+                    "version": verdict.version,
+                    "reason": verdict.sentence,
+                    "incident": view.incident,
+                }
+            )
+        for incident in snapshot.incidents:
+            if incident.id not in self._incidents:
+                self._incidents.add(incident.id)
+                self._say(
+                    {
+                        "at": rfc3339(snapshot.evaluated_at),
+                        "incident": incident.id,
+                        "members": [str(name) for name in incident.members],
+                        "attribution": str(incident.attribution.kind),
+                        "reason": incident.sentence,
+                    }
+                )
+
+    def _say(self, fact: dict[str, Any]) -> None:
+        if self._json:
+            emit_json_line(fact)
+        elif "deployment" in fact:
+            emit_lines(
+                [f"{fact['at']} {fact['deployment']}: {fact['from'] or 'start'} -> {fact['to']}: {fact['reason']}"]
+            )
+        else:
+            emit_lines([f"{fact['at']} {fact['incident']}: {fact['reason']}"])
+
+
+async def _watch(seconds: float | None, config: Path | None, journal: Path | None, as_json: bool) -> None:
+    from rollback_console.cli.compose import live
+
+    seat = live(config, journal, command="watch")
+    loop = asyncio.get_running_loop()
+    leave = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, leave.set)
+    try:
+        seat.start(Reporter(as_json))
+        waiting = asyncio.create_task(leave.wait())
+        tasks = {waiting} if seat.run is None else {waiting, seat.run}
+        await asyncio.wait(tasks, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+        waiting.cancel()
+        if seat.run is not None and seat.run.done():
+            seat.run.result()
+    finally:
+        await seat.close()

@@ -1,0 +1,67 @@
+"""What the screens may ask for in a review: to look. Everything else is refused, and says why."""
+
+from __future__ import annotations
+
+from typing import NoReturn
+
+from rollback_console.errors import Refused
+from rollback_console.model.identity import DeploymentId
+from rollback_console.model.plan import Plan, StepState
+from rollback_console.review.timeline import Review
+
+
+def _refuse() -> NoReturn:
+    raise Refused("a review changes nothing", "open the live console: rollback-console")
+
+
+class ReviewCommands:
+    """Implements `actions.Commands` for a journal that is only read."""
+
+    def __init__(self, review: Review) -> None:
+        self._review = review
+
+    async def focus(self, deployment: DeploymentId | None) -> None:
+        """Nothing is fetched: what the journal holds is on the screen already."""
+
+    async def plan(self, deployment: DeploymentId, path: str | None = None, to: str | None = None) -> Plan:
+        _refuse()
+
+    def phrase(self, plan: Plan) -> str:
+        _refuse()
+
+    async def execute(self, plan: Plan, reason: str, typed: str) -> str:
+        _refuse()
+
+    async def resume(self, execution: str) -> None:
+        _refuse()
+
+    async def abort(self, execution: str, reason: str) -> None:
+        _refuse()
+
+    async def adopt(self, deployment: DeploymentId, reason: str) -> None:
+        _refuse()
+
+    async def note(self, text: str, deployment: DeploymentId | None = None) -> None:
+        _refuse()
+
+    async def snooze(self, deployment: DeploymentId, seconds: float, reason: str) -> None:
+        _refuse()
+
+    async def start_walk(self, runbook: str, deployment: DeploymentId | None = None) -> str:
+        _refuse()
+
+    async def mark_step(self, walk: str, step: str, state: StepState, reason: str = "") -> None:
+        _refuse()
+
+    async def end_walk(self, walk: str) -> None:
+        _refuse()
+
+    def summary(self, deployment: DeploymentId | None = None) -> str:
+        """The journal's own last ten lines."""
+        return "\n".join(item.text for item in self._review.timeline[-10:])
+
+    def set_speed(self, speed: float) -> None:
+        _refuse()
+
+    async def close(self) -> None:
+        """Nothing is open."""
