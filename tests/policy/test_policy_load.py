@@ -22,7 +22,7 @@ from rollback_console.policy.draft import (
     draft_settings,
 )
 from rollback_console.policy.explain import explain
-from rollback_console.policy.load import load_all, load_policy, load_roster, load_settings, parse_policy
+from rollback_console.policy.load import load_all, load_policy, load_roster, load_settings, parse_policy, parse_roster
 from rollback_console.policy.schema import schema
 
 DOCS = Path(__file__).parents[2] / "docs" / "policies.md"
@@ -231,6 +231,7 @@ def test_the_default_roles_let_oncall_roll_back_and_viewers_look(tmp_path: Path)
         "  - {id: ben, roles: [viewer], valid_until: 2027-01-31}\n"
     )
     loaded = load_roster(path)
+    assert parse_roster(path.read_bytes(), "elsewhere").roster == loaded.roster
     roles = loaded.roster.roles
     assert set(roles) == {"viewer", "oncall", "lead", "commander"}
     assert roles["viewer"].may == (Permission.LOOK,)

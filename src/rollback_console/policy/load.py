@@ -115,8 +115,8 @@ def _validate(document: Document, model: type[_M], schema: str, more: Iterator[P
 
 def _wrong_schema(document: Document, found: object, schema: str) -> Problem:
     kind = schema.split("/")[1]
-    if found in MODELS:
-        return document.problem(("schema",), f"this is a {str(found).split('/')[1]} file, a {kind} was expected",
+    if isinstance(found, str) and found in MODELS:
+        return document.problem(("schema",), f"this is a {found.split('/')[1]} file, a {kind} was expected",
                                 f"Name a file with `schema: {schema}`")  # fmt: skip
     if isinstance(found, str) and found.startswith(f"rollback-console/{kind}/"):
         return document.problem(("schema",), f"{plain(found, 60)} is another version than this program reads",

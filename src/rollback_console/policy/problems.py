@@ -100,7 +100,7 @@ def _translate(
         line, column = document.of_key(loc)
         what, remedy = _stranger(loc, model)
         yield Problem(document.file, line, column, document.path(loc), what, remedy)
-    elif kind.endswith("_type") and document.value(loc) is None:
+    elif (kind.endswith("_type") or kind in ("literal_error", "enum")) and document.value(loc) is None:
         line, column = document.of_key(loc)
         yield Problem(document.file, line, column, document.path(loc), "has no value", "Write one, or take the key out")
     elif kind == "too_short" and document.value(loc):
