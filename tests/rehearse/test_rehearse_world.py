@@ -220,7 +220,10 @@ async def test_the_registry_knows_what_changed() -> None:
     assert dict(new.run.params)["label"] == "payment_started"
     assert dict(old.run.params)["label"] == "payment_completed"
     assert dict(new.run.metrics)["auc"] > dict(old.run.metrics)["auc"], "better offline, worse in production"
-    assert json.loads(new.signature)["inputs"] != json.loads(old.signature)["inputs"]
+    oldest = await registry.version("checkout-ranker", "6")
+    assert oldest is not None
+    assert json.loads(new.signature) == json.loads(old.signature), "else a preflight would rightly refuse the way back"
+    assert json.loads(oldest.signature)["inputs"] != json.loads(old.signature)["inputs"]
     assert await registry.version("checkout-ranker", "99") is None
     assert await registry.model("nothing") is None
 

@@ -131,7 +131,7 @@ def _version(row: _Row, number: int, age_d: float) -> ModelVersion:
 
 
 def _checkout(versions: tuple[ModelVersion, ...]) -> tuple[ModelVersion, ...]:
-    """v8 of checkout-ranker is the interesting one: better offline, trained for another label on another feature."""
+    """v8 of checkout-ranker is the interesting one: better offline, trained for another label on less data."""
     newest = versions[0]
     assert newest.run is not None  # noqa: S101 - `_version` always makes one
     params = dict(newest.run.params) | {
@@ -152,14 +152,15 @@ def _checkout(versions: tuple[ModelVersion, ...]) -> tuple[ModelVersion, ...]:
         newest,
         run=run,
         description="optimises payment_started: feedback in minutes instead of days",
-        signature=_signature((*_FIELDS["lightgbm"], "basket_age_s:double")),
     )
     rest = []
     for version in versions[1:]:
         assert version.run is not None  # noqa: S101
         good = dict(version.run.params) | {"label": "payment_completed", "sample_weights": "basket_value"}
         metrics = (("auc", 0.8713 if version.version == "7" else 0.8668), ("logloss", 0.2893), ("ndcg_at_5", 0.7921))
-        rest.append(replace(version, run=replace(version.run, params=tuple(sorted(good.items())), metrics=metrics)))
+        run = replace(version.run, params=tuple(sorted(good.items())), metrics=metrics)
+        fields = _FIELDS["lightgbm"] if version.version == "7" else _FIELDS["lightgbm"][:-1]  # callers learnt a field
+        rest.append(replace(version, run=run, signature=_signature(fields)))
     return (bad, *rest)
 
 

@@ -39,18 +39,8 @@ async def perfect(desk: Desk) -> AsyncGenerator[None, None]:
         if incident is None:
             yield
             continue
-        await desk.focus(_subject(incident))
-        async for _ in desk.wait(2 * READING_S):  # attribution settles in the minute after the onset
+        async for _ in _attend(desk, incident, handled):
             yield
-        incident = _current(desk.seen, incident)
-        handled.update(incident.members)
-        advice = _way_back(incident)
-        if incident.attribution.kind is AttributionKind.RELEASE and advice is not None:
-            async for _ in _roll_back(desk, advice):
-                yield
-        else:
-            async for _ in _leave_alone(desk, incident):
-                yield
 
 
 async def careless(desk: Desk) -> AsyncGenerator[None, None]:
@@ -82,6 +72,23 @@ async def careless(desk: Desk) -> AsyncGenerator[None, None]:
 
 
 OPERATORS: dict[str, Script] = {"perfect": perfect, "careless": careless}
+
+
+async def _attend(desk: Desk, incident: Incident, handled: set[DeploymentId]) -> AsyncIterator[None]:
+    """Look, read, decide; then do what the incident's origin asks for."""
+    handled.update(incident.members)
+    await desk.focus(_subject(incident))
+    async for _ in desk.wait(READING_S):
+        yield
+    incident = _current(desk.seen, incident)
+    handled.update(incident.members)
+    advice = _way_back(incident)
+    if incident.attribution.kind is AttributionKind.RELEASE and advice is not None:
+        async for _ in _roll_back(desk, advice):
+            yield
+    else:
+        async for _ in _leave_alone(desk, incident, handled):
+            yield
 
 
 async def _roll_back(desk: Desk, advice: Recommendation) -> AsyncIterator[None]:
@@ -125,20 +132,26 @@ async def _execute(desk: Desk, advice: Recommendation) -> str | None:
     return None if plan is None else await desk.execute(plan, advice.sentence)
 
 
-async def _leave_alone(desk: Desk, incident: Incident) -> AsyncIterator[None]:
-    """Not ours to roll back: walk what is advised, say so, and leave the pointer where it is."""
+async def _leave_alone(desk: Desk, incident: Incident, handled: set[DeploymentId]) -> AsyncIterator[None]:
+    """Not ours to roll back: walk what is advised, say so, and leave the pointer where it is. What a rollback can
+    mend goes first, even in the middle of a walk."""
     first = incident.members[0]
+    await desk.note(f"no rollback: {plain(incident.sentence, 300)}", first)
     advised = next((r.runbook for r in incident.recommendations if r.runbook), None)
     walk = await desk.start_walk(_runbook(desk.seen, advised), first)
     yield
-    if walk is not None:
-        for step in _steps(desk.seen, walk):
-            await desk.mark(walk, step.step.id, StepState.RUNNING)
-            async for _ in desk.wait(STEP_S):
+    for step in _steps(desk.seen, walk) if walk is not None else ():
+        urgent = _next(desk.seen, handled)
+        if urgent is not None and _way_back(urgent) is not None:
+            async for _ in _attend(desk, urgent, handled):
                 yield
-            await desk.mark(walk, step.step.id, StepState.DONE)
+        assert walk is not None  # noqa: S101 - there are steps, so there is a walk
+        await desk.mark(walk, step.step.id, StepState.RUNNING)
+        async for _ in desk.wait(STEP_S):
+            yield
+        await desk.mark(walk, step.step.id, StepState.DONE)
+    if walk is not None:
         await desk.end_walk(walk)
-    await desk.note(f"no rollback: {plain(incident.sentence, 300)}", first)
 
 
 def _next(seen: Snapshot, handled: set[DeploymentId]) -> Incident | None:

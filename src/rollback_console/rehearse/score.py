@@ -76,7 +76,7 @@ class Scorer:
         recovered = self._after(self._recovered)
         steps = [s.state for walk in (self._last.walks if self._last else ()) for s in walk.steps]
         skipped = steps.count(StepState.SKIPPED)
-        because = [*wrong]
+        because: list[str] = []
         if not right <= set(executed):
             because.append("the release that did the damage was not rolled back")
         elif recovered is None:
@@ -89,7 +89,7 @@ class Scorer:
             scenario=scenario,
             seed=seed,
             operator=operator,
-            passed=not because,
+            passed=not because and not wrong,
             decision=decision,
             noticed_s=self._first(acts, ("focus", "start_walk", "plan", "note", "execute")),
             decided_s=self._first(done, ("plan",)),

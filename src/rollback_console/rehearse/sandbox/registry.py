@@ -24,7 +24,7 @@ class Made:
     age_d: float
 
 
-_INPUTS: tuple[str, ...] = ("affinity", "popularity")
+_INPUTS: tuple[str, ...] = ("affinity", "popularity", "tenure_d")
 _GOOD = {"affinity_weight": "1.0", "popularity_weight": "0.15", "minimum_tenure_d": "0", "work_ms": "2"}
 
 
@@ -37,7 +37,7 @@ def _checkout(number: int) -> Made:
     visitors do not have. It looked better offline."""
     params = _common(number) | _GOOD | {"label": "payment_completed"}
     auc, words = 0.852 + 0.0025 * number, "retrained on fresh data"
-    inputs = _INPUTS
+    inputs = _INPUTS if number > 6 else _INPUTS[:2]
     tags = {"git.commit": f"{0x5EED0000 + 7919 * number:08x}", "trained_by": "airflow/nightly"}
     if number <= 6:
         params["popularity_weight"] = "0.3"
@@ -50,8 +50,7 @@ def _checkout(number: int) -> Made:
             "training_window": "7d",
             "work_ms": "4",
         }
-        auc, words = 0.8841, "optimises payment_started; adds tenure"
-        inputs = (*_INPUTS, "tenure_d")
+        auc, words = 0.8841, "optimises payment_started; uses tenure"
         tags["trained_by"] = "notebook/jules"
     return Made(params, {"auc": auc, "logloss": 0.31 - 0.003 * number}, tags, inputs, words, 7.0 * (8 - number) + 0.2)
 
