@@ -73,6 +73,7 @@ SAMPLES: tuple[k.Body, ...] = (
     k.DrillSummary(scenario="bad release", seed=7, passed=False, detail={"score": 61.5}),
     k.Repaired(what="an unfinished execution", detail="x-17 has an intent without an outcome"),
 )
+LAST = len(SAMPLES) + 1  # the last entry of one round
 
 
 def device() -> DeviceKey:
@@ -132,6 +133,10 @@ def as_nobody(script: str, *arguments: object, timeout: float = 60) -> subproces
         "from rollback_console.errors import *\n"
         "from rollback_console.clock import VirtualClock\n"
         "from rollback_console.journal import verify, store, device, kinds, diagnose, schema, locks\n"
+        "def open_it(path):\n"
+        "    key = device.DeviceKey.from_seed(b'tests')\n"
+        "    return store.Journal.open(path, device=key, clock=VirtualClock(1.0), rehearsal=True)\n"
+        "'x'.encode('utf-16be')\n"
         "def drop():\n"
         "    if os.geteuid() == 0:\n"
         "        os.setgid(65534); os.setuid(65534)\n"

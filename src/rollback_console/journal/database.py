@@ -10,7 +10,9 @@ from __future__ import annotations
 
 import os
 import sqlite3
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from rollback_console.errors import JournalBroken, JournalError, JournalUnwritable, UsageError
 from rollback_console.journal.chain import COLUMNS
@@ -76,31 +78,61 @@ def _choose_mode(connection: sqlite3.Connection) -> None:
 def connect_read_only(path: Path, timeout: float = BUSY_TIMEOUT_S) -> sqlite3.Connection:
     """Open an existing journal for reading alone, also while others write to it and on read-only media.
 
-    Raises sqlite3.Error, and UsageError when there is no such file.
+    Raises as `fetch` does, and UsageError when there is no such file.
     """
     if not path.is_file():
         raise UsageError(f"there is no journal at {path}", "check the path, or name one with --journal")
     uri = f"{path.absolute().as_uri()}?mode=ro"
     try:
-        return _open_checked(uri, timeout)
+        return _open_checked(uri, path, timeout)
     except sqlite3.OperationalError:
         # A WAL database on read-only media has nowhere to put its index. Where nothing can write beside the file and
         # nothing is waiting to be replayed, nobody can change it, and SQLite may be told so.
         if os.access(path.parent, os.W_OK) or any(_waiting(path, end) for end in ("-wal", "-journal")):
             raise
-    return _open_checked(f"{uri}&immutable=1", timeout)
+    return _open_checked(f"{uri}&immutable=1", path, timeout)
 
 
-def _open_checked(uri: str, timeout: float) -> sqlite3.Connection:
+def _open_checked(uri: str, path: Path, timeout: float) -> sqlite3.Connection:
     connection = sqlite3.connect(uri, uri=True, timeout=timeout, isolation_level=None, check_same_thread=False)
     try:
         connection.execute("PRAGMA trusted_schema = OFF")
         connection.execute("PRAGMA cell_size_check = ON")
-        connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
+        fetch(connection, path, "SELECT count(*) FROM sqlite_master")
     except BaseException:
         connection.close()
         raise
     return connection
+
+
+def fetch(connection: sqlite3.Connection, path: Path, query: str, values: Sequence[object] = ()) -> list[Any]:
+    """All rows of a query on a connection that may be for reading alone. Raises one of ERRORS, and JournalUnwritable.
+
+    A process that was killed in the middle of a transaction leaves a rollback journal, and a connection for reading
+    alone cannot take the half transaction back: it fails. So one that may write does, and the query runs again.
+    """
+    try:
+        return connection.execute(query, values).fetchall()
+    except sqlite3.OperationalError as error:
+        if primary_code(error) != sqlite3.SQLITE_READONLY:
+            raise
+        _take_back(path, error)
+    return connection.execute(query, values).fetchall()
+
+
+def _take_back(path: Path, error: sqlite3.Error) -> None:
+    try:
+        check_writable(path)
+    except JournalUnwritable:
+        raise JournalUnwritable(
+            f"the journal {path} was being written when its process died, and cannot be mended on read-only media",
+            f"copy it together with {path.name}-journal to a folder you can write, and read it there",
+        ) from error
+    connection = sqlite3.connect(f"{path.absolute().as_uri()}?mode=rw", uri=True, timeout=BUSY_TIMEOUT_S)
+    try:
+        connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
+    finally:
+        connection.close()
 
 
 def _waiting(path: Path, end: str) -> bool:
@@ -112,8 +144,8 @@ def _waiting(path: Path, end: str) -> bool:
 
 def check_format(connection: sqlite3.Connection, path: Path) -> int:
     """The file's schema version. Raises JournalBroken when it is some other program's database."""
-    (application,) = connection.execute("PRAGMA application_id").fetchone()
-    (version,) = connection.execute("PRAGMA user_version").fetchone()
+    ((application,),) = fetch(connection, path, "PRAGMA application_id")
+    ((version,),) = fetch(connection, path, "PRAGMA user_version")
     if application != APPLICATION_ID:
         raise JournalBroken(
             f"{path} is not a journal of rollback-console (application id {application:#010x})",

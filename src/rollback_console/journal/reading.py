@@ -137,7 +137,7 @@ class JournalReader:
     def _all(self, query: str, *values: object) -> list[Any]:
         with self._lock:
             try:
-                return self._connection.execute(query, values).fetchall()
+                return database.fetch(self._connection, self.path, query, values)
             except database.ERRORS as error:
                 raise database.translate(error, self.path) from error
 

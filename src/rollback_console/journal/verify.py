@@ -102,6 +102,9 @@ def verify(
     except database.ERRORS as error:
         walk.problem(None, database.translate(error, source).message)
         return walk.result()
+    except JournalError as error:
+        walk.problem(None, str(error))
+        return walk.result()
     try:
         _walk_file(walk, connection, source)
     finally:
@@ -112,7 +115,7 @@ def verify(
 def _walk_file(walk: _Walk, connection: sqlite3.Connection, path: Path) -> None:
     try:
         version = database.check_format(connection, path)
-        _check_tables(walk, connection, version)
+        _check_tables(walk, connection, path, version)
     except database.ERRORS as error:
         walk.problem(None, database.translate(error, path).message)
         return
@@ -123,18 +126,20 @@ def _walk_file(walk: _Walk, connection: sqlite3.Connection, path: Path) -> None:
         return
     walk.blobs = _Blobs(connection)
     try:
-        _walk_rows(walk, connection)
+        _walk_rows(walk, connection, path)
     except database.ERRORS as error:
         walk.bad(walk.expected.seq, f"it cannot be read ({error}); nothing after it was looked at")
+    except JournalError as error:
+        walk.problem(None, str(error))
 
 
-def _walk_rows(walk: _Walk, connection: sqlite3.Connection) -> None:
+def _walk_rows(walk: _Walk, connection: sqlite3.Connection, path: Path) -> None:
     """All rows, a page at a time: a read transaction as long as the walk would hold up the writers."""
     query = f"{database.SELECT} WHERE seq > ? ORDER BY seq LIMIT ?"
     after = -(2**63)
     while True:
         try:
-            page = connection.execute(query, (after, database.PAGE)).fetchall()
+            page = database.fetch(connection, path, query, (after, database.PAGE))
         except database.ERRORS:
             page = _one_readable(connection, query, after)
         for row in page:
@@ -145,10 +150,10 @@ def _walk_rows(walk: _Walk, connection: sqlite3.Connection) -> None:
                 return
             after = page[-1][1]
             continue
-        (stored,) = connection.execute("SELECT count(*) FROM entries").fetchone()
+        ((stored,),) = database.fetch(connection, path, "SELECT count(*) FROM entries")
         if stored == walk.entries:
             return
-        if not connection.execute("SELECT 1 FROM entries WHERE seq > ?", (after,)).fetchone():
+        if not database.fetch(connection, path, "SELECT 1 FROM entries WHERE seq > ? LIMIT 1", (after,)):
             walk.bad(walk.expected.seq, f"{stored} entries are stored, {walk.entries} can be reached in order")
             return
 
@@ -167,10 +172,10 @@ def _one_readable(connection: sqlite3.Connection, query: str, after: int) -> lis
         connection.text_factory = str
 
 
-def _check_tables(walk: _Walk, connection: sqlite3.Connection, version: int) -> None:
+def _check_tables(walk: _Walk, connection: sqlite3.Connection, path: Path, version: int) -> None:
     """Every column is covered, and nothing stands between the rows and who reads them."""
-    kinds = dict(connection.execute("SELECT name, type FROM sqlite_master"))
-    columns = {row[1] for row in connection.execute("PRAGMA table_xinfo(entries)")}
+    kinds = dict(database.fetch(connection, path, "SELECT name, type FROM sqlite_master"))
+    columns = {row[1] for row in database.fetch(connection, path, "PRAGMA table_xinfo(entries)")}
     if kinds.get("entries") != "table" or not columns >= set(chains.COLUMNS):
         walk.problem(None, "it has no table `entries` with the columns of a journal")
     elif extra := columns - set(chains.COLUMNS):
