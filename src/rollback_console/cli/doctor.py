@@ -123,8 +123,8 @@ async def _backends(configuration: Configuration, path: Path) -> list[Finding]:
     try:
         try:
             info = await backends.metrics.buildinfo()
-            skew = backends.metrics.clock_skew_s
-            found.append(Finding("prometheus", True, f"{settings.prometheus.url}: version {info}"))
+            skew = info.skew_s
+            found.append(Finding("prometheus", True, f"{settings.prometheus.url}: version {info.version or 'unknown'}"))
             if skew is not None:
                 late = abs(skew) > _SKEW_S
                 remedy = "set this machine's clock (NTP): evaluations are aligned to it" if late else ""

@@ -85,7 +85,8 @@ class Folded:
         return list(self._journal.entries(self._seq))
 
     def _take(self, entry: Entry) -> None:
-        self._timeline.append(item(entry))
+        if entry.kind != "tick":  # samples, not happenings: a timeline of them would hide everything else
+            self._timeline.append(item(entry))
         if entry.kind in _EXECUTION_KINDS:
             self._execution_entries.append(entry)
             return

@@ -132,7 +132,8 @@ class Engine:
         if self.writer is None or self.folded is None or not self.roles.may_record():
             return False
         self.recording = True
-        self.writer.begin(self.options.command, self.options.papers, self.folded.papers)
+        options = self.options
+        self.writer.begin(options.command, options.papers, self.folded.papers, simulated=options.simulated)
         return True
 
     def identify(self, operator: Operator | None, look_only: str) -> None:

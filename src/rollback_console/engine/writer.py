@@ -110,10 +110,16 @@ class Writer:
                 self._incidents.pop(name, None)
         self._closed &= {name for name, incident in known.items() if incident.closed_at is None}
 
-    def begin(self, command: str, papers: Sequence[Paper], known: Mapping[tuple[str, str], str]) -> None:
-        """Note that this process records from here on, and the papers in force that the journal does not hold yet."""
-        host, program = socket.gethostname(), f"rollback-console {__version__}"
-        self.note(Session(event="recorder", pid=os.getpid(), host=host, command=command, program=program))
+    def begin(
+        self, command: str, papers: Sequence[Paper], known: Mapping[tuple[str, str], str], *, simulated: bool
+    ) -> None:
+        """Note that this process records from here on, and the papers in force that the journal does not hold yet.
+
+        A rehearsal names neither machine nor process: its journal is a function of its seed.
+        """
+        pid, host = (0, "rehearsal") if simulated else (os.getpid(), socket.gethostname())
+        program = f"rollback-console {__version__}"
+        self.note(Session(event="recorder", pid=pid, host=host, command=command, program=program))
         for paper in papers:
             self._blobs.append(paper.data)
             if known.get((paper.what, paper.name)) != paper.digest:

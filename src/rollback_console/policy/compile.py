@@ -164,4 +164,5 @@ def _path(path: PolicyPath) -> RecoveryPath:
         verify_for_s=path.verify.for_,
         verify_within_s=path.verify.within,
         authority=AuthorityRule(authority.request, authority.approve.of, authority.approve.count, authority.expires),
+        healthy_for_s=path.healthy_for,
     )

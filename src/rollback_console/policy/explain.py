@@ -164,7 +164,11 @@ def _impact(rule: DeploymentRule) -> Iterator[str]:
 
 
 def _path(path: RecoveryPath) -> str:
-    target = "the last version that served healthily" if path.target == "last_known_good" else f"version {path.target}"
+    target = (
+        f"the last version that served healthily (for {format_duration(path.healthy_for_s)} at least)"
+        if path.target == "last_known_good"
+        else f"version {path.target}"
+    )
     authority = path.authority
     who = " or ".join(authority.request)
     return (

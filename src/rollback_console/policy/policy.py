@@ -338,6 +338,7 @@ class PolicyPath(Words):
     path: Name
     driver: Annotated[Literal["mlflow-alias"], BeforeValidator(_driver)]
     target: VersionText = "last_known_good"
+    healthy_for: Span = 600.0  # a version must have served healthily for this long to be gone back to
     verify: Verification = Verification()
     authority: Authority = Authority()
 
