@@ -401,7 +401,7 @@ class Engine:
             at=self.clock.now(),
             evaluated_at=self.evaluated_at,
             step_s=options.step_s,
-            band=options.band,
+            band=f"{options.band} x{self._speed:g}" if options.simulated and self._speed != 1.0 else options.band,
             deployments=self.board.views(self.incidents, folded.snoozed if folded else {}),
             incidents=self.incidents,
             backends=self._healths(),
