@@ -8,10 +8,16 @@ from __future__ import annotations
 import dataclasses
 import sys
 import time
-from collections.abc import Awaitable, Callable
+import unicodedata
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from typing import Any
 
 import tui_samples as base
+from rich.cells import cell_len
+from textual import events
+from textual.keys import _character_to_key
+from textual.pilot import Pilot
 
 from rollback_console.actions import Commands
 from rollback_console.errors import ConsoleError, NotAuthorized
@@ -37,6 +43,8 @@ HOSTILE = (
     "long " * 2_000,
     "one\ntwo\r\nthree\u2028four\x00",
 )
+
+HOSTILE_NAMES = ("brackets", "escapes", "bidi", "wide", "combining", "long", "newlines")
 
 
 def detailed_view(**more: Any) -> DeploymentView:
@@ -299,6 +307,80 @@ def app_on(
 
     app = ConsoleApp(start, theme="dark", monotonic=clock or (lambda: 0.0))
     return app
+
+
+async def settle(pilot: Pilot[None], until: Callable[[], bool] | None = None) -> None:
+    """Lets everything that is under way happen, until something is so (a test fails when it never becomes so)."""
+    await pilot.pause()
+    if until is None:
+        return
+    for _ in range(200):
+        if until():
+            break
+        await pilot.pause()
+    else:
+        raise AssertionError("it never became so")
+    await pilot.pause()
+
+
+async def press(pilot: Pilot[None], *keys: str) -> None:
+    """Presses keys by their names as fast as a terminal can deliver them, as bursts over SSH and from tmux come.
+
+    `Pilot.press` waits twice for an idle process after each key; hundreds of keys make that the tests' whole time.
+    """
+    driver = pilot.app._driver
+    assert driver is not None
+    for key in keys:
+        event = events.Key(key, {"space": " ", "enter": "\r", "tab": "\t"}.get(key, key if len(key) == 1 else None))
+        if len(key) == 1:
+            event = events.Key(_character_to_key(key), key)
+        event.set_sender(pilot.app)
+        driver.send_message(event)
+    await pilot.pause()
+
+
+async def type_text(pilot: Pilot[None], text: str) -> None:
+    """Types a text."""
+    await press(pilot, *text)
+
+
+@asynccontextmanager
+async def opened(
+    screen: Callable[[], Any],
+    shown: Snapshot | None = None,
+    commands: FakeCommands | None = None,
+    size: tuple[int, int] = (80, 24),
+    clock: Callable[[], float] | None = None,
+) -> AsyncIterator[tuple[ConsoleApp, Pilot[None], FakeCommands]]:
+    """A screen on a sample under Pilot, with everything drawn that follows from opening it."""
+    asked = commands or FakeCommands()
+    app = app_on(screen, shown or snapshot(), asked, clock)
+    async with app.run_test(size=size) as pilot:
+        kind = type(screen())
+        await settle(pilot, lambda: isinstance(app.screen, kind) and app.snapshot is not None)
+        await settle(pilot)
+        yield app, pilot, asked
+
+
+async def publish(app: ConsoleApp, pilot: Pilot[None], shown: Snapshot) -> None:
+    """A newer Snapshot, drawn."""
+    app.publish(shown)
+    await settle(pilot, lambda: app.snapshot is shown)
+    await settle(pilot)
+
+
+def told(app: ConsoleApp) -> str:
+    """The notices on the screen, newest last."""
+    return "\n".join(notice.message for notice in app._notifications)
+
+
+def assert_safe(app: ConsoleApp) -> None:
+    """Nothing raw is drawn, and every line is exactly as wide as the screen."""
+    for strip in app.screen._compositor.render_strips():
+        text = "".join(segment.text for segment in strip)
+        assert cell_len(text) == app.size.width, repr(text)
+        raw = [c for c in text if unicodedata.category(c) in ("Cc", "Cf", "Cs", "Co", "Zl", "Zp")]
+        assert not raw, repr(text)
 
 
 def _sample(name: str) -> tuple[Snapshot, FakeCommands]:

@@ -6,6 +6,9 @@ where it is done; this screen asks, and says why not.
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
+
 from rich.text import Text
 from textual.app import ComposeResult
 from textual.binding import Binding
@@ -49,8 +52,9 @@ class RollbackScreen(ConsoleScreen):
         Binding("escape", "app.pop_screen", "back", show=False),
     ]
 
-    def __init__(self, deployment_id: DeploymentId) -> None:
+    def __init__(self, deployment_id: DeploymentId, *, monotonic: Callable[[], float] = time.monotonic) -> None:
         super().__init__()
+        self._hand_clock = monotonic  # times the operator's hand in the confirmation: the wall's, also in a rehearsal
         self._deployment = deployment_id
         self._plan: Plan | None = None
         self._problem = ""
@@ -112,7 +116,7 @@ class RollbackScreen(ConsoleScreen):
         running = self.execution()
         if running is not None:
             return () if running.state in LIVE else (("p", "plan anew"),)
-        return (("p", "next path"), ("o", "other version"), ("c", "copy by hand"))
+        return (("p", "path"), ("o", "version"), ("c", "by hand"))
 
     # ── the plan
 
@@ -243,7 +247,7 @@ class RollbackScreen(ConsoleScreen):
             f" {version_word(plan.from_version)} to {version_word(plan.to_version)}.",
             f"Reason: {plain(why, 200)}",
         )
-        dialog = ConfirmScreen(self.commands.phrase(plan), what)
+        dialog = ConfirmScreen(self.commands.phrase(plan), what, monotonic=self._hand_clock)
         self.app.push_screen(dialog, lambda typed: self._execute(plan, why, typed) if typed else None)
 
     def _execute(self, plan: Plan, why: str, typed: str) -> None:
@@ -297,7 +301,7 @@ class RollbackScreen(ConsoleScreen):
                 return [title, *paragraph(self._problem, width, "bad", first="✗ ", most=4)]
             why = "… planning: target, checks, manual equivalent" if self._planning else "… connecting"
             return [title, line((why, "dim"))]
-        rows = title_lines(self._plan, width, self.console_app.now())
+        rows = title_lines(self._plan, width, self.console_app.now(), roomy=self.size.height > 22)
         paths = self._paths()
         if len(paths) > 1:
             rows.append(
@@ -322,8 +326,11 @@ class RollbackScreen(ConsoleScreen):
             return rows if self._two() else [*rows, line(""), *plan_lines(running.plan, view, width)]
         if self._plan is None:
             return []
-        rows = plan_lines(self._plan, view, width)
-        return rows if self._two() else [*rows, line(""), *self._proof(self._plan, width)]
+        rows, proof = plan_lines(self._plan, view, width), self._proof(self._plan, width)
+        if self._two():
+            return rows
+        # On one column, what stands in the way comes first.
+        return [*rows, line(""), *proof] if self._plan.executable else [*proof, line(""), *rows]
 
     def _right(self, width: int, height: int) -> list[Text]:
         if not self._two():

@@ -20,20 +20,21 @@ STEP_WORDS = {
 }
 
 
-def title_lines(plan: Plan, width: int, now: float) -> list[Text]:
-    """From, to and the expiry: what nobody may overlook."""
+def title_lines(plan: Plan, width: int, now: float, *, roomy: bool = True) -> list[Text]:
+    """From, to and the expiry: what nobody may overlook; with air around it where the screen is `roomy`."""
     move = f"  {version_word(plan.from_version)}  ──▶  {version_word(plan.to_version)}  "
     where = clip(f"{plan.deployment}", max(8, width - 12))
     left = plan.expires_at - now
     expiry = (f"expires in {duration(left)}", "dim" if left > 120 else "warn") if left > 0 else ("EXPIRED", "bad")
     return [
         line(("ROLLBACK ", "bold"), (where, "title")),
-        line(""),
+        *([line("")] if roomy else []),
         line("  ", ("FROM ", "dim"), (move, "inverse"), (" TO", "dim")),
-        line(""),
+        *([line("")] if roomy else []),
         line(
-            (f"plan {plain(plan.digest[:12])} · path {clip(plan.path, 20)} · ", "dim"),
+            (f"plan {plain(plan.digest[:12])} · ", "dim"),
             expiry,
+            (f" · path {clip(plan.path, max(8, width - 46))}", "dim"),
             *([("  p plans it anew", "dim")] if left <= 0 else []),
         ),
     ]

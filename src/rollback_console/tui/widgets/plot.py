@@ -82,7 +82,8 @@ def span_of(data: PlotData) -> tuple[float, float] | None:
     step = _even((high - low) / 4)
     if not math.isfinite(high - low) or step <= 0 or not math.isfinite(high / step):
         return None
-    return math.floor(low / step) * step, math.ceil(high / step) * step
+    low, high = math.floor(low / step) * step, math.ceil(high / step) * step
+    return (low, high) if math.isfinite(high - low) and high > low else None
 
 
 def _even(size: float) -> float:
@@ -127,7 +128,9 @@ def plot_lines(data: PlotData, width: int, height: int, *, glyph_set: str = "bra
     glyphs = SETS[glyph_set]
     span = span_of(data)
     if span is None or all(_finite(value) is None for value in data.values):
+        known = any(_finite(value) is not None for value in data.values)
         why = "no values yet" if not data.values else "no value in the whole window: nothing to draw"
+        why = "the values span more than can be drawn" if known else why
         return [line((clip(why, width), "dim"))]
     inside = max(3, height - 2)
     words = width >= 56
