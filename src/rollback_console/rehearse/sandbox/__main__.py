@@ -57,7 +57,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--no-fault", action="store_true", help="never release v8")
     parser.add_argument("--for", dest="lasts", type=_seconds, default=1800.0, metavar="30m", help="ends by itself then")
     parser.add_argument("--dwell", default="30s", help="the policy's dwell")
-    parser.add_argument("--target", default="7", help="the recovery path's target: a version, or last_known_good")
+    parser.add_argument("--target", default="last_known_good", help="of the recovery path; or a version, like 7")
     parser.add_argument("--seed", type=int, default=1, help="of the visitors")
     parser.add_argument(
         "--no-console", action="store_true", help="only the stack; the command for a console is printed"

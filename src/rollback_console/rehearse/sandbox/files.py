@@ -67,9 +67,9 @@ signals:
     area: technical
     worse: lower
     value: sum by (deployment) (rate(requests_total[$window]))
-    window: 30s
+    window: 10s
     unit: /s
-    breach: {{below: 2}}
+    breach: {{below: 1}}
 
 trigger:
   when: conversion or volume or any 2 of [revenue_per_visit, error_rate, latency_p95]
@@ -87,6 +87,7 @@ recovery:
   - path: version
     driver: mlflow-alias
     target: {target}
+    healthy_for: 30s                # the stack is young
     verify: {{for: 20s, within: 3m}}
     authority: {{request: [oncall], approve: {{of: [], count: 0}}, expires: 30m}}
 

@@ -34,7 +34,7 @@ class Wanted:
     folder: Path
     prometheus: str = ""
     dwell: str = "30s"
-    target: str = "7"
+    target: str = "last_known_good"
     seed: int = 1
 
 
