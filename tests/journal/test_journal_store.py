@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import math
 import random
+import shutil
 import sqlite3
 import subprocess
 import sys
 import threading
+import tracemalloc
 from pathlib import Path
 
 import pytest
@@ -337,10 +339,52 @@ def test_a_wal_journal_on_read_only_media_is_read_and_verified(as_nobody_folder:
     assert done.stdout.split() == ["True", "21", "()", "21"], done
 
 
+def _killed_in_the_middle(path: Path, folder: Path) -> Path:
+    """The journal at `path` as a process leaves it that dies in the middle of a large transaction."""
+    connection = sqlite3.connect(path, isolation_level=None)
+    connection.execute("PRAGMA journal_mode = TRUNCATE")
+    connection.execute("PRAGMA cache_size = 1")
+    connection.execute("BEGIN IMMEDIATE")
+    for n in range(50):
+        connection.execute("INSERT INTO blobs VALUES (?, 1, zeroblob(9000))", (str(n),))
+    for end in ("", "-journal"):
+        shutil.copy(f"{path}{end}", folder / f"killed.db{end}")
+    connection.execute("ROLLBACK")
+    connection.close()
+    assert (folder / "killed.db-journal").stat().st_size > 0
+    return folder / "killed.db"
+
+
+def test_half_a_transaction_of_a_dead_process_is_taken_back_by_who_only_reads(path: Path, tmp_path: Path) -> None:
+    killed = _killed_in_the_middle(full_journal(path), tmp_path)
+    found = verify(killed)
+    assert (found.ok, found.entries) == (True, LAST)
+    killed = _killed_in_the_middle(path, tmp_path)
+    with Journal.open_read_only(killed) as journal:
+        assert journal.count() == LAST
+
+
+def test_half_a_transaction_on_read_only_media_is_explained(as_nobody_folder: Path, tmp_path: Path) -> None:
+    killed = _killed_in_the_middle(full_journal(tmp_path / "j.db"), as_nobody_folder)
+    for file in as_nobody_folder.iterdir():
+        file.chmod(0o444)
+    as_nobody_folder.chmod(0o555)
+    done = as_nobody(
+        "p = pathlib.Path(sys.argv[1]); drop()\n"
+        "found = verify.verify(p); print(found.ok, found.problems[0])\n"
+        "try:\n"
+        "    store.Journal.open_read_only(p)\n"
+        "except JournalUnwritable as error:\n"
+        "    print(error)\n",
+        killed,
+    )
+    assert done.stdout.count("copy it together with killed.db-journal to a folder you can write") == 2, done
+    assert done.stdout.startswith("False the journal")
+
+
 @pytest.fixture
 def as_nobody_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder that an unprivileged user can reach, whoever runs the tests."""
-    import shutil
     import tempfile
 
     folder = Path(tempfile.mkdtemp(prefix="rc-journal-"))
@@ -623,3 +667,17 @@ def test_opening_a_journal_that_is_there_does_not_load_sqlite_utils(path: Path) 
         "print('sqlite_utils' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code, path], capture_output=True, text=True).stdout.strip() == "False"
+
+
+def test_verification_does_not_grow_with_the_journal(tmp_path: Path) -> None:
+    peaks = []
+    for count in (1_000, 4_000):
+        path = tmp_path / f"{count}.db"
+        with new_journal(path) as journal:
+            for start in range(0, count, 500):
+                journal.append_all([(Note(text=f"{start} {n}"), f"a/{start + n}", "ada") for n in range(500)])
+        tracemalloc.start()
+        assert verify(path).entries == count + 1
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+    assert peaks[1] < peaks[0] * 1.2 + 50_000, peaks

@@ -29,7 +29,7 @@ EXPECTED = {
     "intent": "x-17: about to set (attempt 2): champion from 8 to 7",
     "outcome": "x-17: set done: the alias is at 7",
     "execution": "x-17 ended: not confirmed: too few visits by 15:20",
-    "adopt": "adopted a rollback done by hand: checkout-ranker@champion from v8 to v7, moved at 1970-01-01 00:00:01 UTC: by hand",
+    "adopt": "adopted a rollback done by hand: checkout-ranker@champion from v8 to v7, moved at 1970-01-01 00:00:01",
     "walk": "runbook model-version-rollback: walk w-2 started for incident i-3f2a",
     "step": "step 2 “Check the gate” skipped: no gate here",
     "note": "note: é [/prod] ·[31m 😂 =HYPERLINK(1)",

@@ -114,7 +114,7 @@ def fetch(connection: sqlite3.Connection, path: Path, query: str, values: Sequen
     try:
         return connection.execute(query, values).fetchall()
     except sqlite3.OperationalError as error:
-        if primary_code(error) != sqlite3.SQLITE_READONLY:
+        if primary_code(error) != sqlite3.SQLITE_READONLY or not _waiting(path, "-journal"):
             raise
         _take_back(path, error)
     return connection.execute(query, values).fetchall()

@@ -113,7 +113,8 @@ def _execution(b: k.ExecutionEnded) -> str:
 def _adopt(b: k.Adopted) -> str:
     when = f", moved at {clock_text(b.moved_at)}" if b.moved_at is not None else ""
     moved = f"{b.model}@{b.alias} from v{b.from_version} to v{b.to_version}"
-    return f"adopted a rollback done by hand: {moved}{when}: {b.reason}"
+    who = f" by {b.moved_by}" if b.moved_by else ""
+    return f"adopted a rollback done by hand: {moved}{when}{who}: {b.reason}"
 
 
 def _walk(b: k.WalkEvent) -> str:
