@@ -150,11 +150,11 @@ class Guard:
         self._circuit = Circuit(to.name, clock, random, probe)
         self._health = BackendHealth(to.name, BackendState.CONNECTING, detail=f"connecting to {to.where}")
 
-    async def call(self, attempt: Callable[[], Awaitable[T]], *, urgent: bool = False) -> T:
+    async def call(self, attempt: Callable[[], Awaitable[T]], *, urgent: bool = False, once: bool = False) -> T:
         """Run `attempt` when allowed; it raises BackendError. `urgent` (an execution's own reads and writes) passes
-        circuit, budget and slots and is tried once: whoever moves a pointer decides about a second try."""
+        circuit, budget and slots. `once` is for writes: whoever moves a pointer decides about a second try."""
         if urgent:
-            return await self._measured(attempt, None)
+            return await self._measured(attempt if once else lambda: self._twice(attempt), None)
         self._circuit.check()
         await self._budget.take()
         async with self._slots:

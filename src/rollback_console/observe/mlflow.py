@@ -176,7 +176,7 @@ class MlflowRegistry:
             return ""
         return await self._pool.run(lambda: shapes.signature_of_file(body), self._timeout_s)
 
-    # --- what a driver reads and writes: fresh, never held back by budget or circuit, tried once
+    # --- what a driver reads and writes: fresh, never held back by budget or circuit; writes are tried once
 
     async def read_pointer(self, model: str, alias: str) -> str | None:
         """The version an alias names now, or None where there is no such alias or model."""
@@ -238,7 +238,9 @@ class MlflowRegistry:
         return await self._guard.call(lambda: self._request("GET", _API + path, fields))
 
     async def _urgent(self, method: str, path: str, **fields: Any) -> dict[str, Any]:
-        return await self._guard.call(lambda: self._request(method, _API + path, fields), urgent=True)
+        return await self._guard.call(
+            lambda: self._request(method, _API + path, fields), urgent=True, once=method != "GET"
+        )
 
     async def _pages(self, path: str, key: str, **fields: Any) -> AsyncIterator[Any]:
         """Every item of a paged list. Raises BackendNonsense for a list without end."""

@@ -50,26 +50,3 @@ class ModelRegistry(Protocol):
     def health(self) -> BackendHealth: ...
 
     async def close(self) -> None: ...
-
-
-class PointerStore(Protocol):
-    """What a driver needs of a registry whose pointer is an alias: fresh reads, and writes tried once. Errors as for
-    `MetricBackend`; a version or a model that is not there is `BackendRefused`."""
-
-    async def read_pointer(self, model: str, alias: str) -> str | None:
-        """The version an alias names now, or None where there is no such alias or model."""
-        ...
-
-    async def write_pointer(self, model: str, alias: str, version: str) -> None:
-        """Set an alias. Last writer wins."""
-        ...
-
-    async def read_tags(self, model: str, version: str | None) -> dict[str, str]:
-        """Tags of a version, or of the registered model where `version` is None."""
-        ...
-
-    async def write_tag(self, model: str, version: str | None, key: str, value: str) -> None: ...
-
-    async def delete_tag(self, model: str, version: str | None, key: str) -> None:
-        """Delete a tag; one that is not there is as good."""
-        ...

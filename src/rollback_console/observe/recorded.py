@@ -73,8 +73,8 @@ class RecordedMetrics:
 
 
 class RecordedRegistry:
-    """A `ModelRegistry` and a `PointerStore` in memory. `moves` is the history of its pointers, oldest first, at the
-    times of `now`. With `failure` set, every call raises it; with `write_failure`, every write."""
+    """A `ModelRegistry` in memory, with the reads and writes a driver needs. `moves` is the history of its pointers,
+    oldest first, at the times of `now`. With `failure` set, every call raises it; with `write_failure`, every write."""
 
     def __init__(self, *, now: float = 0.0) -> None:
         self.now = now
@@ -118,9 +118,7 @@ class RecordedRegistry:
     async def versions(self, model: str) -> tuple[ModelVersion, ...]:
         self._fail()
         found = self._versions.get(model, {}).values()
-        newest_first = sorted(
-            found, key=lambda one: (one.version.isdecimal(), len(one.version), one.version), reverse=True
-        )
+        newest_first = sorted(found, key=version_number, reverse=True)
         return tuple(replace(one, run=None, signature="") for one in newest_first)
 
     async def version(self, model: str, version: str) -> ModelVersion | None:
@@ -133,7 +131,7 @@ class RecordedRegistry:
     async def close(self) -> None:
         """Nothing to close."""
 
-    # --- PointerStore
+    # --- what a driver reads and writes
 
     async def read_pointer(self, model: str, alias: str) -> str | None:
         self._fail()
