@@ -35,6 +35,10 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "doctor": ("doctor", "command", "Every dependency and permission, and what to do about each."),
 }
 
+_DEFAULT = "console"
+_ANSWERS = {"--version", "-V", "--help", "-h"}
+_OWN_OPTIONS = {"--debug", *_ANSWERS}
+
 
 class _Families(click.Group):
     """Loads a family when it is called; an unknown first word is a deployment or an alert to open the console on."""
@@ -55,36 +59,45 @@ class _Families(click.Group):
         with formatter.section("Commands"):
             formatter.write_dl([(name, help_line) for name, (_, _, help_line) in COMMANDS.items()])
 
-    def resolve_command(
-        self, ctx: click.Context, args: list[str]
-    ) -> tuple[str | None, click.Command | None, list[str]]:
-        if args and args[0] not in COMMANDS and not args[0].startswith("-"):
-            return "console", self.get_command(ctx, "console"), args
-        return super().resolve_command(ctx, args)
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """What is neither an option of ours nor a command is the console's: `rollback-console --theme light ranker`."""
+        first = next((index for index, word in enumerate(args) if word not in _OWN_OPTIONS), None)
+        if first is None:
+            if not set(args) & _ANSWERS:
+                args = [*args, _DEFAULT]
+        elif args[first] not in COMMANDS:
+            args = [*args[:first], _DEFAULT, *args[first:]]
+        return super().parse_args(ctx, args)
 
 
-@click.command(
-    cls=_Families,
-    invoke_without_command=True,
-    context_settings={"help_option_names": ["-h", "--help"]},
-    epilog="Example: rollback-console checkout-ranker    (opens the console on that deployment)",
-)
-@click.option("--debug", is_flag=True, help="Show the traceback of an error.")
-@click.option("--version", "-V", is_flag=True, help="Print the version and leave.")
-@click.pass_context
-def group(ctx: click.Context, debug: bool, version: bool) -> None:
-    """The incident console for machine-learning models in production.
-
-    Without a command: the live console, opened on DEPLOYMENT or ALERT when one is named.
-    """
-    if version:
+def _version(ctx: click.Context, _: click.Parameter, wanted: bool) -> None:
+    if wanted:
         from rollback_console.version import __version__
 
         click.echo(f"rollback-console {__version__}")
         ctx.exit(0)
-    if ctx.invoked_subcommand is None:
-        command = importlib.import_module("rollback_console.cli.console").command
-        ctx.exit(ctx.invoke(command) or 0)
+
+
+@click.command(
+    cls=_Families,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog="Example: rollback-console checkout-ranker    (opens the console on that deployment)",
+)
+@click.option("--debug", is_flag=True, help="Show the traceback of an error.")
+@click.option(
+    "--version",
+    "-V",
+    is_flag=True,
+    is_eager=True,
+    expose_value=False,
+    callback=_version,
+    help="Print the version and leave.",
+)
+def group(debug: bool) -> None:
+    """The incident console for machine-learning models in production.
+
+    Without a command: the live console, opened on DEPLOYMENT or ALERT when one is named.
+    """
 
 
 def run(arguments: Sequence[str]) -> int:
