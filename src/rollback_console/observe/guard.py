@@ -202,6 +202,10 @@ class Guard:
             self._circuit.failed(wave, error)
         self._health = replace(self._health, state=BackendState.FAILING, detail=_line(error))
 
+    def misread(self, error: BackendError) -> None:
+        """An answer that arrived well and then made no sense."""
+        self._failed(None, error)
+
     def health(self) -> BackendHealth:
         """How it answered last; while backing off, with the time to the next try."""
         left = self._circuit.open_for_s

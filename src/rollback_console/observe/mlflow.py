@@ -265,7 +265,9 @@ class MlflowRegistry:
         try:
             return read(answer if key is None else answer[key])
         except (KeyError, TypeError, ValueError, AttributeError) as error:
-            raise wrong_shape(self._server, f"{read.__name__} without its fields") from error
+            problem = wrong_shape(self._server, f"{read.__name__} without its fields")
+            self._guard.misread(problem)
+            raise problem from error
 
     async def _request(self, method: str, path: str, fields: Mapping[str, Any]) -> dict[str, Any]:
         body = await self._bytes(method, path, fields)
@@ -337,4 +339,10 @@ class MlflowRegistry:
             follow_redirects=False,
             verify=verify,
             transport=self._transport,
+            event_hooks={"response": [self._no_redirect]},
         )
+
+    async def _no_redirect(self, response: httpx.Response) -> None:
+        """Before httpx looks at where it points: it fails on a location that is no URL."""
+        if 300 <= response.status_code < 400:
+            raise status_error(self._server, response.status_code, response.headers, "", time.time())
