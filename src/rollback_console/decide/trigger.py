@@ -14,6 +14,16 @@ from rollback_console.model.verdict import TriggerMemory, TriggerState
 _TOLERANCE_S = 1e-6  # evaluation times are decimal fractions of a second: below this, equal
 
 
+def dwelt(counted: float, dwell: float) -> bool:
+    """Has the condition held for long enough to fire: Prometheus' ``ts - activeAt >= for``."""
+    return counted >= dwell - _TOLERANCE_S
+
+
+def holds(counted: float, hold: float) -> bool:
+    """Does what fired stay fired without its condition: Prometheus' ``ts - keepFiringSince < keep_firing_for``."""
+    return counted < hold - _TOLERANCE_S
+
+
 def advance(
     rule: TriggerRule, memory: TriggerMemory, at: float, condition: bool | None, *, flagged: bool, reset: bool
 ) -> TriggerMemory:
@@ -31,7 +41,7 @@ def advance(
                 active, frozen = at, 0.0
             else:
                 frozen += uncounted
-            if at - active - frozen >= rule.dwell_s - _TOLERANCE_S:
+            if dwelt(at - active - frozen, rule.dwell_s):
                 fired, frozen = at, 0.0
         elif condition is False or reset:
             active, frozen = None, 0.0
@@ -44,14 +54,14 @@ def advance(
             clear, frozen = at, 0.0
         else:
             frozen += uncounted
-        if at - clear - frozen >= rule.hold_s - _TOLERANCE_S:
+        if not holds(at - clear - frozen, rule.hold_s):
             active = fired = clear = None
             frozen = 0.0
     elif clear is not None:
         frozen += uncounted
     blind_since = (memory.blind_since if memory.blind_since is not None else at) if flagged else None
     blind_fired = memory.blind_fired_at if flagged else None
-    if blind_since is not None and blind_fired is None and at - blind_since >= rule.blind_dwell_s - _TOLERANCE_S:
+    if blind_since is not None and blind_fired is None and dwelt(at - blind_since, rule.blind_dwell_s):
         blind_fired = at
     return TriggerMemory(
         at, active, fired, clear, frozen, condition is not None, blind_since, blind_fired, memory.last_known
