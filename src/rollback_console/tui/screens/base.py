@@ -87,8 +87,13 @@ class ConsoleScreen(Screen[None]):
 
     def refresh_frame(self) -> None:
         """Redraw band and footer (after a selection changed what can be done, or a Snapshot arrived)."""
-        for frame in (*self.query(Band), *self.query(Footer)):
-            frame.refresh()
+        self.tick_band()
+        self.refresh_footer()
+
+    def refresh_footer(self) -> None:
+        """Redraw the footer alone: what can be done changed."""
+        for footer in self.query(Footer):
+            footer.tick()
 
     def action_act(self, action_id: str) -> None:
         """Do an act, or say why it cannot be done. Bound to the acts' keys; the palette calls it as well."""

@@ -8,7 +8,6 @@ from textual import events
 from textual.app import ComposeResult
 from textual.containers import Container
 from textual.strip import Strip
-from textual.widget import Widget
 
 from rollback_console.tui import themes
 from rollback_console.tui.screens.base import ConsoleScreen
@@ -16,6 +15,7 @@ from rollback_console.tui.themes import GLYPHS
 from rollback_console.tui.widgets.band import Piece, lay_out
 from rollback_console.tui.widgets.cells import Part, strip_of
 from rollback_console.tui.widgets.fleet import FleetView
+from rollback_console.tui.widgets.linewise import LinewiseWidget
 from rollback_console.tui.widgets.selected import Selected
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ _ORDER = ("fired", "pending", "clearing", "blind", "cooling", "healthy")
 _CONNECTING = ("Connecting …", "The first states come as soon as the backends have answered.")
 
 
-class FleetTitle(Widget):
+class FleetTitle(LinewiseWidget):
     """One line over the fleet: the counts by state, the filter, what the console is busy with."""
 
     DEFAULT_CSS = "FleetTitle { height: 1; background: $background; }"
@@ -44,11 +44,10 @@ class FleetTitle(Widget):
         for view in snapshot.deployments:
             state = view.verdict.state if view.verdict else None
             counts[state] = counts.get(state, 0) + 1
-        if counts != self._counts or self._snapshot is None or self._snapshot.notice != snapshot.notice:
-            self.refresh()
         self._counts, self._snapshot = counts, snapshot
+        self.tick()
 
-    def render_line(self, y: int) -> Strip:
+    def strip(self, y: int) -> Strip:
         from rollback_console.model.text import plain
 
         ink = themes.ink(self.app)
@@ -62,7 +61,7 @@ class FleetTitle(Widget):
                 (f"  {fleet.shown} of {total}", ink.dim),
                 ("  escape clears", ink.dim),
             ]
-            return strip_of(parts, width, self.rich_style)
+            return strip_of(parts, width, self.base())
         pieces: list[Piece] = [(6, [("Fleet", ink.strong)])]
         for importance, state in enumerate(_ORDER):
             count = self._counts.get(state)
@@ -71,7 +70,7 @@ class FleetTitle(Widget):
                 pieces.append((0 if state == "healthy" else importance, [words]))
         if self._counts.get(None):
             pieces.append((1, [(f"{self._counts[None]} waiting", ink.dim)]))
-        return strip_of(lay_out(pieces, self._news(ink), width), width, self.rich_style)
+        return strip_of(lay_out(pieces, self._news(ink), width), width, self.base())
 
     def _news(self, ink: themes.Ink) -> list[Piece]:
         """At the right: what the console is busy with, or that the evaluation shown is old."""
@@ -151,7 +150,7 @@ class FleetScreen(ConsoleScreen):
         self.fleet.tick()
         self._selected.tick()
         if self._title.age is not None:
-            self._title.refresh()
+            self._title.tick()
 
     def _show(self, snapshot: Snapshot | None) -> None:
         app = self.console_app
@@ -172,10 +171,10 @@ class FleetScreen(ConsoleScreen):
 
     def on_fleet_view_selected(self) -> None:
         self._show_selected()
-        self.refresh_frame()
+        self.refresh_footer()
 
     def on_filter_changed(self) -> None:
-        self._title.refresh()
+        self._title.tick()
         self._show(self.snapshot)
 
     def on_fleet_view_opened(self) -> None:

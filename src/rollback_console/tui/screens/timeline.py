@@ -5,7 +5,6 @@ from __future__ import annotations
 from textual.app import ComposeResult
 from textual.binding import Binding
 from textual.strip import Strip
-from textual.widget import Widget
 
 from rollback_console.model.identity import DeploymentId
 from rollback_console.model.snapshot import Snapshot
@@ -15,10 +14,11 @@ from rollback_console.tui.keys import act_bindings
 from rollback_console.tui.screens.base import ConsoleScreen
 from rollback_console.tui.widgets.band import lay_out
 from rollback_console.tui.widgets.cells import strip_of
+from rollback_console.tui.widgets.linewise import LinewiseWidget
 from rollback_console.tui.widgets.timeline import TimelineView
 
 
-class TimelineTitle(Widget):
+class TimelineTitle(LinewiseWidget):
     """One line over the timeline: the filter, which entry, whether it follows."""
 
     DEFAULT_CSS = "TimelineTitle { height: 1; background: $background; }"
@@ -27,7 +27,7 @@ class TimelineTitle(Widget):
         super().__init__()
         self._view = view
 
-    def render_line(self, y: int) -> Strip:
+    def strip(self, y: int) -> Strip:
         ink, view = themes.ink(self.app), self._view
         left = [(0, [("Timeline", ink.strong)])]
         if view.typing or view.filter:
@@ -36,7 +36,7 @@ class TimelineTitle(Widget):
         at, count = view.place
         right = [(1, [("follows" if view.following else "G follows again", ink.dim)])]
         right.append((2, [(f"{at:,} of {count:,}", ink.text)]))
-        return strip_of(lay_out(left, right, self.size.width), self.size.width, self.rich_style)
+        return strip_of(lay_out(left, right, self.size.width), self.size.width, self.base())
 
 
 class TimelineScreen(ConsoleScreen):
@@ -75,10 +75,10 @@ class TimelineScreen(ConsoleScreen):
         self.timeline.show(snapshot.timeline)
 
     def on_filter_changed(self) -> None:
-        self._title.refresh()
+        self._title.tick()
 
     def on_timeline_view_moved(self) -> None:
-        self._title.refresh()
+        self._title.tick()
 
     def on_timeline_view_opened(self) -> None:
         self.action_entry()

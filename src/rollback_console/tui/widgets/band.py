@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, cast
 
 from rich.style import Style
 from textual.strip import Strip
-from textual.widget import Widget
 
 from rollback_console.tui import themes
 from rollback_console.tui.widgets.cells import Part, strip_of, width_of
+from rollback_console.tui.widgets.linewise import LinewiseWidget
 
 if TYPE_CHECKING:
     from rollback_console.tui.app import ConsoleApp
@@ -17,16 +17,12 @@ if TYPE_CHECKING:
 Piece = tuple[int, list[Part]]  # how readily it goes when there is no room (higher goes first), and what it says
 
 
-class Band(Widget):
+class Band(LinewiseWidget):
     """Two lines, always there. Pieces go by their importance when the terminal is narrow; where one is never goes."""
 
     DEFAULT_CSS = "Band { dock: top; height: 2; background: $surface; }"
 
-    def tick(self) -> None:
-        """The clocks have moved on."""
-        self.refresh()
-
-    def render_line(self, y: int) -> Strip:
+    def strip(self, y: int) -> Strip:
         app = cast("ConsoleApp", self.app)
         ink = themes.ink(app)
         snapshot = app.snapshot
@@ -40,7 +36,7 @@ class Band(Widget):
                 left, right = band_lines.where(app.title, snapshot, app.now(), ink, width)
             else:
                 left, right = band_lines.health(snapshot, app.now(), ink, width)
-        return strip_of(lay_out(left, right, self.size.width), self.size.width, self.rich_style)
+        return strip_of(lay_out(left, right, self.size.width), self.size.width, self.base())
 
 
 def lay_out(left: list[Piece], right: list[Piece], width: int) -> list[Part]:

@@ -31,14 +31,39 @@ def fit(text: str, width: int, right: bool = False) -> str:
 
 
 def strip_of(parts: Iterable[Part], width: int, base: Style, over: Style | None = None) -> Strip:
-    """Parts as one strip of exactly `width` cells on `base`; `over` is laid over all of it (a selected row)."""
-    background = base if over is None else base + over
-    segments = []
+    """Parts as one strip of exactly `width` cells on `base`; `over` is laid over all of it (a selected row).
+
+    Blanks join the part before them and parts of one style are one segment: each costs the terminal some 40 bytes.
+    """
+    merged: list[tuple[str, Style]] = []
+    lead = ""
     for text, style in parts:
-        if text:
-            drawn = base + style
-            segments.append(Segment(text, drawn if over is None else drawn + over))
-    return Strip(segments).adjust_cell_length(width, background)
+        if not text:
+            continue
+        if text.isspace() and style.bgcolor is None and not style.reverse:
+            if merged and merged[-1][1].bgcolor is None and not merged[-1][1].reverse:
+                merged[-1] = (merged[-1][0] + text, merged[-1][1])
+                continue
+            if not merged:
+                lead += text
+                continue
+        if merged and merged[-1][1] is style:
+            merged[-1] = (merged[-1][0] + text, style)
+        elif lead and style.bgcolor is None and not style.reverse:
+            merged.append((lead + text, style))
+            lead = ""
+        else:
+            if lead:
+                merged.append((lead, Style()))
+                lead = ""
+            merged.append((text, style))
+    if lead:
+        merged.append((lead, Style()))
+    segments = []
+    for text, style in merged:
+        drawn = base + style
+        segments.append(Segment(text, drawn if over is None else drawn + over))
+    return Strip(segments).adjust_cell_length(width, base if over is None else base + over)
 
 
 def wrap(text: str, width: int, lines: int) -> list[str]:

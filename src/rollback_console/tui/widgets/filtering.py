@@ -7,6 +7,8 @@ from textual.binding import Binding
 from textual.message import Message
 from textual.scroll_view import ScrollView
 
+from rollback_console.tui.widgets.linewise import Base
+
 _LIMIT = 80
 
 
@@ -26,8 +28,13 @@ class FilteredView(ScrollView, can_focus=True):
 
     def __init__(self) -> None:
         super().__init__()
+        self.base = Base(self)
         self.filter = ""
         self.typing = False
+
+    def notify_style_update(self) -> None:
+        super().notify_style_update()
+        self.base.forget()
 
     def filtered(self) -> None:
         """The filter's text changed."""

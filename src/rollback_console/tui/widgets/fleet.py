@@ -15,6 +15,7 @@ from textual.strip import Strip
 from rollback_console.tui import themes
 from rollback_console.tui.widgets.cells import Part, strip_of, width_of
 from rollback_console.tui.widgets.filtering import FilteredView
+from rollback_console.tui.widgets.linewise import changed
 
 if TYPE_CHECKING:
     from rollback_console.model.identity import DeploymentId
@@ -68,7 +69,8 @@ class FleetView(FilteredView, can_focus=True):
         self._panels = 0  # columns of panels; 0: rows
         self._longest = 3  # cells of the longest version shown
         self._strips: dict[Hashable, Strip] = {}
-        self._drawn: dict[int, Hashable] = {}
+        self._drawn: dict[int, tuple[Hashable, Strip]] = {}  # by line of the viewport
+        self._laid = (0, 0, 0, 0)  # lines, headers, width, columns of panels: what a whole redraw hangs on
         self._messages: tuple[str, ...] = ()
 
     # ── what is shown
@@ -102,8 +104,8 @@ class FleetView(FilteredView, can_focus=True):
         if longest != self._longest:
             self._longest = longest
             self._strips.clear()
+        before = self._laid
         self._panels = self._panel_columns(groups, headed)
-        before = (len(self._lines), self._headers)
         self._views, self._headers, self._lines, self._place = [], [], [], {}
         for incident, members in groups:
             if headed and members:
@@ -116,7 +118,8 @@ class FleetView(FilteredView, can_focus=True):
         if not self._moved or self.selected is None:
             self._select(self._views[0].id if self._views else None)
         width = self.size.width
-        if (len(self._lines), self._headers) != before or self.virtual_size.width != width:
+        self._laid = (len(self._lines), len(self._headers), width, self._panels)
+        if self._laid != before:
             self.virtual_size = Size(width, len(self._lines))
             self._drawn.clear()
             self.refresh()
@@ -151,10 +154,20 @@ class FleetView(FilteredView, can_focus=True):
 
     def tick(self) -> None:
         """Draw again the visible lines whose content changed: a countdown, a value, a selection."""
-        top, width = round(self.scroll_offset.y), self.size.width
+        top = round(self.scroll_offset.y)
         for y in range(self.size.height):
-            if y in self._drawn and self._key(y + top) != self._drawn[y]:
-                self.refresh(Region(0, y, width, 1))
+            if y not in self._drawn:
+                continue
+            key, before = self._drawn[y]
+            now = self._key(y + top)
+            if now == key:
+                continue
+            strip = self._strip(y + top, now)
+            self._drawn[y] = (now, strip)
+            # Only the cells that differ go to the terminal: a countdown is five of them, over SSH that is felt.
+            start, end = changed(before, strip)
+            if start < end:
+                self.refresh(Region(start, y, end - start, 1))
 
     def _key(self, number: int) -> Hashable:
         if not 0 <= number < len(self._lines):
@@ -184,21 +197,26 @@ class FleetView(FilteredView, can_focus=True):
         if not self._lines:
             return self._message(y, width)
         key = self._key(number)
-        self._drawn[y] = key
+        strip = self._strip(number, key)
+        self._drawn[y] = (key, strip)
+        return strip
+
+    def _strip(self, number: int, key: Hashable) -> Strip:
+        """The strip of a line, drawn once for each content."""
         if key is None:
-            return Strip.blank(width, self.rich_style)
+            return Strip.blank(self.size.width, self.base())
         strip = self._strips.get(key)
         if strip is None:
             if len(self._strips) >= _STRIPS:
                 self._strips.clear()
             strip = self._strips[key] = self._draw(number, self.scrollable_content_region.width)
-        return strip.adjust_cell_length(width, self.rich_style)
+        return strip
 
     def _draw(self, number: int, width: int) -> Strip:
         from rollback_console.tui.widgets import fleet_rows
 
         ink = themes.ink(self.app)
-        base = self.rich_style
+        base = self.base()
         line = self._lines[number]
         if line[0][0] < 0:
             incident, members = self._headers[-1 - line[0][0]]
@@ -232,9 +250,9 @@ class FleetView(FilteredView, can_focus=True):
         top = max(0, (self.size.height - len(self._messages)) // 3)
         at = y - top
         if not 0 <= at < len(self._messages):
-            return Strip.blank(width, self.rich_style)
+            return Strip.blank(width, self.base())
         style: Style = ink.strong if at == 0 else ink.dim
-        return strip_of([("  " + self._messages[at], style)], width, self.rich_style)
+        return strip_of([("  " + self._messages[at], style)], width, self.base())
 
     # ── moving and choosing
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, cast
 
 from textual.strip import Strip
-from textual.widget import Widget
 
 from rollback_console.tui import themes
 from rollback_console.tui.keys import acts_on, word_of
 from rollback_console.tui.widgets.cells import Part, strip_of, width_of
+from rollback_console.tui.widgets.linewise import LinewiseWidget
 
 if TYPE_CHECKING:
     from rollback_console.tui.screens.base import ConsoleScreen
@@ -17,12 +17,12 @@ if TYPE_CHECKING:
 _LAST = (("?", "keys"), ("^p", "commands"))
 
 
-class Footer(Widget):
+class Footer(LinewiseWidget):
     """One line of keys. What cannot be done now is dimmed, and its key says why; what does not fit is under `?`."""
 
     DEFAULT_CSS = "Footer { dock: bottom; height: 1; background: $surface; }"
 
-    def render_line(self, y: int) -> Strip:
+    def strip(self, y: int) -> Strip:
         screen = cast("ConsoleScreen", self.screen)
         ink = themes.ink(self.app)
         width = self.size.width
@@ -39,7 +39,7 @@ class Footer(Widget):
             used += size
         for key, word in _LAST:
             parts += [(key, ink.strong), (f" {word}  ", ink.dim)]
-        return strip_of(parts, width, self.rich_style)
+        return strip_of(parts, width, self.base())
 
     @staticmethod
     def _keys(screen: ConsoleScreen) -> list[tuple[str, str, bool]]:

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, cast
 
-from textual.geometry import Region
 from textual.strip import Strip
-from textual.widget import Widget
 
 from rollback_console.tui import themes
 from rollback_console.tui.widgets.cells import Part, strip_of
+from rollback_console.tui.widgets.linewise import LinewiseWidget
 
 if TYPE_CHECKING:
     from rollback_console.model.incident import Recommendation
@@ -28,8 +27,8 @@ def recommended(view: DeploymentView, snapshot: Snapshot) -> Recommendation | No
     return next((r for r in incident.recommendations if r.deployment == view.id), None) if incident else None
 
 
-class Selected(Widget):
-    """Draws the selected deployment; redraws only lines that changed."""
+class Selected(LinewiseWidget):
+    """Draws the selected deployment."""
 
     DEFAULT_CSS = "Selected { height: 5; background: $background; }"
 
@@ -45,15 +44,17 @@ class Selected(Widget):
         self.tick()
 
     def tick(self) -> None:
-        """Draw again what changed."""
-        before, self._lines = self._lines, self._build()
-        for y in range(self.size.height):
-            if before[y : y + 1] != self._lines[y : y + 1]:
-                self.refresh(Region(0, y, self.size.width, 1))
+        self._lines = self._build()
+        super().tick()
 
     def on_resize(self) -> None:
         self._lines = self._build()
         self.refresh()
+
+    def notify_style_update(self) -> None:
+        super().notify_style_update()
+        if self.is_mounted:
+            self._lines = self._build()  # a theme's change brings other styles
 
     def _build(self) -> list[Line]:
         width, height = self.size.width, self.size.height
@@ -67,12 +68,7 @@ class Selected(Widget):
             return tall_lines(self._view, self._snapshot, now, width, ink)
         return short_lines(self._view, self._snapshot, width, height, ink)
 
-    def notify_style_update(self) -> None:
-        super().notify_style_update()
-        if self.is_mounted:
-            self._lines = self._build()  # a theme's change brings other styles
-
-    def render_line(self, y: int) -> Strip:
+    def strip(self, y: int) -> Strip:
         if y < len(self._lines):
-            return strip_of(self._lines[y], self.size.width, self.rich_style)
-        return Strip.blank(self.size.width, self.rich_style)
+            return strip_of(self._lines[y], self.size.width, self.base())
+        return Strip.blank(self.size.width, self.base())

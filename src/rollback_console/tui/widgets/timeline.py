@@ -149,12 +149,12 @@ class TimelineView(FilteredView, can_focus=True):
             if y == 1 and not items:
                 ink = themes.ink(self.app)
                 word = f"No entry matches “{plain(self.filter, 80)}”." if self.filter else "The journal is empty."
-                return strip_of([("  " + word, ink.dim)], width, self.rich_style)
-            return Strip.blank(width, self.rich_style)
+                return strip_of([("  " + word, ink.dim)], width, self.base())
+            return Strip.blank(width, self.base())
         ink = themes.ink(self.app)
         chosen = number == self._at
         parts = [("▌" if chosen else " ", ink.good), *item_parts(items[number], width - 1, self._dated, ink)]
-        return strip_of(parts, width, self.rich_style, ink.selected if chosen else None)
+        return strip_of(parts, width, self.base(), ink.selected if chosen else None)
 
     def _to(self, index: int) -> None:
         if not self.items:
