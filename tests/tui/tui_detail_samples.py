@@ -1,13 +1,8 @@
-"""Samples for the Deployment, Rollback and Runbook screens: one deployment in trouble with all its details.
-
-`python tests/tui/tui_detail_samples.py [SCREEN] [SAMPLE]` shows one in a real terminal, for looking at it.
-"""
+"""Samples for the Deployment, Rollback and Runbook screens: one deployment in trouble with all its details."""
 
 from __future__ import annotations
 
 import dataclasses
-import sys
-import time
 import unicodedata
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -381,37 +376,3 @@ def assert_safe(app: ConsoleApp) -> None:
         assert cell_len(text) == app.size.width, repr(text)
         raw = [c for c in text if unicodedata.category(c) in ("Cc", "Cf", "Cs", "Co", "Zl", "Zp")]
         assert not raw, repr(text)
-
-
-def _sample(name: str) -> tuple[Snapshot, FakeCommands]:
-    state = next((s for s in ExecutionState if s.name.lower() == name), None)
-    if state is not None:
-        return snapshot(executions=(execution(state),)), FakeCommands()
-    if name == "pending":
-        return snapshot(pending_view()), FakeCommands()
-    if name == "walk":
-        return snapshot(walks=(WALK,)), FakeCommands()
-    if name == "blocked":
-        return snapshot(), FakeCommands(BLOCKED)
-    return snapshot(), FakeCommands()
-
-
-def main() -> None:
-    """Shows deployment, rollback, runbook or library with a sample: pending, blocked, walk or an execution's state."""
-    from rollback_console.tui.screens.deployment import DeploymentScreen
-    from rollback_console.tui.screens.rollback import RollbackScreen
-    from rollback_console.tui.screens.runbook import RunbookScreen
-
-    which = sys.argv[1] if len(sys.argv) > 1 else "deployment"
-    shown, commands = _sample(sys.argv[2] if len(sys.argv) > 2 else "plain")
-    screens: dict[str, Callable[[], Any]] = {
-        "deployment": lambda: DeploymentScreen(ID),
-        "rollback": lambda: RollbackScreen(ID),
-        "runbook": lambda: RunbookScreen(ID, None),
-        "library": lambda: RunbookScreen(None, None),
-    }
-    app_on(screens[which], shown, commands, time.monotonic).run()
-
-
-if __name__ == "__main__":
-    main()

@@ -6,6 +6,8 @@ logic stand at the left, changes and versions at the right. Nothing is left out 
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from rich.text import Text
 from textual.app import ComposeResult
 from textual.binding import Binding
@@ -49,6 +51,11 @@ class DeploymentScreen(ConsoleScreen):
         Binding("up,k", "screen.move(-1)", "signal above", show=False, priority=True),
         Binding("escape", "app.pop_screen", "back", show=False),
     ]
+
+    own_keys: ClassVar[tuple[tuple[str, str], ...]] = (
+        ("1 2 3 4", "signals, why, what changed, versions; tab goes on"),
+        ("↑ ↓", "which signal is plotted; elsewhere scrolls"),
+    )
 
     def __init__(self, deployment_id: DeploymentId) -> None:
         super().__init__()
@@ -216,43 +223,17 @@ class DeploymentScreen(ConsoleScreen):
 def head_lines(snapshot: Snapshot, view: DeploymentView, width: int, now: float, *, height: int = 40) -> list[Text]:
     """What always shows: which deployment, its state and clock, why, the incident, and what is advised. On a screen
     that is not high its sentences are cut; section 2 has them in full."""
-    short = height < 30
     most = 1 if height < 22 else 2
     verdict, deployment = view.verdict, view.deployment
-    glyph, word, role = state_word(verdict)
     serving = version_word(verdict.version if verdict else None)
     tail = f"  {plain(deployment.tier, 12)}"
-    rows = [
-        line(
-            (
-                clip(deployment.id.name, max(8, width - len(serving) - len(tail) - len(deployment.id.environment) - 4)),
-                "title",
-            ),
-            (f" {serving}", "title"),
-            (f"  {clip(deployment.id.environment, 24)}{tail}", "dim"),
-        )
-    ]
+    where = f"  {clip(deployment.id.environment, 24)}{tail}"
+    name = clip(deployment.id.name, max(8, width - len(serving) - len(where) - 2))
+    rows = [line((f"{name} {serving}", "title"), (where, "dim"))]
     if view.disagrees:
-        rows.append(
-            line(
-                (
-                    clip(
-                        f"▲ the registry says {version_word(view.registry_version)}, serving reports {serving}", width
-                    ),
-                    "warn",
-                )
-            )
-        )
-    clock = clock_of(view, now, snapshot)
-    bar = dwell_bar(view, now, snapshot)
-    state = line((f"{glyph} {word}", role), f"  {clock}" if clock else "", (f"  {bar}" if bar else "", role))
-    if verdict is not None and verdict.blind and verdict.state.value != "blind":
-        state.append(clip(f"  ? blind: {', '.join(verdict.blind)}", max(4, width - state.cell_len)), "blind")
-    if verdict is not None and verdict.impact.score > 0 and short:
-        state.append(f"  impact {verdict.impact.score:.0f} of 100", "dim")
-    if view.snoozed_until is not None and view.snoozed_until > now:
-        state.append(f"  snoozed until {utc(view.snoozed_until, seconds=False)}", "dim")
-    rows.append(state)
+        text = f"▲ the registry says {version_word(view.registry_version)}, serving reports {serving}"
+        rows.append(line((clip(text, width), "warn")))
+    rows.append(_state_line(snapshot, view, width, now, short=height < 30))
     if verdict is not None:
         rows += paragraph(verdict.sentence, width, most=most)
     incident = snapshot.incident_of(view.id)
@@ -262,9 +243,25 @@ def head_lines(snapshot: Snapshot, view: DeploymentView, width: int, now: float,
     if advice is not None:
         what = "recommended: " if advice.path else "no rollback: "
         rows += paragraph(advice.sentence, width, "bold", first=what, indent="  ", most=most)
-    if not short:
+    if height >= 30:
         rows += impact_lines(view, width)
     return rows
+
+
+def _state_line(snapshot: Snapshot, view: DeploymentView, width: int, now: float, *, short: bool) -> Text:
+    """Glyph and word, the clock that runs, blind signals, and what holds noise back."""
+    verdict = view.verdict
+    glyph, word, role = state_word(verdict)
+    clock = clock_of(view, now, snapshot)
+    bar = dwell_bar(view, now, snapshot)
+    state = line((f"{glyph} {word}", role), f"  {clock}" if clock else "", (f"  {bar}" if bar else "", role))
+    if verdict is not None and verdict.blind and verdict.state.value != "blind":
+        state.append(clip(f"  ? blind: {', '.join(verdict.blind)}", max(4, width - state.cell_len)), "blind")
+    if verdict is not None and verdict.impact.score > 0 and short:
+        state.append(f"  impact {verdict.impact.score:.0f} of 100", "dim")
+    if view.snoozed_until is not None and view.snoozed_until > now:
+        state.append(f"  snoozed until {utc(view.snoozed_until, seconds=False)}", "dim")
+    return state
 
 
 def _incident_line(incident: Incident, width: int) -> list[Text]:

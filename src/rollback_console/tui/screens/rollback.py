@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from typing import ClassVar
 
 from rich.text import Text
 from textual.app import ComposeResult
@@ -51,6 +52,13 @@ class RollbackScreen(ConsoleScreen):
         Binding("tab", "screen.other_column", "other column", show=False, priority=True),
         Binding("escape", "app.pop_screen", "back", show=False),
     ]
+
+    own_keys: ClassVar[tuple[tuple[str, str], ...]] = (
+        ("p", "plan anew, and by the next path of the policy"),
+        ("o", "plan for another version, by its number"),
+        ("c", "copy what one would type by hand"),
+        ("tab", "the other column, where there are two"),
+    )
 
     def __init__(self, deployment_id: DeploymentId, *, monotonic: Callable[[], float] = time.monotonic) -> None:
         super().__init__()
@@ -208,6 +216,8 @@ class RollbackScreen(ConsoleScreen):
             return f"execution {running.id} by {running.operator} is {running.state}"
         if running is not None:
             return "this one has ended: p plans anew"
+        if self._shown is not None:
+            return f"execution {self._shown} has begun"
         if self._planning:
             return "the plan is still being made"
         if plan is None:
@@ -243,8 +253,8 @@ class RollbackScreen(ConsoleScreen):
         if self.commands is None:
             return
         what = (
-            f"{plan.deployment}: the pointer @{plain(plan.alias, 40)} of {plain(plan.model, 60)} moves from"
-            f" {version_word(plan.from_version)} to {version_word(plan.to_version)}.",
+            f"{version_word(plan.from_version)} → {version_word(plan.to_version)} on {plan.deployment}: the pointer"
+            f" @{plain(plan.alias, 40)} of {plain(plan.model, 60)} moves.",
             f"Reason: {plain(why, 200)}",
         )
         dialog = ConfirmScreen(self.commands.phrase(plan), what, monotonic=self._hand_clock)
@@ -256,6 +266,7 @@ class RollbackScreen(ConsoleScreen):
 
         def started(execution: str) -> None:
             self._shown = execution
+            self.say(f"execution {execution} has begun")
             self._changed()
 
         self.run_command(self.commands.execute(plan, why, typed), "execute", started)

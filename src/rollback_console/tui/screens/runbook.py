@@ -6,6 +6,8 @@ only when the journal shows that the act was done.
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from rich.text import Text
 from textual.app import ComposeResult
 from textual.binding import Binding
@@ -16,23 +18,11 @@ from rollback_console.model.identity import DeploymentId
 from rollback_console.model.plan import StepState
 from rollback_console.model.snapshot import DeploymentView, Snapshot
 from rollback_console.model.text import plain
-from rollback_console.model.walk import Runbook, StepKind, Walk, WalkStep
+from rollback_console.model.walk import StepKind, Walk, WalkStep
 from rollback_console.tui.keys import act_bindings
 from rollback_console.tui.screens.base import ConsoleScreen
+from rollback_console.tui.widgets import walk as walks
 from rollback_console.tui.widgets.lines import Lines, clip, line, paragraph
-from rollback_console.tui.widgets.walk import (
-    book_named,
-    choice_lines,
-    compact_steps,
-    fitting_books,
-    open_walk_of,
-    ordered,
-    panel_lines,
-    step_lines,
-    step_list,
-    unbegun,
-    walk_head,
-)
 from rollback_console.tui.widgets.walk_acts import Awaited, await_act
 
 _WIDE = 100
@@ -64,6 +54,15 @@ class RunbookScreen(ConsoleScreen):
         Binding("up", "screen.scroll_or_move(-1)", "up", show=False, priority=True),
         Binding("escape", "app.pop_screen", "back", show=False),
     ]
+
+    own_keys: ClassVar[tuple[tuple[str, str], ...]] = (
+        ("enter d", "the step is done; a step that is an act of the console is performed"),
+        ("s f", "skipped, failed: both ask for the reason"),
+        ("j k", "another step; ↑ ↓ scroll the page"),
+        ("c", "copy the step's first command"),
+        ("e", "end the walk (asks)"),
+        ("l", "the other runbooks"),
+    )
 
     def __init__(self, deployment_id: DeploymentId | None, name: str | None) -> None:
         super().__init__()
@@ -151,13 +150,13 @@ class RunbookScreen(ConsoleScreen):
     def _decide(self, snapshot: Snapshot) -> None:
         self._decided = True
         if self._wanted is not None:
-            name = book_named(snapshot, self._wanted)
+            name = walks.book_named(snapshot, self._wanted)
             if name is None:
                 self.say(f"there is no runbook {self._wanted} in the library", "warning")
             else:
                 self._open(name)
             return
-        fitting = fitting_books(snapshot, self._view())
+        fitting = walks.fitting_books(snapshot, self._view())
         if len(fitting) == 1:
             self._open(fitting[0])
 
@@ -168,7 +167,7 @@ class RunbookScreen(ConsoleScreen):
         snapshot, commands = self.snapshot, self.commands
         if snapshot is None or commands is None:
             return
-        going = open_walk_of(snapshot, name, self._view())
+        going = walks.open_walk_of(snapshot, name, self._view())
         if going is not None:
             self._walk_id = going.id
             self.on_snapshot(snapshot)
@@ -198,19 +197,11 @@ class RunbookScreen(ConsoleScreen):
         if self.is_mounted and self.snapshot is not None:
             self.on_snapshot(self.snapshot)
 
-    def book(self) -> Runbook | None:
-        """The library's document of the name that shows."""
-        if self.snapshot is None or self._book_name is None:
-            return None
-        return next((book for book in self.snapshot.runbooks if book.name == self._book_name), None)
-
     def walk(self) -> Walk | None:
         """The walk that shows. Before it has begun (or where none may): the document with every step waiting, id ""."""
         if self.snapshot is None or self._book_name is None:
             return None
-        real = next((walk for walk in self.snapshot.walks if walk.id == self._walk_id), None)
-        book = self.book()
-        return unbegun(book, self._deployment, self.snapshot.at) if real is None and book is not None else real
+        return walks.shown_walk(self.snapshot, self._book_name, self._walk_id, self._deployment)
 
     # ── keys
 
@@ -248,7 +239,7 @@ class RunbookScreen(ConsoleScreen):
         if self.snapshot is None:
             return
         if self._book_name is None:
-            books = ordered(self.snapshot, self._view())
+            books = walks.ordered(self.snapshot, self._view())
             if books:
                 self._open(books[min(self._chosen, len(books) - 1)].name)
             return
@@ -371,11 +362,11 @@ class RunbookScreen(ConsoleScreen):
         if snapshot is None:
             return [line(("… connecting", "dim"))]
         now = self.console_app.now()
-        rows = panel_lines(snapshot, self._view(), width, now)
+        rows = walks.panel_lines(snapshot, self._view(), width, now)
         walk = self.walk()
         if walk is None:
             return rows
-        rows += walk_head(snapshot, walk, width)
+        rows += walks.walk_head(snapshot, walk, width)
         if self._problem:
             rows += paragraph(
                 self._problem, width, "warn", first="look-only, no step can be marked: ", indent="  ", most=2
@@ -383,12 +374,12 @@ class RunbookScreen(ConsoleScreen):
         if self._awaited is not None:
             rows.append(line((clip(f"▶ waiting for the act: {self._awaited.act}", width), "accent")))
         if self.size.width < _WIDE:
-            rows += compact_steps(walk, self._chosen, width, now)
+            rows += walks.compact_steps(walk, self._chosen, width, now)
         return rows
 
     def _steps(self, width: int, height: int) -> list[Text]:
         walk = self.walk()
-        return step_list(walk, self._chosen, width, self.console_app.now()) if walk else []
+        return walks.step_list(walk, self._chosen, width, self.console_app.now()) if walk else []
 
     def _page(self, width: int, height: int) -> list[Text]:
         snapshot = self.snapshot
@@ -397,8 +388,10 @@ class RunbookScreen(ConsoleScreen):
         if self._book_name is None:
             if not snapshot.runbooks:
                 return [line(("no runbooks were found; settings name their folders", "dim"))]
-            return choice_lines(snapshot, self._view(), self._chosen, width)
+            return walks.choice_lines(snapshot, self._view(), self._chosen, width)
         walk = self.walk()
         return (
-            step_lines(walk, self._chosen, width) if walk else [line(("this runbook is gone from the library", "warn"))]
+            walks.step_lines(walk, self._chosen, width)
+            if walk
+            else [line(("this runbook is gone from the library", "warn"))]
         )

@@ -113,10 +113,11 @@ class ConfirmScreen(ModalScreen[str | None]):
     def _draw(self, width: int, height: int) -> list[Text]:
         rows = [heading("Type it to execute", width)]
         for sentence in self._what:
-            rows += paragraph(sentence, width, most=4)
+            rows += paragraph(sentence, width, most=2)
         rows += [line(""), line(("type exactly", "dim"))]
-        rows += [line("  ", (piece, "title")) for piece in chop(plain(self._phrase, 600), max(4, width - 2))]
-        typed = chop(plain(self._typed, 600), max(4, width - 3))
+        rows += [line("  ", (piece, "title")) for piece in chop(plain(self._phrase, 600), max(4, width - 2))[:4]]
+        # The end of what is typed stays in sight, and so do the lines below it, however long a name is.
+        typed = chop(plain(self._typed, 600), max(4, width - 3))[-3:]
         rows += [line(("> " if i == 0 else "  ", "dim"), (piece, "bold")) for i, piece in enumerate(typed)]
         rows[-1].append("▏", "accent")
         rows += paragraph(self._word, width, "warn", most=3) if self._word else [line("")]

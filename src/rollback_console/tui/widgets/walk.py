@@ -50,9 +50,14 @@ def fitting_books(snapshot: Snapshot, deployment: DeploymentView | None) -> list
     return walked or list(proposed(snapshot, deployment)) or [book.name for book in snapshot.runbooks]
 
 
-def unbegun(book: Runbook, deployment: DeploymentId | None, at: float) -> Walk:
-    """A document as a walk that has not begun (or may not): every step waiting, its id ""."""
-    return Walk("", book, str(deployment or ""), "", "", at, tuple(WalkStep(s, StepState.WAITING) for s in book.steps))
+def shown_walk(snapshot: Snapshot, name: str, walk: str | None, deployment: DeploymentId | None) -> Walk | None:
+    """The walk of that id; where there is none (yet), the document of that name with every step waiting, id ""."""
+    real = next((found for found in snapshot.walks if found.id == walk), None)
+    book = next((found for found in snapshot.runbooks if found.name == name), None)
+    if real is not None or book is None:
+        return real
+    steps = tuple(WalkStep(step, StepState.WAITING) for step in book.steps)
+    return Walk("", book, str(deployment or ""), "", "", snapshot.at, steps)
 
 
 def choice_lines(snapshot: Snapshot, deployment: DeploymentView | None, chosen: int, width: int) -> list[Text]:
@@ -88,7 +93,7 @@ def open_walk_of(snapshot: Snapshot, name: str, deployment: DeploymentView | Non
 def panel_lines(snapshot: Snapshot, view: DeploymentView | None, width: int, now: float) -> list[Text]:
     """The live panel of the deployment in two lines: state and countdown, the leading signal."""
     if view is None:
-        return [line(("no deployment: this walk stands on its own", "dim"))]
+        return [line(("for no deployment in particular", "dim"))]
     verdict = view.verdict
     glyph, word, role = state_word(verdict)
     version = version_word(verdict.version if verdict else None)
