@@ -17,6 +17,7 @@ from rollback_console.model.identity import DeploymentId
 from rollback_console.model.observation import BackendState, Series
 from rollback_console.model.registry import ModelVersion
 from rollback_console.rehearse import noise
+from rollback_console.rehearse import world as world_module
 from rollback_console.rehearse.backends import WorldMetrics, WorldRegistry
 from rollback_console.rehearse.demo import demo_setup, demo_world
 from rollback_console.rehearse.fleet import Behaviour, Effect, Fault, FaultKind, Flip, SimulatedDeployment
@@ -313,3 +314,15 @@ def test_effects_join_and_scale() -> None:
     assert half == Effect(conversion=0.9, errors=0.05, feature_age=True)
     assert not Effect(feature_age=True).scaled(0.0).feature_age
     assert half.joined(half).conversion == pytest.approx(0.81)
+
+
+async def test_memory_is_bounded_and_forgetting_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    setup = demo_setup(7, START)
+    before = [await setup.metrics.query(q, START) for q in SIGNALS]
+    monkeypatch.setattr(world_module, "_KEPT", 200)
+    for days in range(20):
+        for question in SIGNALS:
+            await setup.metrics.query(question, START - 86_400.0 * days)
+    assert len(setup.world._chunks) <= 200
+    assert len(setup.world._latencies) <= 200
+    assert [await setup.metrics.query(q, START) for q in SIGNALS] == before

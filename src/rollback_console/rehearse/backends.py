@@ -13,7 +13,7 @@ from rollback_console.model.text import plain
 from rollback_console.rehearse.evaluate import Column, Labels, evaluate
 from rollback_console.rehearse.fleet import FaultKind
 from rollback_console.rehearse.promql import Node, parse, selectors
-from rollback_console.rehearse.world import BUCKETS, COUNTERS, World
+from rollback_console.rehearse.world import BUCKETS, CHUNK, COUNTERS, World
 
 _DAY = 86_400.0
 _MAX_POINTS = 11_000  # Prometheus' own limit of points a series
@@ -24,18 +24,28 @@ METRICS = (*COUNTERS, "latency_seconds_bucket", "latency_seconds_count", *GAUGES
 class _Simulated:
     """One series: a deployment's metric, scraped at every slot's boundary."""
 
-    def __init__(
-        self, world: World, index: int, name: str, extra: Labels, grow: Callable[[int, int], float] | None
-    ) -> None:
-        self._world, self._index, self._name, self._grow = world, index, name, grow
+    def __init__(self, world: World, index: int, name: str, extra: Labels = (), counts: str | None = None) -> None:
+        """`counts`: the world's counter behind it, None for a gauge."""
+        self._world, self._index, self._name, self._counts = world, index, name, counts
         self._deployment = world.deployments[index]
         self._extra = dict(extra)
-        self.counter = grow is not None
+        self._unit = 0.01 if counts == "revenue_total" else 1.0
+        self.counter = counts is not None
         self.labels: Labels = tuple(sorted((("__name__", name), *self._deployment.labels, *extra)))
 
     def at(self, times: Sequence[float]) -> Column:
         slot_s = self._world.slot_s
-        return [self._sample(math.floor(at / slot_s)) for at in times]
+        slots = [math.floor(at / slot_s) for at in times]
+        midnight = self._midnight(slots[0])
+        if self._counts is None or len(slots) < 4 or midnight != self._midnight(slots[-1]):
+            return [self._sample(slot) for slot in slots]
+        sums = self._world.cumulative(self._index, self._counts, midnight, slots[-1])
+        alive = (self._world.exporter_alive(self._deployment, slot * slot_s) for slot in slots)
+        return [sums[s - midnight] * self._unit if is_alive else None for s, is_alive in zip(slots, alive, strict=True)]
+
+    def _midnight(self, slot: int) -> int:
+        """The slot at which the service was last restarted: every midnight, UTC."""
+        return int(slot * self._world.slot_s // _DAY * _DAY / self._world.slot_s)
 
     def sampled_at(self, times: Sequence[float]) -> Column:
         slot_s = self._world.slot_s
@@ -49,21 +59,24 @@ class _Simulated:
             return 1.0 if alive else 0.0
         if not alive:
             return None
-        if self._grow is not None:
-            midnight = int(at // _DAY * _DAY / self._world.slot_s)  # the service restarts every midnight, UTC
-            return self._grow(midnight, slot)
+        if self._counts is not None:
+            return self._world.growth(self._index, self._counts, self._midnight(slot), slot) * self._unit
         if self._name == "model_info":
             return 1.0 if self._world.serving(self._deployment, at)[0] == self._extra["version"] else None
         return self._world.feature_age(self._index, at)
 
     def increase(self, times: Sequence[float], window_s: float) -> Column:
         """`extrapolatedRate` of Prometheus 2.42, over the samples in the closed window."""
-        slot_s = self._world.slot_s
-        grow = self._grow
-        if grow is None:
+        if self._counts is None:
             raise BackendRefused(f"{self._name} is not a counter", "use it without rate() and increase()")
+        slot_s = self._world.slot_s
         silent = self._world.may_be_silent(self._deployment, times[0] - window_s, times[-1])
+        grow = self._grower(times, window_s, self._counts)
         out: Column = []
+        slots = window_s / slot_s
+        if not silent and slots >= 1 and slots.is_integer() and not any(at % slot_s for at in times):
+            ends = [int(at // slot_s) for at in times]  # scrapes at both ends of every window: nothing to extrapolate
+            return [grow(end - int(slots), end) * self._unit for end in ends]
         for at in times:
             start = at - window_s
             first, last = math.ceil(start / slot_s - 1e-9), math.floor(at / slot_s + 1e-9)
@@ -80,8 +93,17 @@ class _Simulated:
             before, after = first * slot_s - start, at - last * slot_s
             reach = sampled + (before if before < average * 1.1 else average / 2)
             reach += after if after < average * 1.1 else average / 2
-            out.append(grow(first, last) * reach / sampled)
+            out.append(grow(first, last) * self._unit * reach / sampled)
         return out
+
+    def _grower(self, times: Sequence[float], window_s: float, counts: str) -> Callable[[int, int], float]:
+        """Growth between two slots: out of one running sum where windows overlap, else asked one by one."""
+        world, index, slot_s = self._world, self._index, self._world.slot_s
+        low, high = math.ceil((times[0] - window_s) / slot_s - 1e-9), math.floor(times[-1] / slot_s + 1e-9)
+        if (high - low) * slot_s > 2 * len(times) * window_s:
+            return lambda first, last: world.growth(index, counts, first, last)
+        sums = world.cumulative(index, counts, low, high)
+        return lambda first, last: sums[last - low] - sums[first - low]
 
 
 class WorldMetrics:
@@ -141,7 +163,7 @@ class WorldMetrics:
         try:
             node = self._parsed.get(promql) or parse(promql)
             self._parsed[promql] = node
-            for _ in self._fill(node, times[0], times[-1]):
+            for _ in self._fill(node, times):
                 await asyncio.sleep(0)
             vector = evaluate(node, times, self)
         except BackendRefused as error:
@@ -154,17 +176,19 @@ class WorldMetrics:
                 series.append(Series(labels, points))
         return tuple(series)
 
-    def _fill(self, node: Node, start: float, end: float) -> Iterator[None]:
+    def _fill(self, node: Node, times: Sequence[float]) -> Iterator[None]:
         """Draw ahead of the evaluation, a chunk at a time: the evaluation itself does not wait."""
-        slot_s = self._world.slot_s
+        grain = self._world.slot_s * CHUNK
         for selector in selectors(node):
-            latency = selector.name.startswith("latency_seconds_bucket")
+            latency = selector.name == "latency_seconds_bucket"
             if selector.window_s is None or not (latency or selector.name in COUNTERS):
                 continue
-            first = math.floor((start - selector.offset_s - selector.window_s) / slot_s)
-            last = math.ceil((end - selector.offset_s) / slot_s)
+            back = selector.offset_s
+            chunks: set[int] = set()
+            for at in times:
+                chunks.update(range(int((at - back - selector.window_s) // grain), int((at - back) // grain) + 1))
             for index in range(len(self._world.deployments)):
-                yield from self._world.fill(index, first, last, latency)
+                yield from self._world.fill(index, sorted(chunks), latency)
 
     def _named(self, name: str) -> Sequence[_Simulated]:
         found = self._sources.get(name)
@@ -175,24 +199,20 @@ class WorldMetrics:
 
     def _of(self, name: str, index: int) -> Iterator[_Simulated]:
         world = self._world
-        if name in COUNTERS or name == "latency_seconds_count":
-            metric = "requests_total" if name == "latency_seconds_count" else name
-            yield _Simulated(world, index, name, (), lambda a, b: world.growth(index, metric, a, b))
+        if name in COUNTERS:
+            yield _Simulated(world, index, name, counts=name)
+        elif name == "latency_seconds_count":
+            yield _Simulated(world, index, name, counts="requests_total")
         elif name == "latency_seconds_bucket":
             for bucket, bound in enumerate(BUCKETS):
                 word = "+Inf" if math.isinf(bound) else f"{bound:g}"
-                yield _Simulated(world, index, name, (("le", word),), _bucket(world, index, bucket))
+                yield _Simulated(world, index, name, (("le", word),), f"latency:{bucket}")
         elif name == "model_info":
             deployment = world.deployments[index]
             for version in dict.fromkeys(v.version for v in reversed(deployment.versions)):
-                extra = (("model", deployment.model), ("version", version))
-                yield _Simulated(world, index, name, extra, None)
+                yield _Simulated(world, index, name, (("model", deployment.model), ("version", version)))
         elif name in GAUGES:
-            yield _Simulated(world, index, name, (), None)
-
-
-def _bucket(world: World, index: int, bucket: int) -> Callable[[int, int], float]:
-    return lambda first, last: world.bucket_growth(index, bucket, first, last)
+            yield _Simulated(world, index, name)
 
 
 class WorldRegistry:

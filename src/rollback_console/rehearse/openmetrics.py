@@ -12,8 +12,8 @@ from rollback_console.rehearse.world import World
 def openmetrics(world: World, start: float, end: float, names: tuple[str, ...] = METRICS) -> Iterator[str]:
     """Lines of an OpenMetrics exposition with a timestamp at every scrape from `start` to `end`, both included.
 
-    Times are rounded down to the scrape interval. Names are written without their `_total` family suffix rules being
-    relied on: families are `unknown` where they are not counters, so that a label value of any text is kept as it is.
+    Times are rounded down to the scrape interval. Families that are no counters are written as `unknown`: the
+    histogram's buckets stand without their sum, and a gauge needs no more.
     """
     metrics = WorldMetrics(world)
     first, last = int(start // world.slot_s), int(end // world.slot_s)

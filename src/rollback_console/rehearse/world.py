@@ -6,8 +6,10 @@ after it (and after the serving lag), never what came before.
 
 from __future__ import annotations
 
+import itertools
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
 
 from rollback_console.clock import Clock
 from rollback_console.errors import BackendRefused
@@ -19,7 +21,8 @@ from rollback_console.rehearse.fleet import NORMAL, Effect, Fault, FaultKind, Fl
 _DAY = 86_400.0
 BUCKETS = (0.005, 0.01, 0.02, 0.03, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.5, 0.75, 1.0, 2.0, 5.0, math.inf)
 COUNTERS = ("visits_total", "orders_total", "requests_total", "errors_total", "revenue_total")
-CHUNK = 60  # slots that are drawn together
+CHUNK = 20  # slots that are drawn together
+_KEPT = 2_000  # chunks in memory, some 35 MB with their histograms
 _SPREAD = 0.45  # sigma of the log-normal response times
 
 
@@ -47,6 +50,14 @@ class World:
         self._chunks: dict[tuple[int, int], dict[str, list[float]]] = {}
         self._latencies: dict[tuple[int, int], list[list[float]]] = {}
         self._streams = [_streams(seed, deployment) for deployment in deployments]
+        self._felt = [tuple(fault for fault in faults if fault.hits(deployment)) for deployment in deployments]
+        self._mutes = {
+            deployment.id: tuple(f for f in faults if f.kind is FaultKind.EXPORTER and f.target == str(deployment.id))
+            for deployment in deployments
+        }
+        self._fatal = {d.id for d in deployments if any(behaviour.kills_exporter for behaviour in d.behaviours)}
+        self._phases = [0.06 * (noise.uniform(streams["shape"], 0) - 0.5) - 0.125 for streams in self._streams]
+        self._numbers = {deployment.id: number for number, deployment in enumerate(deployments)}
         self._pointers: dict[tuple[str, str], list[Flip]] = {}  # derived from the history; dropped when it grows
         for deployment in deployments:
             if not self._flips(deployment):
@@ -117,17 +128,17 @@ class World:
         behaviour = deployment.behaviour(version)
         if behaviour is not None:
             effect = behaviour.effect.scaled(_ramp(at - since - behaviour.after_s, behaviour.over_s))
-        for fault in self.faults:
-            if fault.active(at) and fault.hits(deployment):
+        for fault in self._felt[self._numbers[deployment.id]]:
+            if fault.active(at):
                 effect = effect.joined(fault.effect.scaled(_ramp(at - fault.starts_at, fault.over_s)))
         return effect
 
     def exporter_alive(self, deployment: SimulatedDeployment, at: float) -> bool:
         """Does a scrape at `at` get an answer."""
-        for fault in self.faults:
-            if fault.kind is FaultKind.EXPORTER and fault.target == str(deployment.id) and fault.active(at):
-                return False
-        if not any(behaviour.kills_exporter for behaviour in deployment.behaviours):
+        mutes = self._mutes[deployment.id]
+        if mutes and any(fault.active(at) for fault in mutes):
+            return False
+        if deployment.id not in self._fatal:
             return True
         version, since = self.serving(deployment, at)
         behaviour = deployment.behaviour(version)
@@ -135,12 +146,9 @@ class World:
 
     def may_be_silent(self, deployment: SimulatedDeployment, start: float, end: float) -> bool:
         """Could a scrape between the two times go unanswered: lets the common case skip the question for each."""
-        return any(behaviour.kills_exporter for behaviour in deployment.behaviours) or any(
-            fault.kind is FaultKind.EXPORTER
-            and fault.target == str(deployment.id)
-            and fault.starts_at <= end
-            and (fault.ends_at is None or fault.ends_at > start)
-            for fault in self.faults
+        return deployment.id in self._fatal or any(
+            fault.starts_at <= end and (fault.ends_at is None or fault.ends_at > start)
+            for fault in self._mutes[deployment.id]
         )
 
     def backend_down(self, kind: FaultKind) -> bool:
@@ -163,28 +171,42 @@ class World:
     # -- counters ------------------------------------------------------------------------------------------------
 
     def growth(self, index: int, metric: str, first: int, last: int) -> float:
-        """How far a counter of deployment number `index` grows from the end of slot `first` - 1 to that of `last` - 1:
-        over the slots `first` <= slot < `last`."""
-        return self._between(first, last, lambda chunk: self._chunk(index, chunk)[metric])
-
-    def bucket_growth(self, index: int, bucket: int, first: int, last: int) -> float:
-        """The same of the latency histogram's bucket number `bucket` (cumulative, as Prometheus' are)."""
-        return self._between(first, last, lambda chunk: self._latency(index, chunk)[bucket])
-
-    def _between(self, first: int, last: int, prefix: Callable[[int], list[float]]) -> float:
+        """How far a counter of deployment number `index` grows over the slots `first` <= slot < `last`. Always a whole
+        number (revenue is in cents), so that sums are exact in whatever order they are made."""
+        prefix = self._prefix(index, metric)
         chunk, start = divmod(first, CHUNK)
         end_chunk, end = divmod(last, CHUNK)
         if chunk == end_chunk:
-            sums = prefix(chunk)
-            return sums[end] - sums[start]
+            return prefix(chunk)[end] - prefix(chunk)[start]
         total = prefix(chunk)[CHUNK] - prefix(chunk)[start]
         for between in range(chunk + 1, end_chunk):
             total += prefix(between)[CHUNK]
         return total + (prefix(end_chunk)[end] if end else 0.0)
 
-    def fill(self, index: int, first: int, last: int, latencies: bool) -> Iterator[None]:
-        """Draw what a query will need, pausing after every chunk so that an event loop can breathe."""
+    def cumulative(self, index: int, metric: str, first: int, last: int) -> list[float]:
+        """The counter at every slot's start from `first` to `last`, both included, counted from `first`."""
+        prefix = self._prefix(index, metric)
+        out: list[float] = []
+        base = 0.0
         for chunk in range(first // CHUNK, last // CHUNK + 1):
+            sums = prefix(chunk) if chunk * CHUNK < last else [0.0]
+            start = max(0, first - chunk * CHUNK)
+            base -= sums[start]
+            out.extend([base + value for value in sums[start : min(CHUNK, last - chunk * CHUNK + 1)]])
+            base += sums[-1]
+        return out
+
+    def _prefix(self, index: int, metric: str) -> Callable[[int], list[float]]:
+        """Prefix sums of a counter by chunk; ``latency:N`` is bucket number N of the histogram (cumulative, as
+        Prometheus' are)."""
+        if metric.startswith("latency:"):
+            bucket = int(metric.removeprefix("latency:"))
+            return lambda chunk: self._latency(index, chunk)[bucket]
+        return lambda chunk: self._chunk(index, chunk)[metric]
+
+    def fill(self, index: int, chunks: Iterable[int], latencies: bool) -> Iterator[None]:
+        """Draw what a query will need, pausing after every chunk so that an event loop can breathe."""
+        for chunk in chunks:
             if (index, chunk) not in self._chunks:
                 self._chunk(index, chunk)
                 yield
@@ -194,16 +216,15 @@ class World:
 
     def expected_visits(self, index: int, at: float) -> float:
         """Visits a minute that this hour of this weekday brings, before noise."""
-        deployment = self.deployments[index]
         hour = (at / _DAY) % 1.0
-        phase = 0.06 * (noise.uniform(self._streams[index]["shape"], 0) - 0.5)
-        shape = 0.78 - 0.22 * math.cos(2 * math.pi * (hour - 0.125 + phase))  # quietest at 3, busiest at 15 UTC
+        shape = 0.78 - 0.22 * math.cos(2 * math.pi * (hour + self._phases[index]))  # quietest at 3, busiest at 15 UTC
         weekday = int(at // _DAY + 3) % 7  # the epoch was a Thursday; 0 is Monday
-        return deployment.visits_per_minute * shape * (0.88 if weekday >= 5 else 1.0)
+        return self.deployments[index].visits_per_minute * shape * (0.88 if weekday >= 5 else 1.0)
 
     def _chunk(self, index: int, chunk: int) -> dict[str, list[float]]:
         found = self._chunks.get((index, chunk))
         if found is None:
+            _make_room(self._chunks)
             found = self._chunks[index, chunk] = self._draw(index, chunk)
         return found
 
@@ -225,7 +246,7 @@ class World:
             orders = noise.binomial(streams["orders"], slot, visits, deployment.conversion * mood * effect.conversion)
             errors = noise.binomial(streams["errors"], slot, requests, deployment.error_rate + effect.errors)
             spread = 1.0 + 0.6 * noise.normal(streams["value"], slot) / math.sqrt(max(orders, 1))
-            revenue = round(orders * deployment.order_value * effect.order_value * max(0.1, spread), 2)
+            revenue = round(100.0 * orders * deployment.order_value * effect.order_value * max(0.1, spread))
             visits_sum.append(visits_sum[-1] + visits)
             orders_sum.append(orders_sum[-1] + orders)
             requests_sum.append(requests_sum[-1] + requests)
@@ -251,8 +272,16 @@ class World:
                 share = 0.5 * (1.0 + math.erf((log - middle) * scale))
                 sums[bucket].append(sums[bucket][-1] + round(count * share))
             sums[-1].append(sums[-1][-1] + count)
+        _make_room(self._latencies)
         self._latencies[index, chunk] = sums
         return sums
+
+
+def _make_room(cache: dict[tuple[int, int], Any]) -> None:
+    """Forget the oldest chunks of a cache that is full; they can be drawn again, alike. A day at 60x must not grow."""
+    if len(cache) >= _KEPT:
+        for place in list(itertools.islice(cache, _KEPT // 8)):
+            del cache[place]
 
 
 def _ramp(elapsed: float, over_s: float) -> float:
