@@ -5,6 +5,8 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import math
+from collections.abc import Callable
+from typing import Any
 
 import pytest
 import tui_detail_samples as samples
@@ -20,6 +22,8 @@ from rollback_console.model.rules import And, AtLeast, BlindPolicy, BlindPolicyK
 from rollback_console.model.snapshot import DeploymentDetail
 from rollback_console.model.verdict import TriggerState
 from rollback_console.tui.screens.deployment import DeploymentScreen
+from rollback_console.tui.screens.rollback import RollbackScreen
+from rollback_console.tui.screens.runbook import RunbookScreen
 from rollback_console.tui.widgets.changes import safe_url
 from rollback_console.tui.widgets.lines import Lines, chop, fit, wrap
 from rollback_console.tui.widgets.plot import PlotData, plot_lines, span_of
@@ -120,6 +124,26 @@ async def test_a_click_chooses_a_signal() -> None:
         await pilot.click(body, offset=(4, 3))
         await settle(pilot)
         assert "▸ p95 latency" in body.text
+
+
+@pytest.mark.parametrize("make", [here, lambda: RollbackScreen(ID), lambda: RunbookScreen(ID, None)])
+async def test_a_second_or_a_snapshot_between_pushing_and_composing_is_no_crash(make: Callable[[], Any]) -> None:
+    async with opened(here) as (app, pilot, _):
+        shown = app.snapshot
+        assert shown is not None
+        screen = make()
+        waiting = app.push_screen(screen)
+        assert not screen.query(Lines)
+        app._second()
+        screen.on_second()
+        screen.on_snapshot(shown)
+        await waiting
+        await settle(pilot)
+        assert app.screen is screen
+        await app.pop_screen()
+        screen.on_second()
+        screen.on_snapshot(shown)
+        await settle(pilot)
 
 
 @pytest.mark.parametrize(

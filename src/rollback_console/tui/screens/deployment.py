@@ -22,7 +22,7 @@ from rollback_console.tui.keys import act_bindings
 from rollback_console.tui.screens.base import ConsoleScreen
 from rollback_console.tui.widgets.changes import difference_lines, link_lines, move_lines, version_lines
 from rollback_console.tui.widgets.glyphs import glyph_set
-from rollback_console.tui.widgets.lines import Lines, clip, heading, line, paragraph, utc, version_word, wrap
+from rollback_console.tui.widgets.lines import Lines, clip, heading, line, paragraph, redraw, utc, version_word, wrap
 from rollback_console.tui.widgets.selected import recommended
 from rollback_console.tui.widgets.signals import plot_section, signal_lines
 from rollback_console.tui.widgets.state import clock_of, dwell_bar, state_word
@@ -102,20 +102,21 @@ class DeploymentScreen(ConsoleScreen):
         self._arrange()
 
     def _arrange(self) -> None:
+        if not self.query("#right"):
+            return
         self.query_one("#right").display = self._wide
         self.query_one("#right" if self._wide and self._section > 1 else "#left", Lines).focus()
         self._draw()
 
     def _draw(self) -> None:
-        for view in self.query(Lines):
-            view.rebuild()
+        redraw(self)
 
     def on_snapshot(self, snapshot: Snapshot) -> None:
         self._tell_focus()
         self._draw()
 
     def on_second(self) -> None:
-        self.query_one("#head", Lines).rebuild()
+        redraw(self, "head")
 
     def footer_hints(self) -> tuple[tuple[str, str], ...]:
         return (("1-4", "sections"), ("↑↓", "signal" if self._section == 0 else "scroll"))

@@ -21,7 +21,7 @@ from rollback_console.model.snapshot import DeploymentView, Snapshot
 from rollback_console.model.text import plain
 from rollback_console.tui.keys import act_bindings
 from rollback_console.tui.screens.base import ConsoleScreen
-from rollback_console.tui.widgets.lines import Lines, clip, line, paragraph, version_word
+from rollback_console.tui.widgets.lines import Lines, clip, line, paragraph, redraw, version_word
 from rollback_console.tui.widgets.plan import (
     authority_lines,
     check_lines,
@@ -94,6 +94,8 @@ class RollbackScreen(ConsoleScreen):
         self._arrange()
 
     def _arrange(self) -> None:
+        if not self.query("#right"):
+            return
         wide = self.size.width >= _WIDE
         self.query_one("#right").display = wide
         if not wide or self.focused is None:
@@ -101,9 +103,8 @@ class RollbackScreen(ConsoleScreen):
         self._draw()
 
     def _draw(self) -> None:
-        self.query_one("#head").display = self.execution() is None
-        for lines in self.query(Lines):
-            lines.rebuild()
+        self.query("#head").set(display=self.execution() is None)
+        redraw(self)
         self.refresh_frame()
 
     def on_snapshot(self, snapshot: Snapshot) -> None:
@@ -115,10 +116,10 @@ class RollbackScreen(ConsoleScreen):
         self._draw()
 
     def on_second(self) -> None:
-        self.query_one("#head", Lines).rebuild()
+        redraw(self, "head")
         running = self.execution()
         if running is not None and running.ended_at is None:
-            self.query_one("#left", Lines).rebuild()
+            redraw(self, "left")
 
     def footer_hints(self) -> tuple[tuple[str, str], ...]:
         running = self.execution()

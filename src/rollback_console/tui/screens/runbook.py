@@ -22,7 +22,7 @@ from rollback_console.model.walk import StepKind, Walk, WalkStep
 from rollback_console.tui.keys import act_bindings
 from rollback_console.tui.screens.base import ConsoleScreen
 from rollback_console.tui.widgets import walk as walks
-from rollback_console.tui.widgets.lines import Lines, clip, line, paragraph
+from rollback_console.tui.widgets.lines import Lines, clip, line, paragraph, redraw
 from rollback_console.tui.widgets.walk_acts import Awaited, await_act
 
 _WIDE = 100
@@ -94,13 +94,15 @@ class RunbookScreen(ConsoleScreen):
         self._arrange()
 
     def _arrange(self) -> None:
+        if not self.query("#page"):
+            return
         self.query_one("#steps").display = self.size.width >= _WIDE and self._book_name is not None
         self.query_one("#page", Lines).focus()
         self._draw()
 
     def _draw(self) -> None:
-        for lines in self.query(Lines):
-            lines.rebuild()
+        if not redraw(self):
+            return
         shown = (self._book_name, self._chosen)
         if shown != self._drawn:
             self._drawn = shown
@@ -125,9 +127,7 @@ class RunbookScreen(ConsoleScreen):
         self._draw()
 
     def on_second(self) -> None:
-        self.query_one("#head", Lines).rebuild()
-        if self._book_name is not None:
-            self.query_one("#steps", Lines).rebuild()
+        redraw(self, "head", "steps")
 
     def footer_hints(self) -> tuple[tuple[str, str], ...]:
         if self._book_name is None:

@@ -19,6 +19,7 @@ from textual import events
 from textual.binding import Binding, BindingType
 from textual.geometry import Region, Size
 from textual.message import Message
+from textual.screen import Screen
 from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
@@ -249,6 +250,15 @@ def _styled(text: Text, roles: dict[str, Style]) -> list[tuple[str, Style]]:
                 style = style + own
         pieces.append((plain_text[start:end], style))
     return pieces
+
+
+def redraw(screen: Screen[None], *ids: str) -> bool:
+    """Rebuilds the `Lines` of a screen with these ids (all, without any). False where there are none: the second's
+    timer and a Snapshot may come before a screen is composed, or after it was taken down."""
+    found = [lines for lines in screen.query(Lines) if not ids or lines.id in ids]
+    for lines in found:
+        lines.rebuild()
+    return bool(found)
 
 
 _ROLES: dict[int, dict[str, Style]] = {}  # by the ink's identity: inks are the constants of `themes.INKS`
