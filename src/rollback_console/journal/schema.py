@@ -7,12 +7,31 @@ an open knows without importing this whether there is anything to do.
 
 from __future__ import annotations
 
+import contextlib
 import sqlite3
-
-from sqlite_utils import Database
-from sqlite_utils.migrations import Migrations
+import sys
+from collections.abc import Iterator
 
 from rollback_console.journal.database import APPLICATION_ID, SCHEMA_VERSION
+
+
+@contextlib.contextmanager
+def _hidden(*names: str) -> Iterator[None]:
+    """Within, an import of these modules fails, unless they are loaded already."""
+    hidden = [name for name in names if name not in sys.modules]
+    sys.modules.update(dict.fromkeys(hidden))  # type: ignore[arg-type]  # None is how the import system says "none"
+    try:
+        yield
+    finally:
+        for name in hidden:
+            del sys.modules[name]
+
+
+# sqlite-utils imports pandas and numpy where they happen to be installed, to know types that no journal holds: 85 MB
+# and half a second before the first states of a demo.
+with _hidden("numpy", "pandas"):
+    from sqlite_utils import Database
+    from sqlite_utils.migrations import Migrations
 
 versions = Migrations("rollback-console/journal")
 
