@@ -213,7 +213,8 @@ def _does(entry: WalkStep) -> str:
 def walk_head(snapshot: Snapshot, walk: Walk, width: int) -> list[Text]:
     """The runbook's title, its digest, and whether the file is another by now."""
     book = walk.runbook
-    note = f"{plain(book.digest[:12])} · by {plain(walk.operator, 24)} since {utc(walk.started_at, seconds=False)}"
+    begun = f"by {plain(walk.operator, 24)} since {utc(walk.started_at, seconds=False)}" if walk.id else "not begun"
+    note = f"{plain(book.digest[:12])} · {begun}"
     rows = [line((clip(book.title or book.name, max(8, width - len(note) - 2)), "title"), ("  " + note, "dim"))]
     library = next((b for b in snapshot.runbooks if b.name == book.name), None)
     if library is None:
