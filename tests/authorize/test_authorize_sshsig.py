@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import shutil
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Awaitable, Iterator
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,7 @@ from rollback_console.authorize import agent, sshsig
 from rollback_console.authorize.keyring_probe import Answer
 from rollback_console.authorize.keys import NAMESPACE, LockedKey, PersonKey, find_key, make_in_file, verify
 from rollback_console.errors import InputError, NotAuthorized
+from rollback_console.journal.kinds import PersonSignature
 
 KEY = PersonKey.from_seed(1, "ana")
 
@@ -181,7 +183,13 @@ def test_the_agent_signs_what_openssh_accepts(tmp_path: Path, ssh_agent: dict[st
     assert found.key is not None
     assert found.key.blob == blobs[1]
     assert "ssh-agent (two)" in found.key.source
-    person = found.key.named("ana").sign(b"the plan")
+
+    async def sign(key: PersonKey) -> PersonSignature:
+        signed = key.signer(b"the plan")
+        assert isinstance(signed, Awaitable), "an agent is asked off the event loop"
+        return await signed
+
+    person = asyncio.run(sign(found.key.named("ana")))
     assert _check_with_openssh(tmp_path, found.key.line, NAMESPACE, person.signature, b"the plan")
     assert "no roster to tell which" in str(look(set()).attempts)
     assert "is in the roster" in str(look({KEY.blob}).attempts)

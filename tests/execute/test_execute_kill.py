@@ -115,12 +115,12 @@ def test_killed_again_while_resuming_it_still_happens_once(tmp_path: Path) -> No
         folder = tmp_path / f"case-{case}"
         folder.mkdir()
         assert was_killed(_run(folder, choose.randrange(asked, len(passed) - 2)))
-        start = START + 1000.0
+        start = START + 300.0
         # Until a resume gets through: each is killed somewhere among its first boundaries.
         for _ in range(choose.randrange(1, 4)):
             status = _resume(folder, choose.randrange(0, 8), start)
             assert was_killed(status)
-            start += 1000.0
+            start += 200.0
         assert _resume(folder, None, start) == 0
         bench = Bench(folder, start=start + 1000.0)
         (execution,) = bench.runner.executions()
@@ -191,6 +191,28 @@ def test_an_unfinished_one_can_be_aborted_and_says_what_stands(tmp_path: Path) -
         assert stands in ended.detail
         assert bench.runner.lock_free(ID)
         assert asyncio.run(bench.files.read_tags(MODEL, None)) == {}
+
+
+def test_a_plan_that_expired_meanwhile_is_not_carried_out_late(tmp_path: Path) -> None:
+    (tmp_path / "count").mkdir()
+    passed = _boundaries(tmp_path)
+    folder = tmp_path / "late"
+    folder.mkdir()
+    assert was_killed(_run(folder, passed.index("before write_pointer")))
+    bench = Bench(folder, start=START + 1900.0)
+    (left,) = bench.runner.executions()
+
+    async def go() -> Execution:
+        await bench.runner.resume(left.id, "bo")
+        return await bench.runner.wait(left.id)
+
+    ended = asyncio.run(go())
+    assert ended.state is ExecutionState.FAILED
+    assert "expired" in ended.detail
+    assert bench.files.moves() == []
+    by = [entry.operator for entry in bench.real_journal.entries(kinds=("intent", "execution"))]
+    assert by[0] == "ana"
+    assert by[-1] == "bo", "who resumed it is in the journal"
 
 
 def test_nothing_new_starts_over_an_unfinished_one(tmp_path: Path) -> None:

@@ -313,6 +313,21 @@ async def test_the_advisory_lock_is_taken_renewed_taken_over_and_freed(tmp_path:
     assert await bench.files.read_tags(MODEL, None) == {}
 
 
+async def test_two_that_write_the_lock_at_once_do_not_both_hold_it(tmp_path: Path) -> None:
+    bench = Bench(tmp_path)
+    other = '{"holder": "ex-9 by cy", "until": 1.9e9}'
+    write = bench.files.write_tag
+
+    async def write_tag(model: str, version: str | None, key: str, value: str) -> None:
+        await write(model, version, key, value)
+        await write(model, version, key, other)  # the other one's write lands last
+
+    bench.files.write_tag = write_tag
+    held = await bench.driver.hold_lock(Pointer(MODEL, ALIAS), "ex-1 by ana", START + 100)
+    assert held is not None
+    assert held.startswith("ex-9 by cy")
+
+
 @pytest.mark.parametrize("value", ["garbage", "{}", '{"holder": "x", "until": "never"}', "[]"])
 async def test_a_lock_that_cannot_be_read_is_not_ignored(tmp_path: Path, value: str) -> None:
     bench = Bench(tmp_path)

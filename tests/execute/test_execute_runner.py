@@ -484,6 +484,7 @@ def test_two_processes_race_one_wins_and_the_other_is_told_who(tmp_path: Path) -
     go_read, go_write = os.pipe()
     told_read, told_write = os.pipe()
     end_read, end_write = os.pipe()
+    ready_read, ready_write = os.pipe()
 
     def work(name: str) -> None:
         async def run() -> None:
@@ -495,12 +496,14 @@ def test_two_processes_race_one_wins_and_the_other_is_told_who(tmp_path: Path) -
 
             bench.serving.serving_version = serving_version  # type: ignore[method-assign]
             plan = await plan_for(bench.driver, START)
+            os.write(ready_write, b"r")  # both have planned before either starts
             os.read(go_read, 1)
             try:
                 ended = await bench.runner.wait(await bench.runner.start(plan, name, "v8 hurts", phrase(plan)))
                 os.write(told_write, f"WON {name} {os.getpid()} {ended.state}\n".encode())
             except LockHeld as error:
                 os.write(told_write, f"LOST {name} {error.message}\n".encode())
+            finally:
                 os.write(end_write, b"x")
 
         asyncio.run(run())
@@ -514,6 +517,7 @@ def test_two_processes_race_one_wins_and_the_other_is_told_who(tmp_path: Path) -
             finally:
                 os._exit(0)
         pids[name] = pid
+    assert os.read(ready_read, 1) + os.read(ready_read, 1) == b"rr"
     os.write(go_write, b"xx")
     for pid in pids.values():
         os.waitpid(pid, 0)
@@ -529,7 +533,7 @@ def test_two_processes_race_one_wins_and_the_other_is_told_who(tmp_path: Path) -
     assert after.files.moves() == ["7"]
     (refusal,) = after.bodies("refusal")
     assert f"by {winner} (pid {pids[winner]}" in refusal.rule
-    for end in (go_read, go_write, end_read, end_write):
+    for end in (go_read, go_write, end_read, end_write, ready_read, ready_write):
         os.close(end)
 
 

@@ -6,10 +6,11 @@ for CI an environment variable or a file descriptor. A journal's *device* key is
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import os
 import stat
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -41,6 +42,7 @@ class PersonKey:
     source: str
     raw_sign: Callable[[bytes], bytes]
     operator: str = ""
+    slow: bool = False  # signing asks somebody else (an agent, a person's confirmation)
 
     def __repr__(self) -> str:
         return f"PersonKey({self.fingerprint}, {self.source})"
@@ -85,6 +87,13 @@ class PersonKey:
             statement=statement.decode(),
             signature=sshsig.sign(statement, namespace, self.blob, self.raw_sign),
         )
+
+    @property
+    def signer(self) -> Callable[[bytes], PersonSignature | Awaitable[PersonSignature]]:
+        """`sign` for whoever must not block: at once where the key is in memory, in a thread where it is asked for."""
+        if not self.slow:
+            return self.sign
+        return lambda statement: asyncio.to_thread(self.sign, statement)
 
 
 def verify(person: PersonSignature, namespace: str = NAMESPACE) -> bytes:
@@ -209,9 +218,8 @@ def _from_agent(environ: Mapping[str, str], known: Collection[bytes]) -> PersonK
     if not known and len(usable) > 1:
         return f"it holds {len(usable)} Ed25519 keys, and there is no roster to tell which"
     blob, comment = usable[0]
-    return PersonKey(
-        blob, f"ssh-agent ({comment})" if comment else "ssh-agent", lambda data: agent.sign(path, blob, data)
-    )
+    source = f"ssh-agent ({comment})" if comment else "ssh-agent"
+    return PersonKey(blob, source, lambda data: agent.sign(path, blob, data), slow=True)
 
 
 def _from_file(path: Path) -> LockedKey | str:

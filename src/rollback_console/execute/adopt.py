@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 import rfc8785
 
 from rollback_console.errors import Refused
-from rollback_console.execute.runner import Signer
 from rollback_console.execute.watch import Expectation, whose
 from rollback_console.journal.entry import Entry
-from rollback_console.journal.kinds import Adopted
+from rollback_console.journal.kinds import Adopted, PersonSignature
 from rollback_console.model.identity import Deployment, DeploymentId
 from rollback_console.model.plan import Execution
 from rollback_console.model.registry import PointerMove
@@ -23,7 +22,7 @@ def adopt(
     executions: Iterable[Execution],
     adopted: Iterable[Adopted],
     reason: str,
-    sign: Signer | None = None,
+    sign: Callable[[bytes], PersonSignature] | None = None,
 ) -> Adopted:
     """The body to journal: the pointer's last move, if nobody's execution made it and nobody adopted it yet.
 

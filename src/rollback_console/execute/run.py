@@ -74,7 +74,7 @@ class Run:
     journal: Recorder
     lock: DeploymentLock
     publish: Callable[[Execution], None]
-    resumed: bool = False
+    operator: str  # who is at it now: the requester, whoever resumed it, whoever aborts it
     abort_by: str = ""
     abort_reason: str = ""
     task: asyncio.Task[Execution] | None = None
@@ -110,8 +110,8 @@ class Run:
         self._write(ExecutionEnded(execution=self.id, state=state, detail=detail))
 
     def _write(self, body: Intent | Outcome | ExecutionEnded) -> None:
-        operator = self.history.request.operator
-        self.history.add(self.journal.append(body, deployment=str(self.plan.deployment), operator=operator))
+        entry = self.journal.append(body, deployment=str(self.plan.deployment), operator=self.operator)
+        self.history.add(entry)
         self.changed()
 
     def say(self, step: str, detail: str) -> None:
@@ -137,7 +137,7 @@ class Run:
 
     def stop(self, by: str, reason: str) -> None:
         """Ask to stop before the next touch; a step that only waits ends its wait."""
-        self.abort_by, self.abort_reason = by or "unknown", reason
+        self.abort_by, self.abort_reason, self.operator = by or "unknown", reason, by
         if self._sleeper is not None:
             self._sleeper.cancel()
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import random as randoms
 import secrets
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from typing import Literal
 
@@ -26,7 +26,6 @@ from rollback_console.errors import (
     PreflightFailed,
     Refused,
     UsageError,
-    WorldChanged,
 )
 from rollback_console.execute.fold import KINDS, STEPS, History, executions, histories, plan_of
 from rollback_console.execute.locks import DeploymentLock, LockOf, words
@@ -47,7 +46,7 @@ _TRIES = 3  # of a step whose backend does not answer, 2 s and 4 s apart
 _NOT_GATING = ("tag", "unlock")  # their failure is said, and does not undo or hold up the rest
 _AGAIN_ON_RESUME = ("lock", "compare")  # where is the world now, whatever it was then
 
-Signer = Callable[[bytes], PersonSignature]
+Signer = Callable[[bytes], PersonSignature | Awaitable[PersonSignature]]
 Ending = Literal["done", "not confirmed", "failed", "aborted"]
 
 
@@ -105,8 +104,8 @@ class Runner:
     async def start(self, plan: Plan, operator: str, reason: str, phrase: str, sign: Signer | None = None) -> str:
         """Journal the request and begin; returns the execution's id. The rest runs as a task: `wait` for it.
 
-        `sign` signs the request as the person at the console. Raises PreflightFailed, LockHeld or UsageError (each
-        journaled as a refusal, nothing touched), JournalUnwritable, BackendError.
+        `sign` signs the request as the person at the console (`PersonKey.signer`). Raises PreflightFailed, LockHeld or
+        UsageError (each journaled as a refusal, nothing touched), JournalUnwritable, BackendError.
         """
         lock = self._lock_of(str(plan.deployment))
         execution = f"ex-{self._random.getrandbits(48):012x}"
@@ -123,7 +122,7 @@ class Runner:
             lock.release()
             raise
         try:
-            run = self._request(plan, operator, reason, phrase, execution, lock, sign)
+            run = await self._request(plan, operator, reason, phrase, execution, lock, sign)
         except BaseException:
             lock.release()
             raise
@@ -146,7 +145,7 @@ class Runner:
         except BaseException:
             lock.release()
             raise
-        self._begin(Run(plan, history, self._journal, lock, self._on_change, resumed=True))
+        self._begin(Run(plan, history, self._journal, lock, self._on_change, operator))
 
     async def wait(self, execution: str) -> Execution:
         """Until the task of `start` or `resume` is over. Raises what stopped it short of its end (JournalError,
@@ -169,7 +168,7 @@ class Runner:
         try:
             self._take(lock, plan.deployment, f"{execution}, aborted by {operator or 'unknown'}")
             history, plan = self._unfinished(execution)
-            run = Run(plan, history, self._journal, lock, self._on_change, resumed=True)
+            run = Run(plan, history, self._journal, lock, self._on_change, operator)
             run.stop(operator, reason)
             await self._finish(run, self._steps(run), "aborted", f"aborted by {operator or 'unknown'}: {reason}")
             return run.execution()
@@ -249,18 +248,19 @@ class Runner:
             Refusal(act=act, rule=error.message, who_could=error.next_step), deployment=deployment, operator=operator
         )
 
-    def _request(
+    async def _request(
         self, plan: Plan, operator: str, reason: str, phrase: str, execution: str, lock: DeploymentLock,
         sign: Signer | None,
     ) -> Run:  # fmt: skip
         """The request in the journal, durably, before anything else."""
-        person = sign(statement(execution, plan, phrase, reason, self._clock.now())) if sign is not None else None
+        signed = sign(statement(execution, plan, phrase, reason, self._clock.now())) if sign is not None else None
+        person = await signed if isinstance(signed, Awaitable) else signed
         blob = self._journal.put_blob(plan_bytes(plan))
         asked = Requested(
             execution=execution, plan=plan.digest, plan_blob=blob, phrase=phrase, reason=reason, person=person
         )
         entry = self._journal.append(asked, deployment=str(plan.deployment), operator=operator)
-        return Run(plan, History(entry, asked), self._journal, lock, self._on_change)
+        return Run(plan, History(entry, asked), self._journal, lock, self._on_change, operator)
 
     def _unfinished(self, execution: str) -> tuple[History, Plan]:
         history = histories(self._journal.entries(kinds=KINDS)).get(execution)
@@ -319,7 +319,7 @@ class Runner:
             return "aborted", error.message
         except NotConfirmed as error:
             return "not confirmed", error.message
-        except (WorldChanged, LockHeld, BackendRefused) as error:
+        except (Refused, BackendRefused) as error:
             return "failed", error.message
         confirmed = run.history.outcome("signals")
         detail = confirmed[1].detail if confirmed is not None else ""
@@ -335,7 +335,7 @@ class Runner:
         except Aborted:
             run.outcome(name, "skipped", "aborted while waiting", attempt)
             raise
-        except (WorldChanged, LockHeld, NotConfirmed) as error:
+        except (Refused, NotConfirmed) as error:
             run.outcome(name, "failed", error.message, attempt)
             raise
         except BackendError as error:

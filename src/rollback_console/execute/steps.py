@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from rollback_console.clock import Clock
-from rollback_console.errors import BackendError, LockHeld, WorldChanged
+from rollback_console.errors import BackendError, LockHeld, PreflightFailed, WorldChanged
 from rollback_console.execute.marks import rollback_tags, utc
 from rollback_console.execute.protocol import Driver
 from rollback_console.execute.run import NotConfirmed, Observer, RecoveryState, Run
@@ -46,7 +46,7 @@ class Steps:
         }
 
     async def do(self, name: str, run: Run) -> Result:
-        """One step. Raises WorldChanged, LockHeld, NotConfirmed, Aborted, BackendError."""
+        """One step. Raises Refused (the world, a lock, the plan), NotConfirmed, Aborted, BackendError."""
         return await self._by_name[name](run)
 
     def announce(self, name: str, run: Run) -> str:
@@ -101,6 +101,10 @@ class Steps:
             return Result(f"{plan.alias} names v{current} already; nothing was written")
         if current != plan.from_version:
             raise self._changed(run, current, "somebody moved it after it was compared; nothing was set")
+        if self._clock.now() >= plan.expires_at:
+            raise PreflightFailed(
+                f"the plan expired at {utc(plan.expires_at)}, before the pointer was set", "plan again"
+            )
         await self._driver.move(run.pointer, plan.to_version)
         return Result(f"{plan.alias} was pointed from v{plan.from_version} to v{plan.to_version}")
 
