@@ -97,7 +97,11 @@ def check_not_known_bad(plan: Plan, tags: Mapping[str, str], key: str, remedy: s
 
 
 def check_signatures(before: ModelVersion | None, after: ModelVersion | None) -> Check:
-    """Callers built for the current version must be understood by the target: inputs and outputs equal.
+    """Callers built for the current version must be understood by the target, and find in its answers what they read.
+
+    MLflow's schema enforcement ignores inputs that a model does not name and refuses a call that lacks a required one;
+    so an input that the target does not take is harmless, one that only the target requires is not. For outputs it is
+    the other way round: a missing one breaks whoever reads it, a new one breaks nobody.
 
     A signature that was never recorded passes, and says so. Refusing would block the way back for every team that does
     not log signatures, and the target's own past service under the same callers is the stronger evidence.
@@ -112,11 +116,14 @@ def check_signatures(before: ModelVersion | None, after: ModelVersion | None) ->
         old, new = _signature(before.signature), _signature(after.signature)
     except ValueError:
         return Check(name, None, "a recorded signature cannot be read")
+    harmless: list[str] = []
     differences = [
-        words for part in ("inputs", "outputs") for words in _differences(part, old.get(part), new.get(part))
+        words for part in ("inputs", "outputs") for words in _differences(part, old.get(part), new.get(part), harmless)
     ]
     if not differences:
-        return Check(name, True, f"v{after.version} takes and gives what v{before.version} does")
+        words = f"v{after.version} takes and gives what v{before.version} does"
+        but = f", but for what breaks no caller: {', '.join(harmless[:_NAMED])}" if harmless else ""
+        return Check(name, True, words + but)
     rest = f" and {len(differences) - _NAMED} more" if len(differences) > _NAMED else ""
     return Check(
         name, False, f"v{after.version} differs from v{before.version}: {', '.join(differences[:_NAMED])}{rest}"
@@ -145,7 +152,8 @@ def _signature(text: str) -> dict[str, Any]:
     return {part: json.loads(value) if isinstance(value, str) else value for part, value in document.items()}
 
 
-def _differences(part: str, old: Any, new: Any) -> list[str]:
+def _differences(part: str, old: Any, new: Any, harmless: list[str]) -> list[str]:
+    """What would break callers, in words; what would not goes to `harmless`."""
     if old == new:
         return []
     if not (_columns(old) and _columns(new)):
@@ -153,14 +161,21 @@ def _differences(part: str, old: Any, new: Any) -> list[str]:
     before = {str(item.get("name", index)): item for index, item in enumerate(old)}
     after = {str(item.get("name", index)): item for index, item in enumerate(new)}
     single = part.removesuffix("s")
-    words = [f"{single} {name} is missing" for name in before if name not in after]
-    words += [f"{single} {name} is new" for name in after if name not in before]
-    words += [
+    named = all("name" in item for item in (*old, *new))  # without names the position counts, and nothing is harmless
+    breaks: list[str] = []
+    for name in (each for each in before if each not in after):
+        (harmless if named and part == "inputs" else breaks).append(f"{single} {name} is missing")
+    for name, item in ((each, item) for each, item in after.items() if each not in before):
+        unneeded = named and (part == "outputs" or not item.get("required", True))
+        (harmless if unneeded else breaks).append(f"{single} {name} is new")
+    breaks += [
         f"{single} {name} is {_type(after[name])}, was {_type(item)}"
         for name, item in before.items()
         if name in after and after[name] != item
     ]
-    return words or [f"the order of {part} changed"]
+    if not breaks and not harmless:
+        (harmless if named else breaks).append(f"the order of {part} changed")  # MLflow puts named ones in order
+    return breaks
 
 
 def _columns(value: Any) -> bool:
