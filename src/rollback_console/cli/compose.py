@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import random
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -131,11 +132,13 @@ def live(
     options = Options(
         step_s=settings.evaluate_every,
         delay_s=settings.delay,
+        jitter_s=random.uniform(0.0, min(2.0, settings.evaluate_every / 10)),  # noqa: S311 - spreads load, no secret
         lookback_s=settings.lookback,
         band=band_of(configuration),
         look_only="looking for your key",
         journal_path=str(path),
         command=command,
+        debug=bool(os.environ.get("ROLLBACK_CONSOLE_DEBUG")),
         papers=papers_of(configuration),
         follow=writes,
     )

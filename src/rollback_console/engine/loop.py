@@ -105,17 +105,39 @@ class Engine:
     # -- the loop -----------------------------------------------------------------------------------------------------
 
     async def run(self, publish: Publish) -> None:
-        """Start, then evaluate whenever an evaluation is due. Ends only by cancellation."""
+        """Start, then evaluate whenever an evaluation is due. Ends only by cancellation: an evaluation that fails for a
+        reason nobody foresaw is said on the screen, and the next one is tried; a console that silently shows the past
+        would be worse than one that stops."""
         self._publish = publish
-        await self.start()
+        started = False
         while True:
-            due = (self.evaluated_at or 0.0) + self.options.step_s
-            wait = due + self.options.delay_s - self.clock.now()
-            await self.clock.sleep(min(max(wait, 0.05), 1.0 if not self.recording else self.options.step_s))
-            if not self.recording:
-                await self._follow()
-            elif self.clock.now() >= due + self.options.delay_s - _ON_GRID:
-                await self.step(self.aligned(self.clock.now()))
+            try:
+                if not started:
+                    await self.start()
+                    started = True
+                await self._once()
+            except ConsoleError as error:
+                await self._failed(str(error))
+            except Exception as error:
+                if self.options.debug:
+                    raise
+                await self._failed(f"{type(error).__name__}: {error}")
+
+    async def _once(self) -> None:
+        """Wait for what is due, and do it."""
+        options, now = self.options, self.clock.now()
+        due = (self.evaluated_at or 0.0) + options.step_s + options.delay_s
+        wait = due + options.jitter_s - now if now < due else 0.05
+        await self.clock.sleep(min(max(wait, 0.05), options.step_s if self.recording else 1.0))
+        if not self.recording and options.follow:
+            await self._follow()
+        elif self.clock.now() >= due - _ON_GRID:
+            await self.step(self.aligned(self.clock.now()))
+
+    async def _failed(self, why: str) -> None:
+        self.notice = f"this evaluation failed: {why}"
+        self.publish()
+        await self.clock.sleep(self.options.step_s)
 
     async def start(self) -> None:
         """Back-fill to now. Afterwards every deployment has a verdict, and the first real Snapshot was published."""

@@ -16,6 +16,7 @@ class Options:
 
     step_s: float = 15.0
     delay_s: float = 5.0  # evaluations lag behind the clock by this much, so that scrapes have arrived
+    jitter_s: float = 0.0  # this console's own delay on top, so that thirty consoles do not ask at one instant
     lookback_s: float = 86_400.0
     band: str = "PRODUCTION"
     simulated: bool = False
@@ -23,6 +24,7 @@ class Options:
     look_only: str = ""
     journal_path: str = ""
     command: str = "console"
+    debug: bool = False  # an unforeseen error ends the loop instead of being shown
     follow: bool = True  # where another process records, show what it decided
     papers: tuple[Paper, ...] = ()
 
