@@ -59,7 +59,7 @@ class ConsoleApp(App[None]):
     `start(publish)` is awaited beside the painted frame; it builds backends and engine and returns the `Commands`.
     `publish(snapshot)` must be called on the app's event loop. `open_at` names a deployment (`environment/name`, a
     unique bare name, or an incident's id) to open on. `theme` is auto, dark, light or mono. `monotonic` is injectable
-    for tests. `herald_simulated` lets a simulation ring the bell.
+    for tests. `herald_simulated` lets a simulation ring the bell; `tracebacks` shows a defect's (for --debug).
     """
 
     TITLE = "rollback-console"
@@ -77,6 +77,7 @@ class ConsoleApp(App[None]):
         title: str = "",
         monotonic: Callable[[], float] = time.monotonic,
         herald_simulated: bool = False,
+        tracebacks: bool = False,
     ) -> None:
         # With NO_COLOR the terminal's own two colours are used: Textual's other way turns hues into greys.
         super().__init__(ansi_color=True if os.environ.get("NO_COLOR") is not None else None)
@@ -89,6 +90,7 @@ class ConsoleApp(App[None]):
         self.begun = False  # the first paint is done: what opens slowly may load
         self._start_engine = start
         self._open_at = open_at
+        self._tracebacks = tracebacks
         self._monotonic = monotonic
         self._received = monotonic()
         self._resume_speed = 1.0
@@ -183,6 +185,22 @@ class ConsoleApp(App[None]):
             self.say(found, "warning")
         else:
             self.acts.open(found)
+
+    def _fatal_error(self) -> None:
+        """A defect of ours that reached Textual: one line instead of a traceback with everybody's data in it."""
+        from rich.text import Text
+
+        from rollback_console.model.text import plain
+
+        if self._tracebacks:
+            super()._fatal_error()
+            return
+        error = self._exception
+        words = f"{type(error).__name__}: {plain(error, 200)}" if error is not None else "unknown"
+        self._exit_renderables.append(
+            Text(f"The console met a defect of its own and ended: {words}. The journal is intact; --debug shows more.")
+        )
+        self._close_messages_no_wait()
 
     # ── notices and commands
 

@@ -24,7 +24,7 @@ def entry_facts(item: TimelineItem) -> list[tuple[str, str]]:
         ("seq", f"{item.seq:,}"),
         ("when", f"{day_of(item.at)} {utc(item.at)} UTC"),
         ("kind", plain(item.kind, 80)),
-        ("deployment", plain(item.deployment, 200) or "–"),
+        ("on", plain(item.deployment, 200) or "–"),
         ("operator", plain(item.operator, 120) or "–"),
         ("hash", plain(item.hash, 128) or "–"),
     ]
@@ -43,7 +43,7 @@ class EntryScreen(SheetScreen):
         ink = themes.ink(self.app)
         text = Text()
         for label, fact in entry_facts(self._item):
-            text.append(f"{label:11}", ink.dim)
+            text.append(f"{label:9}", ink.dim)
             text.append(fact + "\n", ink.text)
         text.append("\n" + plain_block(self._item.text), ink.text)
         text.append("\n\nescape back · y copy", ink.dim)

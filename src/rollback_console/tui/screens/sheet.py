@@ -15,7 +15,7 @@ class SheetScreen(ModalScreen[None]):
 
     DEFAULT_CSS = """
     SheetScreen { align: center middle; }
-    SheetScreen VerticalScroll { width: 78; max-width: 100%; height: auto; max-height: 100%; background: $surface;
+    SheetScreen VerticalScroll { width: 80; max-width: 100%; height: auto; max-height: 100%; background: $surface;
                                  border: round $border; padding: 0 1; scrollbar-size-vertical: 1; }
     SheetScreen Static { width: 100%; height: auto; }
     """

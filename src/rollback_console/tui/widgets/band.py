@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, cast
 
 from rich.style import Style
@@ -67,7 +68,9 @@ def lay_out(left: list[Piece], right: list[Piece], width: int) -> list[Part]:
 
 
 def utc(at: float) -> str:
-    """Unix seconds as `14:02:31`, UTC."""
+    """Unix seconds as `14:02:31`, UTC; a dash for what is no time."""
+    if not math.isfinite(at):
+        return "–"
     whole = int(at) % 86_400
     return f"{whole // 3600:02}:{whole // 60 % 60:02}:{whole % 60:02}"
 

@@ -13,7 +13,7 @@ from textual.message import Message
 from textual.strip import Strip
 
 from rollback_console.tui import themes
-from rollback_console.tui.widgets.cells import Part, strip_of, width_of
+from rollback_console.tui.widgets.cells import Part, strip_of, width_of, wrap
 from rollback_console.tui.widgets.filtering import FilteredView
 from rollback_console.tui.widgets.linewise import changed
 
@@ -247,12 +247,14 @@ class FleetView(FilteredView, can_focus=True):
 
     def _message(self, y: int, width: int) -> Strip:
         ink = themes.ink(self.app)
-        top = max(0, (self.size.height - len(self._messages)) // 3)
-        at = y - top
-        if not 0 <= at < len(self._messages):
+        lines: list[tuple[str, Style]] = []
+        for index, message in enumerate(self._messages):
+            style = ink.strong if index == 0 else ink.dim
+            lines += [(line, style) for line in wrap(message, max(8, width - 4), 4)] or [("", style)]
+        at = y - max(0, (self.size.height - len(lines)) // 3)
+        if not 0 <= at < len(lines):
             return Strip.blank(width, self.base())
-        style: Style = ink.strong if at == 0 else ink.dim
-        return strip_of([("  " + self._messages[at], style)], width, self.base())
+        return strip_of([("  " + lines[at][0], lines[at][1])], width, self.base())
 
     # ── moving and choosing
 

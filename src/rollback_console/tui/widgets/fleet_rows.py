@@ -127,11 +127,15 @@ def clock_text(verdict: Verdict | None, now: float) -> str:
         if verdict.frozen and verdict.state is not TriggerState.BLIND:
             return "frozen"
         left -= max(0.0, now - verdict.at)
+        if not math.isfinite(left):
+            return duration(left)
         return "due" if left <= 0 else duration(math.ceil(left))
     if verdict.frozen:
         return "frozen"
     if verdict.state is TriggerState.FIRED and verdict.since is not None:
         lasted = max(0.0, now - verdict.since)
+        if not math.isfinite(lasted):
+            return ""
         if lasted < _HOUR:
             return f"for {duration(math.floor(lasted))}"
         if lasted < 100 * _HOUR:

@@ -133,7 +133,7 @@ class TimelineView(FilteredView, can_focus=True):
 
     def _settle(self) -> None:
         count = len(self.items)
-        self._dated = bool(count) and int(self.items[0].at // _DAY) != int(self.items[-1].at // _DAY)
+        self._dated = bool(count) and self.items[0].at // _DAY != self.items[-1].at // _DAY
         self._at = count - 1 if self.following else max(0, min(self._at, count - 1))
         self.virtual_size = Size(self.size.width, count)
         if self.following:
@@ -152,6 +152,7 @@ class TimelineView(FilteredView, can_focus=True):
                 return strip_of([("  " + word, ink.dim)], width, self.base())
             return Strip.blank(width, self.base())
         ink = themes.ink(self.app)
+        width = self.scrollable_content_region.width
         chosen = number == self._at
         parts = [("▌" if chosen else " ", ink.good), *item_parts(items[number], width - 1, self._dated, ink)]
         return strip_of(parts, width, self.base(), ink.selected if chosen else None)

@@ -1,0 +1,395 @@
+"""The fleet: pictures at three sizes, order, countdowns, filter, keys, the states in which there is nothing to show."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+
+import pytest
+import show_sample
+import tui_samples as samples
+from golden import assert_golden, screen_text
+from textual.geometry import Region
+from textual.pilot import Pilot
+
+from rollback_console.model.identity import DeploymentId
+from rollback_console.model.incident import Incident
+from rollback_console.model.rules import Worse
+from rollback_console.model.snapshot import Snapshot
+from rollback_console.model.verdict import Impact, ImpactPart, TriggerState
+from rollback_console.tui.app import ConsoleApp
+from rollback_console.tui.screens.fleet import FleetScreen
+from rollback_console.tui.themes import INKS, NAMES
+from rollback_console.tui.widgets import fleet_rows
+from rollback_console.tui.widgets.cells import strip_of, width_of
+from rollback_console.tui.widgets.fleet import FleetView
+from rollback_console.tui.widgets.fleet_order import grouped, matches
+from rollback_console.tui.widgets.linewise import changed
+from rollback_console.tui.widgets.spark import spark
+
+SIZES = [(60, 20), (80, 24), (120, 40)]
+INK = INKS[NAMES["dark"]]
+
+
+class Clock:
+    """A monotonic clock turned by hand."""
+
+    def __init__(self) -> None:
+        self.t = 100.0
+
+    def __call__(self) -> float:
+        return self.t
+
+
+def console(shown: Snapshot | None, commands: samples.FakeCommands | None = None, **more: object) -> ConsoleApp:
+    more.setdefault("monotonic", Clock())
+    return ConsoleApp(samples.starter(shown, commands), **more)  # type: ignore[arg-type]
+
+
+async def settle(pilot: Pilot[None]) -> None:
+    for _ in range(2):
+        await pilot.pause()
+
+
+def fleet_of(app: ConsoleApp) -> FleetScreen:
+    screen = app.screen
+    assert isinstance(screen, FleetScreen)
+    return screen
+
+
+@pytest.mark.parametrize("size", SIZES, ids=lambda s: f"{s[0]}x{s[1]}")
+@pytest.mark.parametrize("what", ["incident", "few", "broken"])
+async def test_pictures(what: str, size: tuple[int, int]) -> None:
+    await picture(what, size)
+
+
+@pytest.mark.parametrize("what", ["calm", "empty", "backfill", "rehearsal"])
+async def test_pictures_of_other_states(what: str) -> None:
+    await picture(what, (80, 24))
+
+
+async def picture(what: str, size: tuple[int, int]) -> None:
+    app = console(show_sample.SAMPLES[what]())
+    async with app.run_test(size=size) as pilot:
+        await settle(pilot)
+        text = screen_text(app)
+        assert all(width_of(line) <= size[0] for line in text.splitlines())
+        assert_golden(f"fleet-{what}-{size[0]}x{size[1]}", text)
+
+
+async def test_panels_in_two_columns_and_environments() -> None:
+    views = tuple(
+        samples.view(name, environment=environment)
+        for environment in ("production", "staging")
+        for name in samples.QUIET[:4]
+    )
+    app = console(samples.snapshot(deployments=views, incidents=()))
+    async with app.run_test(size=(250, 22)) as pilot:
+        await settle(pilot)
+        assert_golden("fleet-two-columns-250x22", screen_text(app))
+        await pilot.press("l", "j")
+        assert fleet_of(app).fleet.selected == views[3].id
+        await pilot.press("h")
+        assert fleet_of(app).fleet.selected == views[2].id
+
+
+async def test_incident_members_stand_together_in_the_given_order() -> None:
+    lone = samples.view("lone", TriggerState.FIRED, breached=(0,), since=samples.AT)
+    first, second, third = samples.fleet(0)[:3]
+    shown = samples.snapshot(deployments=(second, lone, first, third))
+    groups = [
+        (i.id if i else None, [v.id.name for v in members]) for i, members in grouped(shown, [*shown.deployments])
+    ]
+    assert groups == [
+        ("I-91c0", ["search-rank", "search-suggest"]),
+        ("I-7f3a", ["checkout-ranker"]),
+        (None, ["lone"]),
+    ]
+
+
+def test_a_closed_incident_groups_nothing() -> None:
+    closed: tuple[Incident, ...] = tuple(dataclasses.replace(i, closed_at=samples.AT) for i in samples.INCIDENTS)
+    shown = samples.snapshot(incidents=closed)
+    assert [incident for incident, _ in grouped(shown, [*shown.deployments])] == [None]
+
+
+@pytest.mark.parametrize(
+    ("state", "left", "frozen", "later", "wanted"),
+    [
+        (TriggerState.PENDING, {"dwell": 161.0}, False, 0.0, "2:41"),
+        (TriggerState.PENDING, {"dwell": 161.0}, False, 0.4, "2:41"),
+        (TriggerState.PENDING, {"dwell": 161.0}, False, 1.0, "2:40"),
+        (TriggerState.PENDING, {"dwell": 161.0}, False, 160.5, "0:01"),
+        (TriggerState.PENDING, {"dwell": 161.0}, False, 161.0, "due"),
+        (TriggerState.PENDING, {"dwell": 161.0}, True, 50.0, "frozen"),
+        (TriggerState.CLEARING, {"hold": 3700.0}, False, 0.0, "1:01:40"),
+        (TriggerState.CLEARING, {"hold": 60.0}, True, 0.0, "frozen"),
+        (TriggerState.BLIND, {"blind_left": 236.0}, True, 6.0, "3:50"),
+        (TriggerState.FIRED, {"since": samples.AT - 72}, False, 1.0, "for 1:13"),
+        (TriggerState.FIRED, {"since": samples.AT - 7300}, False, 0.0, "for 2h01"),
+        (TriggerState.FIRED, {"since": samples.AT - 900_000}, False, 0.0, "for 10 d"),
+        (TriggerState.HEALTHY, {}, False, 0.0, ""),
+    ],
+)
+def test_clock(state: TriggerState, left: dict[str, float], frozen: bool, later: float, wanted: str) -> None:
+    view = samples.view("m", state, frozen=frozen, **left)  # type: ignore[arg-type]
+    assert fleet_rows.clock_text(view.verdict, samples.AT + later) == wanted
+
+
+async def test_the_countdown_ticks_between_polls_and_only_that_is_drawn(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = Clock()
+    app = console(samples.snapshot(), monotonic=clock)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await settle(pilot)
+        fleet = fleet_of(app).fleet
+        assert "2:41" in screen_text(app)
+        refreshed: list[int] = []
+        refresh = fleet.refresh
+
+        def noting(*regions: Region, **more: bool) -> FleetView:
+            refreshed.extend(region.y for region in regions)
+            return refresh(*regions, **more)
+
+        monkeypatch.setattr(fleet, "refresh", noting)
+        clock.t += 1.0
+        fleet.tick()
+        lines = screen_text(app).splitlines()[3:]
+        ticking = [i for i, line in enumerate(lines[:16]) if any(w in line for w in ("FIRED", "CLEARING", "BLIND"))]
+        ticking.append(next(i for i, line in enumerate(lines) if "search-rank" in line))
+        assert sorted(refreshed) == sorted(ticking)
+        await settle(pilot)
+        assert "2:40" in screen_text(app)
+        assert "for 1:13" in screen_text(app)
+
+
+async def test_simulated_time_runs_at_its_speed() -> None:
+    clock = Clock()
+    app = console(samples.snapshot(simulated=True, speed=10.0, band="REHEARSAL x10"), monotonic=clock)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await settle(pilot)
+        clock.t += 3.0
+        assert app.now() == samples.AT + 30
+        app._second()
+        await settle(pilot)
+        assert "2:11" in screen_text(app)
+
+
+async def test_filter() -> None:
+    app = console(samples.snapshot())
+    async with app.run_test(size=(80, 24)) as pilot:
+        await settle(pilot)
+        fleet = fleet_of(app).fleet
+        for typed, found in (
+            ("fraud", {"fraud-score"}),
+            ("pending", {"search-rank", "search-suggest"}),
+            ("pending suggest", {"search-suggest"}),
+            ("I-7f3a", {"checkout-ranker"}),
+            ("critical", {"checkout-ranker"}),
+            ("v21", {"feed-order"}),
+            ("snoozed", {"basket-next"}),
+        ):
+            fleet.set_filter(typed, typing=False)
+            assert {v.id.name for v in fleet._views} == found
+        fleet.clear_filter()
+        await pilot.press("slash", *"blind", "space", *"em")
+        await settle(pilot)
+        assert {v.id.name for v in fleet._views} == {"search-embed"}
+        assert "/ blind em█" in screen_text(app)
+        await pilot.press("enter")
+        await settle(pilot)
+        assert isinstance(app.screen, FleetScreen), "enter ends the typing and opens nothing"
+        assert "█" not in screen_text(app).splitlines()[2]
+        await pilot.press("slash", *"xyz")
+        await settle(pilot)
+        assert "No deployment matches" in screen_text(app)
+        await pilot.press("escape")
+        assert fleet.shown == 15
+
+
+def test_filter_words_are_all_needed() -> None:
+    view = samples.fired()
+    assert matches(view, ["fired", "checkout"])
+    assert not matches(view, ["fired", "healthy"])
+
+
+async def test_letters_of_a_filter_are_no_acts() -> None:
+    commands = samples.FakeCommands()
+    app = console(samples.snapshot(), commands)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await settle(pilot)
+        await pilot.press("slash", *"rnbtzyq")
+        await settle(pilot)
+        assert isinstance(app.screen, FleetScreen)
+        assert commands.asked == []
+        assert fleet_of(app).fleet.filter == "rnbtzyq"
+        await pilot.press("backspace", "ctrl+u")
+        assert fleet_of(app).fleet.filter == ""
+
+
+async def test_moving() -> None:
+    app = console(samples.snapshot())
+    async with app.run_test(size=(80, 24)) as pilot:
+        await settle(pilot)
+        fleet = fleet_of(app).fleet
+        names = [v.id.name for v in fleet._views]
+
+        async def at(*keys: str) -> str:
+            await pilot.press(*keys)
+            assert fleet.selected is not None
+            return fleet.selected.name
+
+        assert fleet.selected == samples.fired().id
+        assert await at("j", "j") == names[2]
+        assert await at("k") == names[1]
+        assert await at("G") == names[-1]
+        await settle(pilot)
+        assert names[-1] in screen_text(app)
+        assert await at("j") == names[-1]
+        assert await at("g") == names[0]
+        await settle(pilot)
+        assert "I-7f3a" in screen_text(app), "the first one's incident header comes into view with it"
+        assert await at("end") == names[-1]
+        assert await at("home") == names[0]
+        assert await at("down", "up", "up") == names[0]
+        assert await at("pagedown") != names[0]
+        assert await at("pageup") == names[0]
+
+
+async def test_the_choice_stays_on_its_deployment_when_the_order_changes() -> None:
+    app = console(samples.snapshot())
+    async with app.run_test(size=(80, 24)) as pilot:
+        await settle(pilot)
+        fleet = fleet_of(app).fleet
+        await pilot.press("j")
+        chosen = fleet.selected
+        app.publish(samples.snapshot(deployments=samples.fleet()[::-1]))
+        await settle(pilot)
+        assert fleet.selected == chosen
+        app.publish(samples.snapshot(deployments=samples.fleet()[6:]))
+        await settle(pilot)
+        assert fleet.selected == samples.fleet()[6].id, "gone: the most urgent one instead"
+
+
+async def test_until_chosen_by_hand_the_most_urgent_is_selected() -> None:
+    calm = samples.fleet()[6:]
+    app = console(samples.snapshot(deployments=calm, incidents=()))
+    async with app.run_test(size=(80, 24)) as pilot:
+        await settle(pilot)
+        assert fleet_of(app).fleet.selected == calm[0].id
+        app.publish(samples.snapshot())
+        await settle(pilot)
+        assert fleet_of(app).fleet.selected == samples.fired().id
+
+
+async def test_mouse() -> None:
+    app = console(samples.snapshot(), samples.FakeCommands())
+    async with app.run_test(size=(80, 24)) as pilot:
+        await settle(pilot)
+        fleet = fleet_of(app).fleet
+        opened: list[str] = []
+        fleet_of(app).action_act = opened.append  # type: ignore[method-assign]
+        await pilot.click(fleet, offset=(20, 3))
+        assert fleet.selected == DeploymentId("production", "search-rank")
+        assert opened == []
+        await pilot.click(fleet, offset=(20, 3))
+        await settle(pilot)
+        assert opened == ["open"]
+        await pilot.click(fleet, offset=(20, 0))
+        assert opened == ["open"], "a header opens nothing"
+
+
+async def test_five_thousand_rows() -> None:
+    app = console(samples.snapshot(deployments=show_sample.many(5000), incidents=()))
+    async with app.run_test(size=(80, 24)) as pilot:
+        await settle(pilot)
+        await pilot.press("G")
+        await settle(pilot)
+        assert "model-4999" in screen_text(app)
+        fleet = fleet_of(app).fleet
+        assert len(fleet._strips) < 200, "only what was seen is drawn"
+
+
+async def test_resizing_and_themes_redraw_everything() -> None:
+    app = console(samples.snapshot())
+    async with app.run_test(size=(80, 24)) as pilot:
+        await settle(pilot)
+        wide = screen_text(app)
+        await pilot.resize_terminal(60, 20)
+        await settle(pilot)
+        assert all(width_of(line) <= 60 for line in screen_text(app).splitlines())
+        await pilot.resize_terminal(80, 24)
+        await settle(pilot)
+        assert screen_text(app) == wide
+        first = app.screen._compositor.render_strips()[4]
+        await pilot.press("T")
+        await settle(pilot)
+        second = app.screen._compositor.render_strips()[4]
+        assert first.text == second.text
+        assert [s.style for s in first] != [s.style for s in second]
+
+
+def test_the_versions_that_disagree_are_said() -> None:
+    view = samples.view("m", version="8", registry="7")
+    assert fleet_rows.version_text(view) == "v8≠v7"
+    assert fleet_rows.version_text(samples.view("m", version="blue")) == "blue"
+    assert fleet_rows.version_text(samples.view("m", version=None, registry=None)) == "–"
+    narrow = fleet_rows.row(view, fleet_rows.Columns.of(50, 5), "", False, False, INK)
+    assert any("≠" in text for text, _ in narrow)
+
+
+def test_a_row_is_exactly_as_wide_as_it_is_told() -> None:
+    for width, view in itertools.product(range(20, 240), samples.fleet(2)):
+        columns = fleet_rows.Columns.of(width, 7)
+        parts = fleet_rows.row(view, columns, "for 12:34", True, True, INK)
+        if width >= 34:
+            assert sum(width_of(text) for text, _ in parts) + 1 == width
+        if width >= 56:
+            for line in range(4):
+                panel = fleet_rows.panel(view, line, width - 2, "frozen", False, True, INK)
+                assert sum(width_of(text) for text, _ in panel) <= width - 1
+
+
+@pytest.mark.parametrize(
+    ("pct", "worse", "wanted"),
+    [
+        (8.45, Worse.LOWER, "−8.4 %"),
+        (8.45, Worse.HIGHER, "+8.4 %"),
+        (375.0, Worse.HIGHER, "+375 %"),
+        (-3.0, Worse.LOWER, "+3.0 %"),
+        (0.0, Worse.LOWER, "0.0 %"),
+        (1000.0, Worse.HIGHER, "×11"),
+        (float("nan"), Worse.HIGHER, "1"),
+    ],
+)
+def test_the_change_has_the_sign_of_the_change(pct: float, worse: Worse, wanted: str) -> None:
+    rule = dataclasses.replace(samples.SIGNALS[1], worse=worse, unit="")
+    judged = dataclasses.replace(samples.signals(samples.HEALTHY)[1], degradation_pct=pct, value=1.0)
+    assert fleet_rows.change_text(judged, rule) == wanted
+
+
+def test_spark_has_a_range_that_stands_still() -> None:
+    styles = (INK.calm, INK.bad, INK.dim)
+    parts = spark((3.0, None, 3.0, 2.0, float("nan"), 9e99), 8, 3.0, 2.5, Worse.LOWER, *styles)
+    assert "".join(text for text, _ in parts) == "  ▅·▅▁·█"
+    assert [style for text, style in parts if "▁" in text] == [INK.bad]
+    calm = spark((3.0, 3.01, 2.99), 3, 3.0, 2.5, Worse.LOWER, *styles)
+    assert {style for _, style in calm} == {INK.calm}
+    assert "".join(text for text, _ in spark((), 4, None, None, Worse.LOWER, *styles)) == "    "
+
+
+def test_only_cells_that_differ_are_sent() -> None:
+    row = [("▌▲ FIRED  ", INK.bad), ("name ", INK.text), ("2:41", INK.warn), (" end", INK.dim)]
+    before = strip_of(row, 30, INK.text)
+    after = strip_of([*row[:2], ("2:40", INK.warn), row[3]], 30, INK.text)
+    assert changed(before, before)[0] >= changed(before, before)[1]
+    assert changed(before, after) == (15, 19)
+
+
+def test_impact_is_short_in_a_row_and_whole_in_a_sentence() -> None:
+    impact = Impact(41.0, (ImpactPart("users", 12_345.0, "users/min", 41.0, "x"),))
+    assert fleet_rows.impact_text(Impact(0.0)) == ""
+    assert fleet_rows.impact_text(impact) == "i 41"
+    assert fleet_rows.impact_sentence(impact) == "impact 41: users 12.3k/min"
+    verdict = samples.fired().verdict
+    assert verdict is not None
+    assert fleet_rows.impact_text(verdict.impact) == "$412/m"
