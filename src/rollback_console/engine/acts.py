@@ -158,7 +158,7 @@ class Acts:
     async def execute(self, plan: Plan, reason: str, typed: str) -> str:
         self._gate("execute", Permission.ROLLBACK, plan.deployment, plan.authority.request)
         key = self.authority.key
-        sign = key.sign if key is not None else None
+        sign = key.signer if key is not None else None
         execution = await self.runner.start(plan, self._operator, reason, typed, sign)
         self._seen()
         return execution
