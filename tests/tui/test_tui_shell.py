@@ -442,7 +442,8 @@ async def test_the_bell(simulated: bool, asked: bool, rings: int, monkeypatch: p
     assert len(rung) == rings
     assert sent[0].startswith("\x1b]0;● 9 healthy · ")
     assert sent[1].startswith("\x1b]0;▲ 1 fired · ")
-    assert len(sent) == 2 + rings
+    assert len(sent) == 3 + rings
+    assert sent[-1] == "\x1b]0;\x07", "the title is given back"
     if rings:
         assert sent[2].startswith("\x1b]9;production/checkout-ranker fired")
         assert "\x1b]52" not in sent[2]
@@ -539,6 +540,7 @@ async def test_a_defect_that_ends_the_app_shows_one_line(
     said = capsys.readouterr().err
     assert "The console met a defect of its own and ended: ZeroDivisionError" in said
     assert "Traceback" not in said
+    assert "errors shown" not in said
     assert app.return_code == 1
 
 

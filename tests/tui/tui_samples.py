@@ -269,6 +269,13 @@ class FakeCommands:
 
         return ask
 
+    async def plan(self, deployment: DeploymentId, path: str | None = None, to: str | None = None) -> Plan:
+        self.asked.append(("plan", deployment, path, to))
+        return execution().plan
+
+    def phrase(self, plan: Plan) -> str:
+        return f"{plan.deployment} v{plan.to_version}"
+
     def summary(self, deployment: DeploymentId | None = None) -> str:
         self.asked.append(("summary", deployment))
         return self.text

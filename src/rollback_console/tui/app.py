@@ -133,6 +133,7 @@ class ConsoleApp(App[None]):
         self._deliver()
 
     async def on_unmount(self) -> None:
+        self._herald.clear()
         if self.commands is not None:
             with contextlib.suppress(Exception):  # leaving: what is durable is durable already
                 await asyncio.wait_for(self.commands.close(), _CLOSE_LIMIT_S)
@@ -195,6 +196,8 @@ class ConsoleApp(App[None]):
         if self._tracebacks:
             super()._fatal_error()
             return
+        if self._exit_renderables:
+            return  # the first one is the cause; what follows from it helps nobody
         error = self._exception
         words = f"{type(error).__name__}: {plain(error, 200)}" if error is not None else "unknown"
         self._exit_renderables.append(
