@@ -15,7 +15,7 @@ from rollback_console.model.incident import Attribution, AttributionKind, Recomm
 from rollback_console.model.observation import Blind
 from rollback_console.model.rules import DeploymentRule
 from rollback_console.model.text import span
-from rollback_console.model.verdict import Verdict
+from rollback_console.model.verdict import TriggerState, Verdict
 
 RELEASE_CAUSE_S = 7200.0  # a release this long before the first breach explains it
 RELEASE_LOOK_BACK_S = 2 * 86_400.0  # how far back "no release here" looks
@@ -55,12 +55,12 @@ Finding = tuple[Attribution, tuple[Recommendation, ...], str]
 
 def attribute(case: Case) -> Finding:
     """The attribution with its reasons, a recommendation a member, and the incident's sentence."""
-    if all(_backend_failed(case.verdicts[name]) for name in case.members):
+    if all(unanswered(case.verdicts[name]) for name in case.members):
         return _backend_down(case)
     culprits = [found for name in case.members if (found := release_before(case, name)) is not None]
     if culprits:
         return _release(case, culprits)
-    if all(case.verdicts[name].condition is not True and case.verdicts[name].blind for name in case.members):
+    if all(silent(case.verdicts[name]) for name in case.members):
         return _silent(case)
     if len(case.members) >= 2:
         return _together(case)
@@ -73,9 +73,17 @@ def release_before(case: Case, name: DeploymentId) -> Release | None:
     return found[-1] if found else None
 
 
-def _backend_failed(verdict: Verdict) -> bool:
+def silent(verdict: Verdict) -> bool:
+    """Is it in trouble only for not being seen. What fired before it fell silent is not: it is known to be bad."""
+    if verdict.state is TriggerState.BLIND:
+        return True
+    return verdict.state is TriggerState.PENDING and verdict.condition is None and verdict.fired_as_blind
+
+
+def unanswered(verdict: Verdict) -> bool:
+    """Silent, and because the backend answers none of its queries."""
     blind = [signal.blind for signal in verdict.signals if signal.blind is not None]
-    return bool(blind) and verdict.condition is not True and all(kind is Blind.QUERY_FAILED for kind in blind)
+    return silent(verdict) and bool(blind) and all(kind is Blind.QUERY_FAILED for kind in blind)
 
 
 def _advice(case: Case, sentence: str, runbook: str) -> tuple[Recommendation, ...]:
@@ -95,7 +103,7 @@ def _release(case: Case, culprits: Sequence[Release]) -> Finding:
     advice = []
     for release in culprits:
         later = max(0.0, case.onsets[release.deployment] - release.at)
-        verb = "fell silent" if case.verdicts[release.deployment].condition is not True else "degraded"
+        verb = "fell silent" if silent(case.verdicts[release.deployment]) else "degraded"
         reasons.append(
             f"{release.deployment.name} {verb} {span(later)} after v{release.after} began to serve"
             + (f" in place of v{release.before}" if release.before else "")
@@ -118,7 +126,7 @@ def _release_advice(case: Case, release: Release) -> Recommendation:
     if verdict.cooling:
         sentence = "a rollback was made within the cool-down: a second one needs a person's judgement"
         return Recommendation(name, None, None, sentence, "rollback-of-a-rollback")
-    if verdict.condition is not True and verdict.blind:
+    if silent(verdict):
         sentence = f"look at serving by hand first: if v{release.after} does not serve, roll back"
         return Recommendation(name, None, release.before, sentence, "blind-telemetry")
     if not rule.recovery:
@@ -135,7 +143,8 @@ def _silent(case: Case) -> Finding:
     seeing = case.fleet - case.blind
     many = f"{len(case.members)} deployments" if len(case.members) > 1 else first.name
     kinds = sorted({str(s.blind) for name in case.members for s in case.verdicts[name].signals if s.blind is not None})
-    reason = f"{many} went silent ({', '.join(kinds)}) while {seeing} others report"
+    others = f"while {seeing} other{'' if seeing == 1 else 's'} report" if seeing > 0 else "and nobody else reports"
+    reason = f"{many} went silent ({', '.join(kinds)}) {others}"
     advice = "find out whether it still serves; a rollback cannot be judged while nothing is seen"
     return (
         Attribution(AttributionKind.TELEMETRY, (reason,)),

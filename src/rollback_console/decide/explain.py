@@ -75,6 +75,8 @@ def sentence(
     if state is TriggerState.BLIND:
         left_blind = blind_remaining(rule.trigger, memory)
         tail = "has fired as blind" if left_blind is None else f"fires as blind in {duration(left_blind)}"
+        if condition is False:  # what is seen settles it, whatever the blind signals are
+            return f"{_list(unseen)}; what is seen does not trigger; {tail}"
         return f"cannot tell: {_list(unseen)}; {tail}"
     return _calm(state, pairs, breached, few)
 

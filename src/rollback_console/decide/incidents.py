@@ -1,7 +1,8 @@
 """Deployments that degrade together are one incident (first form): by shared dependency, by onset.
 
-A function of the verdicts and the releases alone, so that a console opened cold names the same incidents as one that
-watched all along. `previous` only keeps an open incident's id when its first member has recovered meanwhile.
+A function of the verdicts and the releases, so that a console opened cold names the same incidents as one that watched
+all along. `previous` keeps an open incident's id when its first member has recovered meanwhile, and keeps its members
+together when what they had in common (the breached signal) is no longer seen: while they clear, or are blind.
 """
 
 from __future__ import annotations
@@ -11,10 +12,9 @@ import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from rollback_console.decide.attribution import Case, Release, attribute
+from rollback_console.decide.attribution import Case, Release, attribute, silent, unanswered
 from rollback_console.model.identity import DeploymentId
 from rollback_console.model.incident import Incident
-from rollback_console.model.observation import Blind
 from rollback_console.model.rules import DeploymentRule
 from rollback_console.model.verdict import TriggerState, Verdict
 
@@ -36,19 +36,25 @@ def group(
     verdicts: Mapping[DeploymentId, Verdict],
     onsets: Mapping[DeploymentId, float],
     previous: Sequence[Incident] = (),
+    seen_at: float | None = None,
 ) -> tuple[Incident, ...]:
     """The open incidents, worst first (most members alarming, then the earliest onset).
 
     `onsets`: for each deployment in trouble, when its first breach (or blindness) began, Unix seconds. A lone pending
     or blind deployment is not an incident yet; one that fired, or two that share a cause, are.
+
+    `previous`: the incidents open at the evaluation before; or, with `seen_at` (Unix seconds), at that time, and
+    nothing was seen since: what began later is then another trouble, even of the same deployment.
     """
+    goes_on = {name for name in verdicts if seen_at is None or onsets.get(name, seen_at) <= seen_at}
+    previous = [replace(old, members=tuple(name for name in old.members if name in goes_on)) for old in previous]
     troubled = sorted(
         (name for name, verdict in verdicts.items() if verdict.state in _TROUBLE or verdict.fired_as_blind),
         key=lambda name: (onsets[name], name),
     )
     blind = sum(1 for verdict in verdicts.values() if verdict.blind)
     found = []
-    for members in _components(fleet, troubled, onsets, verdicts):
+    for members in _components(fleet, troubled, onsets, verdicts, previous):
         alarming = sum(1 for name in members if verdicts[name].alarming)
         if not alarming and len(members) < 2:
             continue
@@ -99,27 +105,40 @@ def _components(
     troubled: Sequence[DeploymentId],
     onsets: Mapping[DeploymentId, float],
     verdicts: Mapping[DeploymentId, Verdict],
+    previous: Sequence[Incident],
 ) -> list[tuple[DeploymentId, ...]]:
     released = {r.deployment for r in fleet.releases if r.deployment in onsets and r.explains(onsets[r.deployment])}
+    known = {name for old in previous if old.closed_at is None for name in old.members}
     by_cause: dict[str, list[DeploymentId]] = {}
-    by_signal: dict[str, list[DeploymentId]] = {}
-    unanswered = []
+    by_symptom: dict[str, list[DeploymentId]] = {}
     for name in troubled:
-        if _unanswered(verdicts[name]):
-            unanswered.append(name)
         for cause in _causes(fleet.rules[name], has_release=name in released):
             by_cause.setdefault(cause, []).append(name)
         if name not in released:
-            for signal in verdicts[name].signals:
-                if signal.breached:
-                    by_signal.setdefault(f"{name.environment}:{signal.name}", []).append(name)
+            for symptom in _symptoms(verdicts[name], known=name in known):
+                by_symptom.setdefault(f"{name.environment}:{symptom}", []).append(name)
     together = _Together(troubled, onsets)
     for names in by_cause.values():
         together.join(names, SHARED_ONSET_S)
-    for names in by_signal.values():
+    for names in by_symptom.values():
         together.join(names, BARE_ONSET_S)
-    together.join(unanswered, SHARED_ONSET_S)
+    together.join([name for name in troubled if unanswered(verdicts[name])], SHARED_ONSET_S)
+    for old in previous:
+        if old.closed_at is None:
+            members = set(old.members) - released
+            together.join([n for n in troubled if n in members and not silent(verdicts[n])], SHARED_ONSET_S)
     return together.groups()
+
+
+def _symptoms(verdict: Verdict, *, known: bool) -> list[str]:
+    """What a deployment that did not release can have in common with another but a dependency: a breached signal, or
+    silence of one kind. What fired and shows nothing now could be any of its signals to who did not see it fire."""
+    if silent(verdict):
+        return [f"silent/{kind}" for kind in dict.fromkeys(signal.blind for signal in verdict.signals) if kind]
+    breached = [signal.name for signal in verdict.signals if signal.breached]
+    if breached or known or verdict.state is TriggerState.PENDING:
+        return breached
+    return [signal.name for signal in verdict.signals]
 
 
 def _causes(rule: DeploymentRule, *, has_release: bool) -> tuple[str, ...]:
@@ -130,11 +149,6 @@ def _causes(rule: DeploymentRule, *, has_release: bool) -> tuple[str, ...]:
     if has_release:
         return (itself,)
     return (itself, *(f"{environment}:{dependency}" for dependency in rule.deployment.depends_on))
-
-
-def _unanswered(verdict: Verdict) -> bool:
-    blind = [signal.blind for signal in verdict.signals if signal.blind is not None]
-    return bool(blind) and all(kind is Blind.QUERY_FAILED for kind in blind)
 
 
 def _id(first: DeploymentId, onset: float) -> str:

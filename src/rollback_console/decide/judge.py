@@ -45,7 +45,7 @@ def step(rule: DeploymentRule, observation: Observation, memory: TriggerMemory =
         raise ValueError(f"{observation.deployment}: evaluation at {at} is not after {memory.at}")
     verdicts: list[SignalVerdict] = []
     known: dict[str, bool | None] = {}
-    last_known: list[tuple[bool, float] | None] = []
+    last_known: list[signal.LastKnown] = []
     flagged: list[str] = []
     reset = remembers = False
     used = _signals_of(rule.trigger.when)
@@ -59,7 +59,7 @@ def step(rule: DeploymentRule, observation: Observation, memory: TriggerMemory =
             flagged.append(each.name)
             reset = reset or resets
         remembers = remembers or each.blind.last_s > 0
-        last_known.append((verdict.breached, at) if verdict.breached is not None else last)
+        last_known.append(signal.remembered(each, verdict, last, at))
     condition = evaluate(rule.trigger.when, known)
     after = advance(rule.trigger, memory, at, condition, flagged=bool(flagged), reset=reset)
     if remembers:

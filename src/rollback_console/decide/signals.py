@@ -73,6 +73,16 @@ def effective(rule: SignalRule, verdict: SignalVerdict, last: LastKnown, at: flo
     return None, True, False
 
 
+def remembered(rule: SignalRule, verdict: SignalVerdict, last: LastKnown, at: float) -> LastKnown:
+    """What the next evaluation may still go by: only what a `last` policy can use, and no longer than it may, so that
+    a memory holds nothing that a replay of that time would not know."""
+    if rule.blind.kind is not BlindPolicyKind.LAST:
+        return None
+    if verdict.breached is not None:
+        return verdict.breached, at
+    return last if last is not None and at - last[1] <= rule.blind.last_s else None
+
+
 def baseline_words(baseline: Baseline | None) -> str:
     """What a baseline is called in a sentence."""
     if baseline is None:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from operator import itemgetter
 
 from rollback_console.model.identity import DeploymentId
 from rollback_console.model.incident import Incident
@@ -13,6 +13,7 @@ from rollback_console.model.snapshot import DeploymentView, Trace
 from rollback_console.model.verdict import TriggerMemory, TriggerState, Verdict
 
 TRACE_POINTS = 60
+_Key = tuple[int, float, float, DeploymentId]
 _RANK = {
     TriggerState.FIRED: 0,
     TriggerState.PENDING: 2,
@@ -33,7 +34,10 @@ def urgency(verdict: Verdict | None) -> int:
 
 
 class Board:
-    """Per deployment (by number): memory, verdict and the trace of each signal."""
+    """Per deployment (by number): memory, verdict and the trace of each signal.
+
+    What a Snapshot needs of a deployment is made when the deployment changes, so that publishing is cheap.
+    """
 
     def __init__(self, rules: Sequence[DeploymentRule], step_s: float) -> None:
         self.rules = tuple(rules)
@@ -41,21 +45,37 @@ class Board:
         self.memories: dict[int, TriggerMemory] = {}
         self.before: dict[int, TriggerMemory] = {}
         self.verdicts: dict[int, Verdict] = {}
-        self._values = [[deque[float | None](maxlen=TRACE_POINTS) for _ in rule.signals] for rule in self.rules]
-        self._bases = [[deque[float | None](maxlen=TRACE_POINTS) for _ in rule.signals] for rule in self.rules]
-        self._revision = 0
         self.registry_versions: dict[int, str | None] = {}
+        self._traces = [tuple(Trace(signal.name, step_s, 0.0, ()) for signal in rule.signals) for rule in self.rules]
+        self._views: list[DeploymentView | None] = [None] * len(self.rules)
+        self._keys: list[_Key] = [_key(rule, None) for rule in self.rules]
+        self._revision = 0
 
-    def trace(self, index: int, observations: Iterable[Observation]) -> None:
-        """Add observations, oldest first, to a deployment's traces."""
-        values, bases = self._values[index], self._bases[index]
-        for observation in observations:
-            for number, reading in enumerate(observation.readings):
-                values[number].append(reading.value)
-                bases[number].append(reading.baseline)
+    def trace(self, index: int, observations: Sequence[Observation]) -> None:
+        """Add observations, oldest first and a step apart, to a deployment's traces. What they say again takes the
+        place of what was there; a hole before them stays one."""
+        if not observations:
+            return
+        self._views[index] = None
+        first, until = observations[0].at, observations[-1].at
+        traces = []
+        for number, old in enumerate(self._traces[index]):
+            values, bases = old.values, old.baselines
+            ahead = round((first - old.until) / self._step) - 1  # evaluations missing between; negative: said again
+            if ahead < 0:
+                values, bases = values[:ahead], bases[:ahead]
+            elif ahead and values:
+                hole = (None,) * min(ahead, TRACE_POINTS)
+                values, bases = values + hole, bases + hole
+            new = observations[-TRACE_POINTS:]
+            values += tuple([each.readings[number].value for each in new])
+            bases += tuple([each.readings[number].baseline for each in new])
+            traces.append(Trace(old.signal, self._step, until, values[-TRACE_POINTS:], bases[-TRACE_POINTS:]))
+        self._traces[index] = tuple(traces)
 
     def put(self, index: int, before: TriggerMemory, verdict: Verdict, after: TriggerMemory) -> None:
         self.before[index], self.verdicts[index], self.memories[index] = before, verdict, after
+        self._views[index], self._keys[index] = None, _key(self.rules[index], verdict)
 
     def by_id(self) -> dict[DeploymentId, Verdict]:
         return {self.rules[index].deployment.id: verdict for index, verdict in self.verdicts.items()}
@@ -64,48 +84,48 @@ class Board:
         """When each deployment's present trouble began: its first breach, else its first blindness."""
         found = {}
         for index, memory in self.memories.items():
-            times = [time for time in (memory.active_since, memory.blind_since) if time is not None]
-            if times:
-                found[self.rules[index].deployment.id] = min(times)
+            onset = memory.active_since if memory.active_since is not None else memory.blind_since
+            if onset is not None:  # a signal that was blind for a week is not when today's breach began
+                found[self.rules[index].deployment.id] = onset
         return found
 
     def views(self, incidents: Sequence[Incident], snoozed: Mapping[str, float]) -> tuple[DeploymentView, ...]:
         """Every deployment, most urgent first; members of one incident stand together, at their most urgent's place."""
         self._revision += 1
         member_of = {name: incident.id for incident in incidents for name in incident.members}
-        rank_of: dict[str, tuple[int, float]] = {}
-        for index, rule in enumerate(self.rules):
-            incident = member_of.get(rule.deployment.id)
-            if incident is not None:
-                verdict = self.verdicts.get(index)
-                rank = (urgency(verdict), -(verdict.impact.score if verdict else 0.0))
-                rank_of[incident] = min(rank_of.get(incident, rank), rank)
+        first: dict[str, tuple[int, float]] = {}
+        if member_of:
+            for key in self._keys:
+                incident = member_of.get(key[-1])
+                if incident is not None and (incident not in first or key[:2] < first[incident]):
+                    first[incident] = key[:2]
         rows = []
-        for index, rule in enumerate(self.rules):
-            name = rule.deployment.id
-            verdict, incident = self.verdicts.get(index), member_of.get(name)
-            own = (urgency(verdict), -(verdict.impact.score if verdict else 0.0))
-            left = verdict.dwell_remaining_s if verdict and verdict.dwell_remaining_s is not None else 0.0
-            key = (*(rank_of[incident] if incident else own), incident or "~", *own, left, name)
-            view = DeploymentView(
-                rule,
-                verdict,
-                self._traces(index),
-                self.registry_versions.get(index),
-                incident,
-                snoozed.get(str(name)),
-                self._revision,
-            )
-            rows.append((key, view))
-        rows.sort(key=lambda row: row[0])
-        return tuple(view for _, view in rows)
+        for index, key in enumerate(self._keys):
+            incident = member_of.get(key[-1])
+            place = key[:2] if incident is None else first[incident]
+            rows.append((place, incident or "~", key, self._view(index, incident, snoozed)))
+        rows.sort(key=itemgetter(0, 1, 2))
+        return tuple([row[3] for row in rows])
 
-    def _traces(self, index: int) -> tuple[Trace, ...]:
-        verdict = self.verdicts.get(index)
-        until = verdict.at if verdict else 0.0
-        return tuple(
-            Trace(signal.name, self._step, until, tuple(values), tuple(bases))
-            for signal, values, bases in zip(
-                self.rules[index].signals, self._values[index], self._bases[index], strict=True
-            )
-        )
+    def _view(self, index: int, incident: str | None, snoozed: Mapping[str, float]) -> DeploymentView:
+        """A deployment's view: the one made before, where nothing about it has changed."""
+        rule, view = self.rules[index], self._views[index]
+        until = snoozed.get(str(rule.deployment.id)) if snoozed else None
+        registry = self.registry_versions.get(index)
+        if (
+            view is None
+            or view.incident != incident
+            or view.snoozed_until != until
+            or view.registry_version != registry
+        ):
+            traces = self._traces[index]
+            view = DeploymentView(rule, self.verdicts.get(index), traces, registry, incident, until, self._revision)
+            self._views[index] = view
+        return view
+
+
+def _key(rule: DeploymentRule, verdict: Verdict | None) -> _Key:
+    """Where a deployment stands in the fleet: by urgency, impact, time left, name."""
+    if verdict is None:
+        return urgency(None), -0.0, 0.0, rule.deployment.id
+    return urgency(verdict), -verdict.impact.score, verdict.dwell_remaining_s or 0.0, rule.deployment.id
