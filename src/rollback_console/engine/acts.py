@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import difflib
 import hashlib
 import random as randoms
@@ -11,6 +12,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from rollback_console.actions import BY_ID, Context
+from rollback_console.authorize.keys import LockedKey
 from rollback_console.authorize.roles import Authority
 from rollback_console.engine.loop import Engine
 from rollback_console.engine.recovery import RecoveryObserver
@@ -68,6 +70,7 @@ class Acts:
         self._lock_of = lock_of
         self._random = random or secrets.SystemRandom()
         self._set_speed = set_speed
+        self._locked: LockedKey | None = None
         self.on_close: Callable[[], Awaitable[None]] | None = None  # set by whoever put the console together
         self._runner: Runner | None = None
         if engine.writer is not None:
@@ -250,10 +253,22 @@ class Acts:
             raise Refused(f"the file of {document.name} changed this moment", "open it again")
         self._journal.put_blob(data)
 
-    def unlock(self, authority: Authority) -> None:
-        """A key came to hand: who sits here, and what they may do, is known from now on."""
-        self.authority = authority
-        self.engine.identify(authority.operator, authority.look_only_reason())
+    def seat(self, authority: Authority, locked: LockedKey | None = None) -> None:
+        """Who sits here, and what they may do, is known from now on; `locked` is a key that wants its passphrase."""
+        self.authority, self._locked = authority, locked
+        waits = f"{locked.path} wants its passphrase: K unlocks it" if locked is not None else ""
+        self.engine.identify(
+            authority.operator, waits or authority.look_only_reason(), str(locked.path) if locked else ""
+        )
+
+    async def unlock(self, passphrase: str) -> None:
+        """Open the locked key (off the event loop: its key derivation is slow on purpose)."""
+        if self._locked is None:
+            raise Refused(
+                "no key here waits for its passphrase", "`rollback-console doctor` says where keys are looked for"
+            )
+        key = await asyncio.to_thread(self._locked.unlock, passphrase)
+        self.seat(self.authority.with_key(key))
 
     # -- the rest -----------------------------------------------------------------------------------------------------
 

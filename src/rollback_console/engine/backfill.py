@@ -2,23 +2,26 @@
 
 How far back is far enough? A trigger's memory is known for certain after its condition was false, and seen, for as long
 as its hold: whatever it was before, it is healthy then. So the replay reaches back until every deployment shows such a
-calm stretch, doubling the span, up to `lookback`; deeper rounds look only at deployments that are not settled yet.
+calm stretch, doubling the span, up to `lookback`; deeper rounds look only at deployments that are not settled yet. Or
+until it meets the last evaluation of a console that slept, whose memories are as certain.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+import math
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from rollback_console.decide.judge import FRESH, decide, step
 from rollback_console.decide.trigger import state_of
 from rollback_console.engine.sampler import Sampler
 from rollback_console.engine.versions import VersionHistory
-from rollback_console.model.observation import Observation, Tick
+from rollback_console.model.observation import Blind, Observation, Tick
 from rollback_console.model.rules import DeploymentRule
 from rollback_console.model.verdict import TriggerMemory, TriggerState, Verdict
 
+BASELINES = -1  # stands for the queries of version baselines among the numbers of those that failed
 _SLICE = 50  # evaluations between two chances for others to run: a few milliseconds
 Cooling = Callable[[int, float], bool]  # (deployment number, at): is a cool-down running
 
@@ -47,6 +50,15 @@ class Replayed:
     changes: list[Change] = field(default_factory=list)
     rows: dict[int, list[Observation]] = field(default_factory=dict)
     unsettled: set[int] = field(default_factory=set)  # not known for certain even at the end of the look-back
+    failing: set[int] = field(default_factory=set)  # queries that did not answer
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What a console knew at its last evaluation `at`: a replay goes on from there and need not go deeper."""
+
+    at: float
+    memories: Mapping[int, TriggerMemory]
 
 
 def first_span(rules: Sequence[DeploymentRule]) -> float:
@@ -69,48 +81,55 @@ class Backfill:
         self._step = step_s
         self._lookback = lookback_s
         self._count = 0
-        self.failing: set[int] = set()  # queries that did not answer in the last replay
+        self.settling_s = max(first_span(sampler.rules) * 1.25, 4 * step_s)  # what settles a calm fleet
 
-    async def cold(self, until: float, cooling: Cooling, progress: Callable[[str], None]) -> Replayed:
-        """The fleet's state at `until`, out of history alone. What history lacks is blind; nothing is raised."""
+    async def cold(
+        self, until: float, cooling: Cooling, progress: Callable[[str], None], known: Known | None = None
+    ) -> Replayed:
+        """The fleet's state at `until`, out of history, and out of what was `known` where history settles nothing
+        since. What history lacks is blind; nothing is raised."""
         done = Replayed(until)
         rules = self._sampler.rules
         rows: dict[int, list[Observation]] = {index: [] for index in range(len(rules))}
         changes: dict[int, list[Change]] = {}
-        span, high, unsettled = first_span(rules) * 1.25, until, set(rows)
-        while unsettled and high > until - self._lookback:
-            low = until - max(2, round(min(span, self._lookback) / self._step)) * self._step
-            if low > high:
-                break
+        span, high, unsettled = self.settling_s, until, set(rows)
+        after = known.at + self._step if known is not None else -math.inf
+        while unsettled and high >= max(after, until - self._lookback):
+            low = max(after, until - math.ceil(min(span, self._lookback) / self._step) * self._step)
             progress(f"back-filling {round(until - low)} s of history")
             only = sorted(unsettled)
             older: dict[int, list[Observation]] = {index: [] for index in only}
-            for tick in await self.between(low, high, only):
+            ticks, failing = await self._ticks(low, high, only)
+            for tick in ticks:
                 for index, observation in zip(only, tick.observations, strict=True):
                     older[index].append(observation)
+            met = low == after
             for index in only:
                 rows[index] = older[index] + rows[index]
-                settled, changes[index] = await self._replay(done, index, rows[index], FRESH, cooling)
+                memory = known.memories.get(index, FRESH) if known is not None and met else FRESH
+                settled, changes[index] = await self._replay(done, index, rows[index], memory, cooling)
                 if settled:
                     unsettled.discard(index)
-            if self.failing:
+            done.failing |= failing
+            if failing and known is None:
                 break  # deeper history would be as blind
-            high, span = low - self._step, span * 2
+            high, span = low - self._step, math.inf if failing else span * 2
         done.rows, done.unsettled = rows, unsettled
         done.changes = sorted(
             (c for found in changes.values() for c in found), key=lambda c: (c.observation.at, c.index)
         )
         return done
 
-    async def gap(self, memories: dict[int, TriggerMemory], after: float, until: float, cooling: Cooling) -> Replayed:
-        """Go on from `memories` (at `after`) to `until`, evaluation by evaluation, as if nobody had slept."""
+    async def gap(self, known: Known, until: float, cooling: Cooling) -> Replayed:
+        """Go on from what was known to `until`, evaluation by evaluation, as if nobody had slept."""
         done = Replayed(until)
-        done.rows = {index: [] for index in memories}
-        for tick in await self.between(after + self._step, until):
+        done.rows = {index: [] for index in known.memories}
+        ticks, done.failing = await self._ticks(known.at + self._step, until)
+        for tick in ticks:
             for index, observation in enumerate(tick.observations):
                 done.rows[index].append(observation)
         for index, observations in done.rows.items():
-            _, changes = await self._replay(done, index, observations, memories[index], cooling)
+            _, changes = await self._replay(done, index, observations, known.memories[index], cooling)
             done.changes.extend(changes)
         done.changes.sort(key=lambda change: (change.observation.at, change.index))
         return done
@@ -119,9 +138,15 @@ class Backfill:
         self, start: float, end: float, only: Sequence[int] | None = None, every: float | None = None
     ) -> list[Tick]:
         """The ticks from `start` to `end`, both on the grid, inclusive, `every` so many seconds (default: each)."""
+        return (await self._ticks(start, end, only, every))[0]
+
+    async def _ticks(
+        self, start: float, end: float, only: Sequence[int] | None = None, every: float | None = None
+    ) -> tuple[list[Tick], set[int]]:
+        """As `between`, and the numbers of the queries that did not answer."""
         pace = every or self._step
         answers = await self._sampler.answers_between(start, end, pace)
-        self.failing = {index for index, column in enumerate(answers) if any(answer.failed for answer in column)}
+        failing = {index for index, column in enumerate(answers) if any(answer.failed for answer in column)}
         ticks = []
         for k in range(round((end - start) / pace) + 1):
             at = start + k * pace
@@ -129,8 +154,11 @@ class Backfill:
             if only is None:
                 for index in range(len(self._sampler.rules)):
                     self._versions.note(index, at, self._sampler.version_at(row, index))
-            ticks.append(await self._sampler.assemble(at, row, await self._versions.baselines(at), only))
-        return ticks
+            baselines = await self._versions.baselines(at)
+            if Blind.QUERY_FAILED in baselines.values():
+                failing.add(BASELINES)
+            ticks.append(await self._sampler.assemble(at, row, baselines, only))
+        return ticks, failing
 
     async def _replay(
         self, done: Replayed, index: int, observations: Sequence[Observation], memory: TriggerMemory, cooling: Cooling
@@ -139,7 +167,8 @@ class Backfill:
         rule, calm = self._sampler.rules[index], _Calm(self._sampler.rules[index])
         changes: list[Change] = []
         began_fresh = memory is FRESH
-        state, _ = state_of(memory, cooling=False)
+        began = memory.at if memory.at is not None else observations[0].at
+        state, _ = state_of(memory, cooling=cooling(index, began))
         for observation in observations:
             self._count += 1
             if self._count % _SLICE == 0:

@@ -7,31 +7,34 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
-from rollback_console.engine.board import Board
-from rollback_console.engine.record import layout_bytes, memory_document, memory_from, pack, unpack
+from rollback_console.engine.record import layout_bytes, memory_document, memory_from, unpack
 from rollback_console.journal.entry import Recorder
 from rollback_console.model.observation import Tick
 from rollback_console.model.rules import DeploymentRule
 from rollback_console.model.verdict import TriggerMemory
 
 
-def live_bytes(tick: Tick, board: Board, layout: str) -> bytes:
-    """A tick with the memories before it. Most are calm: only the others are written out."""
+def live_bytes(packed: bytes, before: Mapping[int, TriggerMemory]) -> bytes:
+    """A packed tick with the memories before it. Most are calm: only the others are written out."""
     memories: dict[str, object] = {}
     calm_at: float | None = None
-    for index, memory in board.before.items():
+    for index, memory in before.items():
         if memory == TriggerMemory(at=memory.at, known=True):
             calm_at = memory.at
         else:
             memories[str(index)] = memory_document(memory)
     head = json.dumps({"v": 1, "calm_at": calm_at, "memories": memories}, separators=(",", ":")).encode()
-    return head + b"\n" + pack(tick, layout)
+    return head + b"\n" + packed
 
 
 def live_state(journal: Recorder, rules: Sequence[DeploymentRule]) -> tuple[Tick, list[TriggerMemory]] | None:
-    """The recorder's newest evaluation, or None where there is none for these rules."""
+    """The recorder's newest evaluation, or None where there is none for these rules. Raises `JournalError`.
+
+    Nothing vouches for these bytes, so nothing is believed of them but what fits: each memory must be of the one
+    evaluation before the tick's.
+    """
     found = journal.get_live()
     if found is None:
         return None
@@ -40,10 +43,10 @@ def live_state(journal: Recorder, rules: Sequence[DeploymentRule]) -> tuple[Tick
         head = json.loads(line)
         ours = layout_bytes(rules)
         tick = unpack(data, lambda digest: ours if digest == hashlib.sha256(ours).hexdigest() else None)
-    except (ValueError, KeyError, TypeError):
+        calm = TriggerMemory(at=head["calm_at"], known=True)
+        written = {int(index): memory_from(document) for index, document in head["memories"].items()}
+        memories = [written.get(index, calm) for index in range(len(rules))]
+        fits = all(memory.at is None or memory.at < tick.at for memory in memories)
+    except (ValueError, KeyError, TypeError, IndexError, AttributeError):
         return None  # another version's, or another configuration's: as good as none
-    calm = TriggerMemory(at=head["calm_at"], known=True)
-    return tick, [
-        memory_from(head["memories"][str(index)]) if str(index) in head["memories"] else calm
-        for index in range(len(rules))
-    ]
+    return (tick, memories) if fits else None

@@ -22,6 +22,7 @@ class Options:
     simulated: bool = False
     operator: Operator | None = None
     look_only: str = ""
+    key_locked: str = ""
     journal_path: str = ""
     command: str = "console"
     debug: bool = False  # an unforeseen error ends the loop instead of being shown

@@ -7,6 +7,7 @@ split by the labels that policies give their deployments.
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
@@ -15,15 +16,18 @@ from rollback_console.model.rules import BaselineKind, DeploymentRule, SignalRul
 
 WEEK_S = 7 * 86_400.0
 _BARE_SELECTOR = re.compile(r"^\s*([a-zA-Z_:][a-zA-Z0-9_:]*)\s*\{(.*)\}\s*$", re.DOTALL)
+ROLL_OUT = " + "  # joins the versions that serve at once
 _MATCHER = re.compile(r'\s*([a-zA-Z_][a-zA-Z0-9_]*)\s*(=~|!~|!=|=)\s*"((?:[^"\\]|\\.)*)"\s*(?:,|$)')
+_ESCAPE = re.compile(r"""\\(["'\\nt])""")
 
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """One PromQL, asked `offset_s` seconds before the evaluation (last week's baseline)."""
+    """One PromQL, asked `offset_s` seconds before the evaluation (last week's baseline); `version`: for its labels."""
 
     promql: str
     offset_s: float = 0.0
+    version: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,11 +61,11 @@ class QueryPlan:
     version_queries: set[int] = field(default_factory=set)
     scopes: list[set[int]] = field(default_factory=list)  # per query: the deployments that read it
 
-    def number(self, promql: str | None, deployment: int, offset_s: float = 0.0) -> int:
+    def number(self, promql: str | None, deployment: int, offset_s: float = 0.0, *, version: bool = False) -> int:
         """The number of a query, added on first use; -1 for None."""
         if promql is None:
             return -1
-        query = Query(promql, offset_s)
+        query = Query(promql, offset_s, version)
         index = self._numbers.get(query)
         if index is None:
             index = self._numbers[query] = len(self.queries)
@@ -77,6 +81,7 @@ def plan_queries(rules: Sequence[DeploymentRule]) -> QueryPlan:
     """The plan for a fleet. Deployments of one policy share its signals, and so its queries."""
     plan = QueryPlan(tuple(rules))
     shared: dict[int, tuple[SignalColumns, ...]] = {}
+    served = _version_queries(rules)
     for index, rule in enumerate(rules):
         columns = shared.get(id(rule.signals))
         if columns is None:
@@ -84,7 +89,7 @@ def plan_queries(rules: Sequence[DeploymentRule]) -> QueryPlan:
         else:
             for signal in rule.signals:  # only to put this deployment into the queries' scopes
                 _signal(plan, signal, index)
-        version = plan.number(_fleet_wide(rule), index)
+        version = plan.number(served[index], index, version=True)
         if version >= 0:
             plan.version_queries.add(version)
         plan.columns.append(
@@ -111,6 +116,17 @@ def _signal(plan: QueryPlan, signal: SignalRule, deployment: int) -> SignalColum
     )
 
 
+def _version_queries(rules: Sequence[DeploymentRule]) -> list[str | None]:
+    """What to ask for each deployment's serving version: one query for all that can share it, else its own words. For
+    one alone its own matchers stay: they also keep out series that name no deployment at all."""
+    wide = [_fleet_wide(rule) for rule in rules]
+    sharing = Counter(promql for promql in wide if promql is not None)
+    return [
+        promql if promql is not None and sharing[promql] > 1 else rule.deployment.serving_version
+        for promql, rule in zip(wide, rules, strict=True)
+    ]
+
+
 def _fleet_wide(rule: DeploymentRule) -> str | None:
     """A deployment's `serving_version` without the matchers that name it, so that one query serves the fleet.
 
@@ -126,10 +142,15 @@ def _fleet_wide(rule: DeploymentRule) -> str | None:
         if matcher is None:
             return promql  # nothing we can read: ask it as it stands
         label, operator, value = matcher.groups()
-        if operator != "=" or (label, value) not in own:
+        if operator != "=" or (label, _unescaped(value)) not in own:
             kept.append(f'{label}{operator}"{value}"')
         position = matcher.end()
     return f"{bare[1]}{{{','.join(kept)}}}" if kept else bare[1]
+
+
+def _unescaped(value: str) -> str:
+    """A PromQL string's text. An escape that is not one of the plain ones is left, and then matches no label."""
+    return _ESCAPE.sub(lambda found: {"n": "\n", "t": "\t"}.get(found[1], found[1]), value)
 
 
 class Splitter:
@@ -189,6 +210,8 @@ def split_points(
     seen: dict[int, dict[int, set[str]]] = {}
     for one in series:
         name = dict(one.labels).get("version", "") if version else ""
+        if version and not name:
+            continue  # says that something serves, not what
         for owner in splitter.owners(one.labels, scope):
             for at, value in one.points:
                 k = round((at - start) / step)
@@ -203,7 +226,7 @@ def split_points(
                     answer.values[owner] = value
     for k, owners in seen.items():
         for owner, names in owners.items():
-            answers[k].versions[owner] = "+".join(sorted(names))  # two at once: a roll-out under way
+            answers[k].versions[owner] = ROLL_OUT.join(sorted(names))  # two at once: a roll-out under way
     return answers
 
 

@@ -17,6 +17,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from rollback_console.decide.judge import decide
+from rollback_console.errors import ConsoleError
 from rollback_console.journal.entry import Entry
 from rollback_console.journal.kinds import TransitionRecorded
 from rollback_console.model.identity import DeploymentId
@@ -203,7 +204,11 @@ def recompute(entry: Entry, blobs: Blobs, compile_policy: Compile) -> str | None
     policy, samples = blobs(body.policy), blobs(body.tick)
     if policy is None or samples is None:
         return "cannot be recomputed: its " + ("policy" if policy is None else "samples") + " are gone (retention)"
-    rule = next((r for r in compile_policy(policy, body.policy) if str(r.deployment.id) == entry.deployment), None)
+    try:
+        rules = compile_policy(policy, body.policy)
+    except ConsoleError as error:
+        return f"its policy cannot be read: {error.message}"
+    rule = next((r for r in rules if str(r.deployment.id) == entry.deployment), None)
     if rule is None:
         return f"its policy does not name {entry.deployment}"
     try:
@@ -212,7 +217,7 @@ def recompute(entry: Entry, blobs: Blobs, compile_policy: Compile) -> str | None
         if observation is None:
             return f"its samples do not hold {entry.deployment}"
         verdict, after = decide(rule, observation, memory_from(body.memory_before), cooling=body.cooling)
-    except (ValueError, KeyError, TypeError, IndexError) as error:
+    except (ValueError, KeyError, TypeError, IndexError, AttributeError) as error:
         return f"its samples cannot be read: {error}"
     for name, recorded, computed in (
         ("verdict", body.verdict, verdict_document(verdict)),

@@ -1,37 +1,52 @@
 """What served when: the version history that serving reports, the releases in it, and baselines of the version before.
 
 Everything here is a function of the metric backend's data, so that a console opened cold and one that watched all along
-hold the same history.
+hold the same history. To that end what is asked of it looks back no further than a cold start reads.
 """
 
 from __future__ import annotations
 
+import math
 import statistics
 from collections.abc import Sequence
 
 from rollback_console.decide.attribution import Release
-from rollback_console.engine.queries import Answer
+from rollback_console.engine.queries import ROLL_OUT, Answer
 from rollback_console.engine.sampler import Sampler
 from rollback_console.errors import BackendError
 from rollback_console.model.observation import Blind
 from rollback_console.model.rules import BaselineKind, SignalRule
 
-HISTORY_S = 2 * 86_400.0  # how far back releases are looked for
-_COARSE_S = 600.0
+HISTORY_S = 2 * 86_400.0  # how far back a version before is looked for, at each evaluation
+_COARSE_S = 600.0  # read so finely first ...
+_RECENT_S = 7200.0  # ... but the last two hours, in which a release explains a degradation,
+_MEDIUM_S = 60.0  # so finely; a change between two of these points is then read to the tick
+_SEARCHED_S = 3600.0  # how far before a first sight a change is searched for, when serving was silent meanwhile
 _POINTS = 96  # how many values a version baseline is the median of, at most
 _DAY_S = 86_400.0
+_REFINED = 48  # stretches read to the tick, newest first: older changes are known to ten minutes
+
+Change = tuple[float, str | None, str]  # at, before, after
+Sightings = list[tuple[float, Sequence[Answer]]]  # time, an answer a query
+
+
+def read_span(lookback_s: float) -> float:
+    """How much history a cold start reads: what the earliest evaluation that it replays looks back on."""
+    return HISTORY_S + lookback_s
 
 
 class VersionHistory:
-    """Per deployment: the version now serving, since when, and the changes seen, oldest first."""
+    """Per deployment: the version now serving, and the changes seen, oldest first."""
 
-    def __init__(self, sampler: Sampler, step_s: float) -> None:
+    def __init__(self, sampler: Sampler, step_s: float, lookback_s: float = _DAY_S) -> None:
         self._sampler = sampler
         self._step = step_s
+        self._reads = read_span(lookback_s)
         self.current: dict[int, str] = {}
-        self.began: dict[int, float] = {}  # absent: longer ago than HISTORY_S
-        self.changes: dict[int, list[tuple[float, str | None, str]]] = {}
-        self.loaded = False  # the last two days were read
+        self._raw: dict[int, str] = {}  # as last reported; two at once while a roll-out is under way
+        self._noted: dict[int, float] = {}  # when that was
+        self.changes: dict[int, list[Change]] = {}
+        self.loaded = False  # the history was read, all of it
         self._baselines: dict[tuple[int, int], tuple[float, float | Blind]] = {}  # -> (anchor, value)
         self._wanted = [
             (index, number, signal)
@@ -40,77 +55,116 @@ class VersionHistory:
             if signal.baseline is not None and signal.baseline.kind is BaselineKind.VERSION
         ]
 
-    async def load(self, until: float) -> None:
-        """Read the last two days coarsely, then each change to the tick. `until` is on the evaluation grid."""
-        self.loaded = True
-        if not self._sampler.plan.version_queries:
-            return
-        self.current, self.began, self.changes = {}, {}, {}
-        start = (until - HISTORY_S) // _COARSE_S * _COARSE_S
-        times = int((until - start) // _COARSE_S) + 1
-        coarse = await self._sampler.versions_between(start, start + (times - 1) * _COARSE_S, _COARSE_S)
-        self.loaded = not any(answer.failed for column in coarse for answer in column)
-        edges = set()
-        for index, column in enumerate(self._sampler.plan.columns):
-            if column.version < 0:
-                continue
-            last: str | None = None
-            for k, answer in enumerate(coarse[column.version]):
-                seen = answer.versions.get(index)
-                if seen is None:
-                    continue
-                if last is not None and seen != last:
-                    edges.add(k)
-                last = seen
-            if last is not None and coarse[column.version]:
-                first = next(a.versions[index] for a in coarse[column.version] if index in a.versions)
-                self.current[index] = first
-        fine: dict[int, list[list[Answer]]] = {}
-        for k in sorted(edges):
-            low = start + (k - 1) * _COARSE_S
-            fine[k] = await self._sampler.versions_between(low, low + _COARSE_S, self._step)
-        for k in range(times):
-            if k in fine:
-                low = start + (k - 1) * _COARSE_S
-                for j in range(1, round(_COARSE_S / self._step) + 1):
-                    self._note_all(low + j * self._step, [row[j] if row else Answer() for row in fine[k]])
-            else:
-                self._note_all(start + k * _COARSE_S, [row[k] if row else Answer() for row in coarse])
-        low = start + (times - 1) * _COARSE_S
-        if until > low:
-            rest = await self._sampler.versions_between(low, until, self._step)
-            for j in range(1, round((until - low) / self._step) + 1):
-                self._note_all(low + j * self._step, [row[j] if row else Answer() for row in rest])
+    # -- reading ------------------------------------------------------------------------------------------------------
 
-    def _note_all(self, at: float, answers: Sequence[Answer]) -> None:
-        for index, column in enumerate(self._sampler.plan.columns):
-            if column.version >= 0:
-                self.note(index, at, answers[column.version].versions.get(index))
+    async def load(self, until: float) -> None:
+        """Read the history up to `until` (on the evaluation grid): coarsely, then each change to the tick. When it
+        cannot be read, what was known stays known, and `loaded` says that it is to be tried again."""
+        if not self._sampler.plan.version_queries:
+            self.loaded = True
+            return
+        seen = await self._sightings(until)
+        if seen is None:
+            self.loaded = False
+            return
+        self.current, self._raw, self._noted, self.changes = {}, {}, {}, {}
+        for at, answers in seen:
+            for index, column in enumerate(self._sampler.plan.columns):
+                if column.version >= 0:
+                    self.note(index, at, answers[column.version].versions.get(index))
+        self.loaded = True
+
+    async def _sightings(self, until: float) -> Sightings | None:
+        """Every time at which the history is known, oldest first, or None where a query failed."""
+        coarse, medium = self._on_grid(_COARSE_S), self._on_grid(_MEDIUM_S)
+        start = (until - self._reads) // coarse * coarse
+        middle = max(start, (until - _RECENT_S) // coarse * coarse)
+        found: Sightings = []
+        for low, high, pace in ((start, middle, coarse), (middle, until, medium)):
+            read = await self._read(low, low + math.floor((high - low) / pace + 1e-9) * pace, pace)
+            if read is None:
+                return None
+            found.extend(read)
+        if found and until > found[-1][0]:
+            read = await self._read(found[-1][0], until, self._step)
+            if read is None:
+                return None
+            found.extend(read)
+        for low, high in self._changed(found)[-_REFINED:]:
+            read = await self._read(low, high, self._step)
+            if read is None:
+                return None
+            found.extend(read)
+        return sorted(found, key=lambda sighting: sighting[0])
+
+    def _on_grid(self, seconds: float) -> float:
+        return max(1, round(seconds / self._step)) * self._step
+
+    async def _read(self, low: float, high: float, pace: float) -> Sightings | None:
+        columns = await self._sampler.versions_between(low, high, pace)
+        if any(answer.failed for column in columns for answer in column):
+            return None
+        count = round((high - low) / pace) + 1
+        return [(low + k * pace, [column[k] if column else _NONE for column in columns]) for k in range(count)]
+
+    def _changed(self, seen: Sightings) -> list[tuple[float, float]]:
+        """The stretches in which a version changed, merged: from the last sight of the one to the first of the next."""
+        last: dict[int, tuple[float, str]] = {}
+        edges: set[tuple[float, float]] = set()
+        for at, answers in seen:
+            for query in self._sampler.plan.version_queries:
+                for index, version in answers[query].versions.items():
+                    before = last.get(index)
+                    if before is not None and before[1] != version and at - before[0] > self._step:
+                        low = max(before[0], at - self._on_grid(_SEARCHED_S))
+                        edges.add((low + self._step, at - self._step))
+                    last[index] = (at, version)
+        merged: list[tuple[float, float]] = []
+        for low, high in sorted(edges):
+            if merged and low <= merged[-1][1] + self._step:
+                merged[-1] = (merged[-1][0], max(high, merged[-1][1]))
+            else:
+                merged.append((low, high))
+        return merged
 
     def note(self, index: int, at: float, version: str | None) -> bool:
-        """Take note of what served at `at`; silence changes nothing. True when the version changed."""
-        before = self.current.get(index)
-        if version is None or version == before:
-            return False
-        changes = self.changes.setdefault(index, [])
-        if changes and at <= changes[-1][0]:
+        """Take note of what served at `at`; silence changes nothing. True when the version changed.
+
+        While two versions serve at once a roll-out is under way: the one that came in is the version from then on.
+        """
+        if version is None or at <= self._noted.get(index, -math.inf):
             return False  # replayed: already known
-        self.current[index] = version
-        if before is None and not changes:
+        raw, before, after = self._raw.get(index), self.current.get(index), version
+        self._raw[index], self._noted[index] = version, at
+        if raw == version:
+            return False
+        if raw is not None:
+            now, earlier = version.split(ROLL_OUT), raw.split(ROLL_OUT)
+            came = [name for name in now if name not in earlier]
+            if came:
+                after = ROLL_OUT.join(came)
+            elif before in now:
+                return False  # the roll-out ended with what it had brought
+            if before == raw:  # first seen in the midst of a roll-out: what came before is what left
+                before = ROLL_OUT.join(name for name in earlier if name not in now) or before
+        self.current[index] = after
+        if raw is None:
             return False  # first sight of it: served since before we looked
-        changes.append((at, before, version))
-        self.began[index] = at
+        self.changes.setdefault(index, []).append((at, before, after))
         return True
 
-    def releases(self, rollbacks: Sequence[tuple[str, float, str]] = ()) -> tuple[Release, ...]:
-        """Every change seen, oldest first. `rollbacks`: (environment/name, at, to version) of our own executions."""
-        ours = {(name, to): at for name, at, to in rollbacks}
+    # -- asking -------------------------------------------------------------------------------------------------------
+
+    def releases(self, at: float, rollbacks: Sequence[tuple[str, float, str]] = ()) -> tuple[Release, ...]:
+        """Every change seen as of `at`, oldest first. `rollbacks`: (environment/name, at, to version) of our own."""
         found = []
         for index, changes in self.changes.items():
             name = self._sampler.rules[index].deployment.id
-            for at, before, after in changes:
-                made = ours.get((str(name), after))
-                found.append(Release(name, at, before, after, rollback=made is not None and -60 <= at - made <= 3600))
+            ours = [(made, to) for owner, made, to in rollbacks if owner == str(name)]
+            for when, before, after in _lasting(changes, self._on_grid(_MEDIUM_S)):
+                if at - HISTORY_S <= when <= at:
+                    rollback = any(to == after and -60 <= when - made <= 3600 for made, to in ours)
+                    found.append(Release(name, when, before, after, rollback=rollback))
         return tuple(sorted(found, key=lambda release: release.at))
 
     async def baselines(self, at: float) -> dict[tuple[int, int], float | Blind]:
@@ -135,9 +189,16 @@ class VersionHistory:
 
     def _anchor(self, index: int, at: float) -> float:
         """Where the version before ended: the last change before `at`; a version that has served for longer than we
-        look back is compared with its own self two days ago (anchored at midnight UTC, so that all consoles agree)."""
-        earlier = [change[0] for change in self.changes.get(index, ()) if change[0] <= at]
-        return earlier[-1] if earlier else (at // _DAY_S) * _DAY_S - HISTORY_S
+        look back is compared with its own self two days ago (anchored at midnight UTC, so that all consoles agree).
+
+        On a grid of ten minutes, and a version that came and went within ten is no version before: a cold start may
+        not have seen it.
+        """
+        coarse = self._on_grid(_COARSE_S)
+        seen = [change for change in self.changes.get(index, ()) if at - HISTORY_S <= change[0] <= at]
+        if seen := _lasting(seen, coarse):
+            return math.ceil(seen[-1][0] / coarse - 1e-9) * coarse - coarse
+        return (at // _DAY_S) * _DAY_S - HISTORY_S
 
     async def _medians(self, signal: SignalRule, anchor: float, owners: set[int]) -> dict[int, float] | Blind:
         """The median of each owner's values over the signal's history before `anchor`; of a ratio, x over n summed."""
@@ -153,3 +214,17 @@ class VersionHistory:
         except BackendError:
             return Blind.QUERY_FAILED
         return {owner: sum(x.get(owner, ())) / sum(trials) for owner, trials in n.items() if sum(trials) > 0}
+
+
+def _lasting(changes: Sequence[Change], shortest: float) -> list[Change]:
+    """The changes without those that came and went again within less than `shortest` seconds."""
+    kept: list[Change] = []
+    for change in changes:
+        if kept and kept[-1][1] == change[2] and change[0] - kept[-1][0] < shortest:
+            kept.pop()
+        else:
+            kept.append(change)
+    return kept
+
+
+_NONE = Answer()

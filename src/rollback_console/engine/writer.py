@@ -12,6 +12,7 @@ import os
 import socket
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from typing import TypeVar
 
 from rollback_console.engine.options import Paper
@@ -38,6 +39,14 @@ _Item = tuple[Body, str, str]
 _T = TypeVar("_T")
 
 
+@dataclass(frozen=True, slots=True)
+class Packed:
+    """A tick as it is stored, and its digest."""
+
+    digest: str
+    data: bytes
+
+
 class Writer:
     """The journal's one writing thread in this process, and what waits to be written."""
 
@@ -60,8 +69,8 @@ class Writer:
             return function()
         return await asyncio.get_running_loop().run_in_executor(self._pool, function)
 
-    def tick(self, tick: Tick, verdicts: Sequence[Verdict], *, always: bool = False) -> str:
-        """Note a tick; returns its blob's digest. Its entry is written when something is not healthy, when a decision
+    def tick(self, tick: Tick, verdicts: Sequence[Verdict], *, always: bool = False) -> Packed:
+        """Note a tick; returns its blob. Its entry is written when something is not healthy, when a decision
         needs it (`always`), and every few minutes."""
         troubled = [str(v.deployment) for v in verdicts if v.state is not TriggerState.HEALTHY]
         data = pack(tick, self.layout_digest)
@@ -71,7 +80,7 @@ class Writer:
             self._blobs.append(data)
             body = TickRecorded(at=tick.at, blob=digest, deployments=len(tick.observations), not_healthy=troubled)
             self.note(body)
-        return digest
+        return Packed(digest, data)
 
     def decided(self, decided: Decided) -> None:
         self.note(transition_body(decided), str(decided.rule.deployment.id))
