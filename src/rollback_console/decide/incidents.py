@@ -1,8 +1,7 @@
 """Deployments that degrade together are one incident (first form): by shared dependency, by onset.
 
 A function of the verdicts and the releases, so that a console opened cold names the same incidents as one that watched
-all along. `previous` keeps an open incident's id when its first member has recovered meanwhile, and keeps its members
-together when what they had in common (the breached signal) is no longer seen: while they clear, or are blind.
+all along. `previous` only keeps an open incident's id when its first member has recovered meanwhile.
 """
 
 from __future__ import annotations
@@ -31,21 +30,30 @@ class Fleet:
     releases: Sequence[Release]
 
 
+@dataclass(frozen=True, slots=True)
+class Trouble:
+    """How a deployment's present trouble began: its first breach (else blindness), Unix seconds; what was breached."""
+
+    onset: float
+    signals: tuple[str, ...] = ()
+
+
 def group(
     fleet: Fleet,
     verdicts: Mapping[DeploymentId, Verdict],
-    onsets: Mapping[DeploymentId, float],
+    troubles: Mapping[DeploymentId, Trouble],
     previous: Sequence[Incident] = (),
     seen_at: float | None = None,
 ) -> tuple[Incident, ...]:
     """The open incidents, worst first (most members alarming, then the earliest onset).
 
-    `onsets`: for each deployment in trouble, when its first breach (or blindness) began, Unix seconds. A lone pending
-    or blind deployment is not an incident yet; one that fired, or two that share a cause, are.
+    `troubles`: of each deployment in trouble. A lone pending or blind deployment is not an incident yet; one that
+    fired, or two that share a cause, are.
 
     `previous`: the incidents open at the evaluation before; or, with `seen_at` (Unix seconds), at that time, and
     nothing was seen since: what began later is then another trouble, even of the same deployment.
     """
+    onsets = {name: trouble.onset for name, trouble in troubles.items()}
     goes_on = {name for name in verdicts if seen_at is None or onsets.get(name, seen_at) <= seen_at}
     previous = [replace(old, members=tuple(name for name in old.members if name in goes_on)) for old in previous]
     troubled = sorted(
@@ -54,7 +62,7 @@ def group(
     )
     blind = sum(1 for verdict in verdicts.values() if verdict.blind)
     found = []
-    for members in _components(fleet, troubled, onsets, verdicts, previous):
+    for members in _components(fleet, troubled, troubles, verdicts):
         alarming = sum(1 for name in members if verdicts[name].alarming)
         if not alarming and len(members) < 2:
             continue
@@ -103,19 +111,18 @@ class _Together:
 def _components(
     fleet: Fleet,
     troubled: Sequence[DeploymentId],
-    onsets: Mapping[DeploymentId, float],
+    troubles: Mapping[DeploymentId, Trouble],
     verdicts: Mapping[DeploymentId, Verdict],
-    previous: Sequence[Incident],
 ) -> list[tuple[DeploymentId, ...]]:
+    onsets = {name: troubles[name].onset for name in troubled}
     released = {r.deployment for r in fleet.releases if r.deployment in onsets and r.explains(onsets[r.deployment])}
-    known = {name for old in previous if old.closed_at is None for name in old.members}
     by_cause: dict[str, list[DeploymentId]] = {}
     by_symptom: dict[str, list[DeploymentId]] = {}
     for name in troubled:
         for cause in _causes(fleet.rules[name], has_release=name in released):
             by_cause.setdefault(cause, []).append(name)
         if name not in released:
-            for symptom in _symptoms(verdicts[name], known=name in known):
+            for symptom in _symptoms(verdicts[name], troubles[name]):
                 by_symptom.setdefault(f"{name.environment}:{symptom}", []).append(name)
     together = _Together(troubled, onsets)
     for names in by_cause.values():
@@ -123,22 +130,15 @@ def _components(
     for names in by_symptom.values():
         together.join(names, BARE_ONSET_S)
     together.join([name for name in troubled if unanswered(verdicts[name])], SHARED_ONSET_S)
-    for old in previous:
-        if old.closed_at is None:
-            members = set(old.members) - released
-            together.join([n for n in troubled if n in members and not silent(verdicts[n])], SHARED_ONSET_S)
     return together.groups()
 
 
-def _symptoms(verdict: Verdict, *, known: bool) -> list[str]:
-    """What a deployment that did not release can have in common with another but a dependency: a breached signal, or
-    silence of one kind. What fired and shows nothing now could be any of its signals to who did not see it fire."""
+def _symptoms(verdict: Verdict, trouble: Trouble) -> list[str]:
+    """What a deployment that did not release can have in common with another but a dependency: a signal that was
+    breached at its onset (it may be seen no longer, while it clears or is blind), or silence of one kind."""
     if silent(verdict):
         return [f"silent/{kind}" for kind in dict.fromkeys(signal.blind for signal in verdict.signals) if kind]
-    breached = [signal.name for signal in verdict.signals if signal.breached]
-    if breached or known or verdict.state is TriggerState.PENDING:
-        return breached
-    return [signal.name for signal in verdict.signals]
+    return list(trouble.signals)
 
 
 def _causes(rule: DeploymentRule, *, has_release: bool) -> tuple[str, ...]:

@@ -64,6 +64,8 @@ def step(rule: DeploymentRule, observation: Observation, memory: TriggerMemory =
     after = advance(rule.trigger, memory, at, condition, flagged=bool(flagged), reset=reset)
     if remembers:
         after = replace(after, last_known=tuple(last_known))
+    if after.active_since == at:
+        after = replace(after, onset_signals=tuple(name for name, counts in known.items() if counts))
     return Step(tuple(verdicts), condition, tuple(flagged), after)
 
 

@@ -64,8 +64,9 @@ def advance(
     if blind_since is not None and blind_fired is None and dwelt(at - blind_since, rule.blind_dwell_s):
         blind_fired = at
     return TriggerMemory(
-        at, active, fired, clear, frozen, condition is not None, blind_since, blind_fired, memory.last_known
-    )
+        at, active, fired, clear, frozen, condition is not None, blind_since, blind_fired, memory.last_known,
+        memory.onset_signals if active is not None else (),
+    )  # fmt: skip
 
 
 def state_of(memory: TriggerMemory, *, cooling: bool) -> tuple[TriggerState, float | None]:

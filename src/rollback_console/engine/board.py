@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from operator import itemgetter
 
+from rollback_console.decide.incidents import Trouble
 from rollback_console.model.identity import DeploymentId
 from rollback_console.model.incident import Incident
 from rollback_console.model.observation import Observation
@@ -80,13 +81,15 @@ class Board:
     def by_id(self) -> dict[DeploymentId, Verdict]:
         return {self.rules[index].deployment.id: verdict for index, verdict in self.verdicts.items()}
 
-    def onsets(self) -> dict[DeploymentId, float]:
-        """When each deployment's present trouble began: its first breach, else its first blindness."""
+    def troubles(self) -> dict[DeploymentId, Trouble]:
+        """How each deployment's present trouble began. A signal that was blind for a week is not when today's breach
+        began."""
         found = {}
         for index, memory in self.memories.items():
-            onset = memory.active_since if memory.active_since is not None else memory.blind_since
-            if onset is not None:  # a signal that was blind for a week is not when today's breach began
-                found[self.rules[index].deployment.id] = onset
+            if memory.active_since is not None:
+                found[self.rules[index].deployment.id] = Trouble(memory.active_since, memory.onset_signals)
+            elif memory.blind_since is not None:
+                found[self.rules[index].deployment.id] = Trouble(memory.blind_since)
         return found
 
     def views(self, incidents: Sequence[Incident], snoozed: Mapping[str, float]) -> tuple[DeploymentView, ...]:

@@ -394,7 +394,7 @@ class Engine:
             previous = [i for i in self.folded.incidents.values() if i.closed_at is None] or previous
         self._grouped = True
         fleet = Fleet(self._by_id, self.releases())
-        self.incidents = group(fleet, self.board.by_id(), self.board.onsets(), previous, seen_at)
+        self.incidents = group(fleet, self.board.by_id(), self.board.troubles(), previous, seen_at)
 
     async def _poll_registry(self) -> None:
         """Where the pointers stand, every half minute. A registry that does not answer changes nothing known."""
@@ -417,14 +417,14 @@ class Engine:
         index = self.index[deployment]
         verdict = self.board.verdicts.get(index)
         now = self.clock.now()
-        onset = self.board.onsets().get(deployment, now)
+        trouble = self.board.troubles().get(deployment)
         detail = await fetch_detail(
             self.rules[index],
             self.registry,
             self.releases(),
             self.folded.moves if self.folded is not None else (),
             verdict.version if verdict is not None else None,
-            onset,
+            trouble.onset if trouble is not None else now,
             now,
         )
         self._details[deployment] = (now, detail)

@@ -129,6 +129,7 @@ def memory_from(document: Mapping[str, Any]) -> TriggerMemory:
     """The memory in a document that `memory_document` made."""
     fields = dict(document)
     fields["last_known"] = tuple(None if last is None else (last[0], last[1]) for last in fields.get("last_known", ()))
+    fields["onset_signals"] = tuple(fields.get("onset_signals", ()))
     return TriggerMemory(**fields)
 
 

@@ -38,6 +38,7 @@ class TriggerMemory:
     blind_since: float | None = None
     blind_fired_at: float | None = None
     last_known: tuple[tuple[bool, float] | None, ...] = ()  # per signal: (breached, at), for `last: 5m`
+    onset_signals: tuple[str, ...] = ()  # which signals counted as breached at `active_since`
 
 
 @dataclass(frozen=True, slots=True)
