@@ -44,6 +44,7 @@ class Action:
     disabled_reason: Reason
     permission: Permission | None = None
     dangerous: bool = False
+    rare: bool = False  # the footer names it only while it is possible
     screens: tuple[str, ...] = ("fleet", "deployment")  # where its key is bound; the palette has it everywhere
 
 
@@ -103,6 +104,12 @@ def _unfinished(context: Context) -> str | None:
     if not any(e.state is ExecutionState.UNFINISHED for e in context.snapshot.executions):
         return "no execution is unfinished"
     return _may_write(context)
+
+
+def _locked(context: Context) -> str | None:
+    if context.snapshot is None:
+        return "still connecting"
+    return None if context.snapshot.key_locked else "no key here waits for its passphrase"
 
 
 def _running(context: Context) -> str | None:
@@ -191,6 +198,14 @@ ACTIONS: tuple[Action, ...] = (
         Permission.NOTE,
     ),
     Action(
+        "unlock",
+        "Unlock your key",
+        "K",
+        "Asks for its passphrase; the key stays in memory, and goes when you leave",
+        _locked,
+        rare=True,
+    ),
+    Action(
         "copy_summary",
         "Copy the incident's ten lines",
         "y",
@@ -230,6 +245,10 @@ class Commands(Protocol):
     async def note(self, text: str, deployment: DeploymentId | None = None) -> None: ...
 
     async def snooze(self, deployment: DeploymentId, seconds: float, reason: str) -> None: ...
+
+    async def unlock(self, passphrase: str) -> None:
+        """Open the key that `Snapshot.key_locked` names; it stays in this process's memory alone."""
+        ...
 
     async def start_walk(self, runbook: str, deployment: DeploymentId | None = None) -> str:
         """Starts a walk of the runbook of that name (or finds the open one) and returns its id."""

@@ -184,12 +184,15 @@ def nobody(configuration: Configuration) -> Authority:
 
 
 async def find_authority(seat: Seat, *, ask: bool) -> None:
-    """Look for the person's key (off the event loop: a keyring may hang) and tell the console who sits here."""
-    from rollback_console.cli.identity import authority_at_hand
+    """Look for the person's key (off the event loop: a keyring may hang) and tell the console who sits here. `ask`:
+    a locked key's passphrase may be asked for on the terminal; the screen has an act for it instead."""
+    from rollback_console.authorize.roles import Authority
+    from rollback_console.cli.identity import search, unlocked
 
     roster = seat.acts.authority.roster
-    found = await asyncio.to_thread(authority_at_hand, roster, ask=ask)
-    seat.acts.unlock(found)
+    found = await asyncio.to_thread(search, roster)
+    key = await asyncio.to_thread(unlocked, found, ask=ask)
+    seat.acts.seat(Authority.of_key(roster, key), found.locked if key is None else None)
 
 
 @asynccontextmanager

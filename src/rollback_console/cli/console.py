@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     from rollback_console.actions import Commands
     from rollback_console.model.snapshot import Snapshot
+    from rollback_console.tui.app import ConsoleApp
 
 
 @click.command("console", epilog="Example: rollback-console checkout-ranker")
@@ -27,6 +28,16 @@ def command(
     """The live console on the backends that the settings name, opened on DEPLOYMENT or ALERT when one is given."""
     need_config(config)  # a missing file is said on the terminal, not inside the screen
     _complain_early(deployment)
+    app = console_app(deployment, theme, config, journal)
+    app.run()
+    if app.problem is not None:
+        raise app.problem
+
+
+def console_app(
+    deployment: str | None = None, theme: str | None = None, config: Path | None = None, journal: Path | None = None
+) -> ConsoleApp:
+    """The live console, put together and not yet running: what `command` runs, and what tests drive."""
     from rollback_console.tui.app import ConsoleApp
 
     async def start(publish: Callable[[Snapshot], None]) -> Commands:
@@ -41,10 +52,7 @@ def command(
         seat.keep(looking)
         return seat.acts
 
-    app = ConsoleApp(start, open_at=deployment, theme=theme or "auto")
-    app.run()
-    if app.problem is not None:
-        raise app.problem
+    return ConsoleApp(start, open_at=deployment, theme=theme or "auto")
 
 
 def _complain_early(deployment: str | None) -> None:

@@ -107,6 +107,7 @@ class Snapshot:
     journal: JournalStatus = field(default_factory=lambda: JournalStatus("", 0, False))
     operator: Operator | None = None
     look_only: str = ""  # "" or why nothing can be done from here
+    key_locked: str = ""  # "" or where a key is that wants its passphrase
     speed: float = 1.0
     simulated: bool = False
     details: tuple[DeploymentDetail, ...] = ()

@@ -47,6 +47,9 @@ class ReviewCommands:
     async def snooze(self, deployment: DeploymentId, seconds: float, reason: str) -> None:
         _refuse()
 
+    async def unlock(self, passphrase: str) -> None:
+        _refuse()
+
     async def start_walk(self, runbook: str, deployment: DeploymentId | None = None) -> str:
         _refuse()
 

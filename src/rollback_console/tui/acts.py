@@ -130,6 +130,18 @@ class Acts:
 
         self._ask("Snooze for 30 minutes", f"{deployment}: the reason", snooze)
 
+    def act_unlock(self) -> None:
+        from rollback_console.tui.widgets.prompt import PromptScreen
+
+        app = self._app
+        where = app.snapshot.key_locked if app.snapshot is not None else ""
+
+        def unlock(passphrase: str | None) -> None:
+            if app.commands is not None and passphrase:
+                app.run_command(app.commands.unlock(passphrase), "unlock", lambda _: app.say("your key is open"))
+
+        app.push_screen(PromptScreen("Unlock your key", where, placeholder="its passphrase", masked=True), unlock)
+
     def act_copy_summary(self) -> None:
         if self._app.commands is None:
             return

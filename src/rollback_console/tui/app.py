@@ -58,8 +58,9 @@ class ConsoleApp(App[None]):
 
     `start(publish)` is awaited beside the painted frame; it builds backends and engine and returns the `Commands`.
     `publish(snapshot)` must be called on the app's event loop. `open_at` names a deployment (`environment/name`, a
-    unique bare name, or an incident's id) to open on. `theme` is auto, dark, light or mono. `monotonic` is injectable
-    for tests. `herald_simulated` lets a simulation ring the bell; `tracebacks` shows a defect's (for --debug).
+    unique bare name, or an incident's id) to open on; `start_on` is `fleet` or `timeline`. `theme` is auto, dark,
+    light or mono. `monotonic` is injectable for tests. `herald_simulated` lets a simulation ring the bell;
+    `tracebacks` shows a defect's (for --debug).
     """
 
     TITLE = "rollback-console"
@@ -73,6 +74,7 @@ class ConsoleApp(App[None]):
         start: Callable[[Publish], Awaitable[Commands]],
         *,
         open_at: str | None = None,
+        start_on: str = "fleet",
         theme: str = "auto",
         title: str = "",
         monotonic: Callable[[], float] = time.monotonic,
@@ -90,6 +92,7 @@ class ConsoleApp(App[None]):
         self.begun = False  # the first paint is done: what opens slowly may load
         self._start_engine = start
         self._open_at = open_at
+        self._start_on = start_on
         self._tracebacks = tracebacks
         self._monotonic = monotonic
         self._received = monotonic()
@@ -107,6 +110,10 @@ class ConsoleApp(App[None]):
     # ── life
 
     def get_default_screen(self) -> Screen[None]:
+        if self._start_on == "timeline":
+            from rollback_console.tui.screens.timeline import TimelineScreen
+
+            return TimelineScreen(None)
         return FleetScreen()
 
     def on_mount(self) -> None:

@@ -91,5 +91,9 @@ class TimelineScreen(ConsoleScreen):
             self.app.push_screen(EntryScreen(item))
 
     def action_back(self) -> None:
-        if not self.timeline.clear_filter():
+        if self.timeline.clear_filter():
+            return
+        if len(self.app.screen_stack) > 1:
             self.app.pop_screen()
+        else:  # a review begins and ends here
+            self.console_app.action_leave()

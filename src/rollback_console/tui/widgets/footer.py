@@ -49,4 +49,5 @@ class Footer(LinewiseWidget):
         ]
         own = [(key, word, True) for key, word in screen.footer_hints()]
         possible = [act for act in acts if act[2]]
-        return [*own, *possible, *(act for act in acts if not act[2])]
+        rare = {action.key for action in acts_on(screen.place) if action.rare}
+        return [*own, *possible, *(act for act in acts if not act[2] and act[0] not in rare)]

@@ -37,6 +37,7 @@ class PromptScreen(ModalScreen[str | None]):
         ask_first: bool = False,
         placeholder: str = "the reason, in one line",
         limit: int = 2000,
+        masked: bool = False,
     ) -> None:
         super().__init__()
         self._asks = plain(title, 300)
@@ -44,12 +45,19 @@ class PromptScreen(ModalScreen[str | None]):
         self._asking = ask_first
         self._placeholder = placeholder
         self._limit = limit
+        self._masked = masked
 
     def compose(self) -> ComposeResult:
         with Vertical():
             yield Static(self._asks, markup=False)
             yield Static(self._hint, markup=False)
-            yield Input(placeholder=self._placeholder, max_length=self._limit, disabled=self._asking, compact=True)
+            yield Input(
+                placeholder=self._placeholder,
+                max_length=self._limit,
+                disabled=self._asking,
+                compact=True,
+                password=self._masked,
+            )
             yield Static(self._keys(), markup=False, id="keys")
 
     def on_mount(self) -> None:
