@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+from bisect import bisect_right
 from collections.abc import Callable, Iterator, Sequence
 
 from rollback_console.errors import BackendRefused, BackendUnreachable
@@ -36,12 +37,25 @@ class _Simulated:
     def at(self, times: Sequence[float]) -> Column:
         slot_s = self._world.slot_s
         slots = [math.floor(at / slot_s) for at in times]
+        if self._name == "model_info" and len(slots) > 3:
+            return self._served([slot * slot_s for slot in slots])
         midnight = self._midnight(slots[0])
         if self._counts is None or len(slots) < 4 or midnight != self._midnight(slots[-1]):
             return [self._sample(slot) for slot in slots]
         sums = self._world.cumulative(self._index, self._counts, midnight, slots[-1])
         alive = (self._world.exporter_alive(self._deployment, slot * slot_s) for slot in slots)
         return [sums[s - midnight] * self._unit if is_alive else None for s, is_alive in zip(slots, alive, strict=True)]
+
+    def _served(self, times: Sequence[float]) -> Column:
+        """1 where the version of this series serves: two days of it are asked for at every start."""
+        services, wanted = self._world.services(self._deployment), self._extra["version"]
+        starts = [since for since, _ in services]
+        ours = [version == wanted for _, version in services]
+        out: Column = [1.0 if ours[max(0, bisect_right(starts, at) - 1)] else None for at in times]
+        if self._world.may_be_silent(self._deployment, times[0], times[-1]):
+            alive = (self._world.exporter_alive(self._deployment, at) for at in times)
+            return [value if is_alive else None for value, is_alive in zip(out, alive, strict=True)]
+        return out
 
     def _midnight(self, slot: int) -> int:
         """The slot at which the service was last restarted: every midnight, UTC."""

@@ -21,7 +21,7 @@ from rollback_console.rehearse.fleet import NORMAL, Effect, Fault, FaultKind, Fl
 _DAY = 86_400.0
 BUCKETS = (0.005, 0.01, 0.02, 0.03, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.5, 0.75, 1.0, 2.0, 5.0, math.inf)
 COUNTERS = ("visits_total", "orders_total", "requests_total", "errors_total", "revenue_total")
-CHUNK = 20  # slots that are drawn together
+CHUNK = 60  # slots that are drawn together
 _KEPT = 2_000  # chunks in memory, some 35 MB with their histograms
 _SPREAD = 0.45  # sigma of the log-normal response times
 
@@ -104,6 +104,10 @@ class World:
                 break
             found = flip
         return found.version, found.at + deployment.lag_s
+
+    def services(self, deployment: SimulatedDeployment) -> list[tuple[float, str]]:
+        """Every version that served, with the time from which; oldest first. As `serving`, all at once."""
+        return [(flip.at + deployment.lag_s, flip.version) for flip in self._flips(deployment)]
 
     def _flips(self, deployment: SimulatedDeployment) -> list[Flip]:
         name = (deployment.model, deployment.alias)
