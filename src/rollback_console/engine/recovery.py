@@ -11,7 +11,7 @@ from rollback_console.engine.loop import Engine
 from rollback_console.errors import BackendError
 from rollback_console.execute.run import Recovery, RecoveryState
 from rollback_console.model.identity import DeploymentId
-from rollback_console.model.rules import DeploymentRule
+from rollback_console.model.rules import BlindPolicyKind, DeploymentRule, SignalRule
 from rollback_console.model.text import span
 from rollback_console.model.verdict import SignalVerdict
 
@@ -41,7 +41,8 @@ class RecoveryObserver:
 
     async def recovered(self, deployment: DeploymentId, since: float) -> Recovery:
         """Confirmed when every signal of the trigger was seen inside its margin at every evaluation for as long as the
-        path's `verify for` asks (the runner holds that clock), each on a window that began after `since`."""
+        path's `verify for` asks, each on a window that began after `since`. A signal whose policy for blindness is
+        `healthy` holds nothing up while it is blind, and confirms nothing either."""
         rule, engine = self._rule(deployment), self._engine
         window = max((s.window_s for s in rule.signals if s.name in signals_of(rule.trigger.when)), default=0.0)
         first = engine.aligned(since + window + engine.options.delay_s) + engine.options.step_s
@@ -64,7 +65,7 @@ class RecoveryObserver:
         for tick in await engine.backfill.between(start, until, [index]):
             judged = step(rule, tick.observations[0]).signals
             watch.last = tuple(verdict for verdict in judged if verdict.name in used)
-            watch.seen.append((tick.at, all(verdict.breached is False for verdict in watch.last)))
+            watch.seen.append((tick.at, _inside(rule, watch.last)))
 
     def _judged(self, watch: _Watch, rule: DeploymentRule, need: float) -> Recovery:
         if not watch.seen:
@@ -73,14 +74,30 @@ class RecoveryObserver:
         for at, inside in watch.seen:
             since = (at if since is None else since) if inside else None
         rules = {signal.name: signal for signal in rule.signals}
-        outside = [signal_words(rules[v.name], v) for v in watch.last if v.breached is not False]
+        outside = [signal_words(rules[v.name], v) for v in watch.last if not _passes(rules[v.name], v)]
         if since is None:
             return Recovery(RecoveryState.VERIFYING, "; ".join(outside[:3]))
         held = watch.seen[-1][0] - since
-        words = ", ".join(signal_words(rules[v.name], v) for v in watch.last[:3])
+        seen = [v for v in watch.last if v.breached is False]
+        words = ", ".join(signal_words(rules[v.name], v) for v in seen[:3])
         if held >= need:
-            return Recovery(RecoveryState.CONFIRMED, f"all {len(watch.last)} signals inside for {span(held)}: {words}")
+            count = f"all {len(seen)}" if len(seen) == len(watch.last) else f"{len(seen)} of {len(watch.last)}"
+            blind = "" if len(seen) == len(watch.last) else " (the others are blind, which counts as healthy by policy)"
+            return Recovery(RecoveryState.CONFIRMED, f"{count} signals inside for {span(held)}{blind}: {words}")
         return Recovery(RecoveryState.VERIFYING, f"inside for {span(held)} of {span(need)}: {words}")
 
     def _rule(self, deployment: DeploymentId) -> DeploymentRule:
         return self._engine.rules[self._engine.index[deployment]]
+
+
+def _passes(rule: SignalRule, verdict: SignalVerdict) -> bool:
+    """Does a signal hold nothing up: inside, or blind where the policy says that this counts as healthy."""
+    if verdict.breached is None:
+        return verdict.blind is not None and rule.blind.kind is BlindPolicyKind.HEALTHY
+    return not verdict.breached
+
+
+def _inside(rule: DeploymentRule, verdicts: tuple[SignalVerdict, ...]) -> bool:
+    """Nothing is held up, and at least one signal was really seen inside."""
+    rules = {signal.name: signal for signal in rule.signals}
+    return any(v.breached is False for v in verdicts) and all(_passes(rules[v.name], v) for v in verdicts)
