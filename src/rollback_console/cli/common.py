@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
-from collections.abc import Callable, Iterable
+import sys
+from collections.abc import Callable, Iterable, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, TypeVar
 
 import click
 
-from rollback_console.errors import UsageError
+from rollback_console.errors import ConsoleError, UsageError
 from rollback_console.model.text import plain
 
 _F = TypeVar("_F", bound=Callable[..., Any])
@@ -44,17 +47,24 @@ def json_option(function: _F) -> _F:
 
 
 def config_folder() -> Path:
-    """Where settings, policies and the roster live unless told otherwise."""
+    """Where settings, policies and the roster live unless told otherwise. Raises UsageError where nobody has a home."""
     import platformdirs
 
-    return Path(platformdirs.user_config_dir(APP, appauthor=False))
+    return _at_home(platformdirs.user_config_dir(APP, appauthor=False))
 
 
 def data_folder() -> Path:
-    """Where the journal and the device key live unless told otherwise."""
+    """Where the journal and the device key live unless told otherwise. Raises UsageError where nobody has a home."""
     import platformdirs
 
-    return Path(platformdirs.user_data_dir(APP, appauthor=False))
+    return _at_home(platformdirs.user_data_dir(APP, appauthor=False))
+
+
+def _at_home(folder: str) -> Path:
+    """Without HOME and without an account, `~` stays as it is: a path below the current folder, never to be used."""
+    if not os.path.isabs(folder):
+        raise UsageError("this account has no home folder", "set HOME, or name the files: --config FILE --journal FILE")
+    return Path(folder)
 
 
 def find_config(explicit: Path | None) -> Path | None:
@@ -62,13 +72,26 @@ def find_config(explicit: Path | None) -> Path | None:
 
     None where there is none. Raises UsageError when a named one does not exist.
     """
-    named = explicit or (Path(os.environ[CONFIG_VARIABLE]) if os.environ.get(CONFIG_VARIABLE) else None)
+    variable = os.environ.get(CONFIG_VARIABLE)
+    named, by = (explicit, "--config") if explicit is not None else (Path(variable) if variable else None, "")
     if named is not None:
-        if not named.is_file():
-            raise UsageError(f"{named} is not a file", f"`{APP} init` drafts one, `{APP} demo` needs none")
+        if not _is_file(named):
+            what = "is a folder" if os.path.isdir(named) else "does not exist, or may not be read"
+            raise UsageError(
+                f"the settings {named} (from {by or '$' + CONFIG_VARIABLE}): {what}",
+                f"name the file itself; `{APP} init` drafts one, `{APP} demo` needs none",
+            )
         return named
     default = config_folder() / "settings.yaml"
-    return default if default.is_file() else None
+    return default if _is_file(default) else None
+
+
+def _is_file(path: Path) -> bool:
+    """`Path.is_file`, which raises where a folder on the way may not be entered or a name is too long."""
+    try:
+        return path.is_file()
+    except OSError:
+        return False
 
 
 def need_config(explicit: Path | None) -> Path:
@@ -92,24 +115,80 @@ def find_journal(explicit: Path | None, config: Path | None = None) -> Path:
 
         named = load_settings(settings).settings.journal
         if named:
-            return (settings.parent / Path(named).expanduser()).resolve()
+            return (settings.parent / _expanded(named, settings)).resolve()
     return data_folder() / "journal.db"
+
+
+def _expanded(named: str, settings: Path) -> Path:
+    try:
+        return Path(named).expanduser()
+    except RuntimeError:
+        raise UsageError(f"{settings}: journal: {named} names a home that does not exist", "write the path") from None
+
+
+def known_deployment(name: str, words: Sequence[str]) -> bool:
+    """Does a policy of the settings (of `--config` among `words`, else found as ever) name this deployment?"""
+    explicit = next((Path(after) for word, after in pairwise(words) if word == "--config"), None)
+    explicit = next((Path(word[9:]) for word in words if word.startswith("--config=")), explicit)
+    try:
+        settings = find_config(explicit)
+        if settings is None:
+            return False
+        from rollback_console.policy.load import load_all
+
+        ids = [rule.deployment.id for rule in load_all(settings).rules]
+    except ConsoleError:
+        return False
+    return any(name in (str(each), each.name) for each in ids)
+
+
+def need_terminal(instead: str) -> None:
+    """Raises UsageError where a screen cannot be drawn: no terminal to read keys from, or none to draw on."""
+    if not all(stream is not None and stream.isatty() for stream in (sys.__stdin__, sys.__stderr__)):
+        raise UsageError("a screen needs a terminal, and there is none here", instead)
+
+
+# What is printed. A reader that leaves early (`| head -1`) ends nothing: a command goes on to its answer, which is its
+# exit code, and says no more.
+
+
+def write(text: str) -> bool:
+    """`text` and a newline on stdout. False when its reader has left."""
+    try:
+        click.echo(text)
+    except BrokenPipeError:
+        mute(sys.stdout)
+        return False
+    return True
+
+
+def mute(stream: Any) -> None:
+    """Send what else is written there nowhere, so that leaving does not fail on it."""
+    with contextlib.suppress(OSError, ValueError, AttributeError):
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, stream.fileno())
+        os.close(nowhere)
 
 
 def emit_json(document: object) -> None:
     """One JSON document on stdout, ASCII-safe for any terminal."""
-    click.echo(json.dumps(document, indent=2, ensure_ascii=True, allow_nan=False))
+    write(json.dumps(document, indent=2, ensure_ascii=True, allow_nan=False))
 
 
-def emit_json_line(document: object) -> None:
-    """One JSON line, where facts stream."""
-    click.echo(json.dumps(document, ensure_ascii=True, allow_nan=False, separators=(",", ":")))
+def emit_json_line(document: object) -> bool:
+    """One JSON line, where facts stream. False when nobody reads them any more."""
+    return write(json.dumps(document, ensure_ascii=True, allow_nan=False, separators=(",", ":")))
 
 
-def emit_lines(lines: Iterable[str]) -> None:
-    """Lines for a person, each made safe for the terminal."""
-    for line in lines:
-        click.echo(plain(line, 4_000))
+def emit_lines(lines: Iterable[str]) -> bool:
+    """Lines for a person, each made safe for the terminal. False when nobody reads them any more."""
+    return all(write(plain(line, 4_000)) for line in lines)
+
+
+def warn(text: str) -> None:
+    """One line on stderr, made safe: something is not as it should be, and the command goes on."""
+    with contextlib.suppress(OSError):
+        click.echo(plain(text, 4_000), err=True)
 
 
 def rfc3339(at: float | None) -> str | None:

@@ -15,11 +15,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rollback_console.cli.common import find_journal, need_config
+from rollback_console.cli.common import find_journal, need_config, warn
 from rollback_console.engine.acts import Acts
 from rollback_console.engine.loop import Engine, Publish
 from rollback_console.engine.options import Options, Paper, Roles
-from rollback_console.errors import ConsoleError
+from rollback_console.errors import ConsoleError, JournalError, JournalUnwritable
 from rollback_console.journal.device import DeviceKey
 from rollback_console.journal.locks import ExecutionLock, RecorderLock
 from rollback_console.journal.store import Journal
@@ -85,7 +85,13 @@ def papers_of(configuration: Configuration) -> tuple[Paper, ...]:
 
 def open_journal(path: Path, clock: Clock) -> Journal:
     """The live journal, made with its folder on first use."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise JournalUnwritable(
+            f"the journal's folder {path.parent} cannot be made: {error.strerror}",
+            "--journal FILE names another place, `journal:` in the settings does for good",
+        ) from None
     return Journal.open(path, device=DeviceKey.default(), clock=clock)
 
 
@@ -166,7 +172,13 @@ def live(
 def _open(path: Path, clock: Clock, writes: bool) -> Journal | None:
     if writes:
         return open_journal(path, clock)
-    return Journal.open_read_only(path) if path.is_file() else None
+    if not path.exists():
+        return None
+    try:
+        return Journal.open_read_only(path)
+    except JournalError as error:  # what is cooling or snoozed is not known; what the backends say, is
+        warn(f"going on without the journal: {error}")
+        return None
 
 
 def _pid(recorder: RecorderLock | None) -> int | None:
@@ -202,8 +214,12 @@ async def console(ctx: click.Context) -> AsyncIterator[Acts]:
     ready: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     def seen(snapshot: Snapshot) -> None:
-        if snapshot.evaluated_at is not None and not ready.done():
+        if ready.done():
+            return
+        if snapshot.evaluated_at is not None:
             ready.set_result(None)
+        elif "failed" in snapshot.notice:  # nobody watches a screen here: say it instead of trying for ever
+            ready.set_exception(ConsoleError(snapshot.notice, "`rollback-console doctor` looks at everything"))
 
     try:
         seat.start(seen)
@@ -219,5 +235,7 @@ async def _first(ready: asyncio.Future[None], seat: Seat) -> None:
     if seat.run is None:
         return
     await asyncio.wait({ready, seat.run}, return_when=asyncio.FIRST_COMPLETED)
-    if seat.run.done():
+    if ready.done():
+        ready.result()
+    elif seat.run.done():
         seat.run.result()

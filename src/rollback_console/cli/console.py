@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from rollback_console.cli.common import config_option, journal_option, need_config
+from rollback_console.cli.common import config_option, journal_option, need_config, need_terminal
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -27,7 +27,7 @@ def command(
 ) -> None:
     """The live console on the backends that the settings name, opened on DEPLOYMENT or ALERT when one is given."""
     need_config(config)  # a missing file is said on the terminal, not inside the screen
-    _complain_early(deployment)
+    need_terminal("`rollback-console status` prints the fleet, `watch` follows it")
     app = console_app(deployment, theme, config, journal)
     app.run()
     if app.problem is not None:
@@ -53,16 +53,3 @@ def console_app(
         return seat.acts
 
     return ConsoleApp(start, open_at=deployment, theme=theme or "auto")
-
-
-def _complain_early(deployment: str | None) -> None:
-    """A mistyped command would open the console on a deployment that does not exist: say so instead."""
-    if deployment is None or "/" in deployment:
-        return
-    import difflib
-
-    from rollback_console.cli.main import COMMANDS
-
-    near = difflib.get_close_matches(deployment, COMMANDS, n=1, cutoff=0.8)
-    if near:
-        click.echo(f"opening the console on {deployment!r}; did you mean the command `{near[0]}`?", err=True)

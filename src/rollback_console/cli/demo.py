@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from rollback_console.cli.common import emit_lines, need_terminal
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
 @click.argument("deployment", required=False)
 def command(speed: float, seed: int, theme: str, deployment: str | None) -> None:
     """The console on a simulated fleet with an incident under way. No configuration, no network, its own journal."""
+    need_terminal("without one, `rollback-console rehearse demo --headless` plays the same story")
     from rollback_console.tui.app import ConsoleApp
 
     path: list[Path] = []
@@ -47,5 +50,4 @@ def _leave(problem: Exception | None, path: list[Path]) -> None:
     if problem is not None:
         raise problem
     if path:
-        click.echo(f"this rehearsal's journal: {path[0]}")
-        click.echo(f"read it again: rollback-console review {path[0]}")
+        emit_lines([f"this rehearsal's journal: {path[0]}", f"read it again: rollback-console review {path[0]}"])

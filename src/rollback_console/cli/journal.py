@@ -11,7 +11,15 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from rollback_console.cli.common import config_option, emit_json, emit_lines, find_journal, journal_option, json_option
+from rollback_console.cli.common import (
+    config_option,
+    emit_json,
+    emit_lines,
+    find_journal,
+    journal_option,
+    json_option,
+    mute,
+)
 from rollback_console.errors import ConsoleError, UsageError
 
 if TYPE_CHECKING:
@@ -276,11 +284,14 @@ def export_command(journal: Path | None, config: Path | None, form: str, output:
         if output is not None:
             export.write(lines, output, force=force)
             return
-        # The bytes as they are, whatever the terminal's encoding.
-        out = sys.stdout.buffer
-        for line in lines:
-            out.write(line.encode("utf-8", "surrogateescape"))
-        out.flush()
+        if sys.stdout is None:
+            raise UsageError("standard output is closed", "--output PATH writes a file")
+        try:  # the bytes as they are, whatever the terminal's encoding
+            for line in lines:
+                sys.stdout.buffer.write(line.encode("utf-8", "surrogateescape"))
+            sys.stdout.buffer.flush()
+        except BrokenPipeError:
+            mute(sys.stdout)
 
 
 @command.command("status", epilog="Example: rollback-console journal status --json")

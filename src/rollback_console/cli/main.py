@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import errno
 import importlib
+import io
 import os
 import sys
+import traceback
 from collections.abc import Sequence
 
 import click
 
-from rollback_console.errors import ConsoleError, FileProblems
-from rollback_console.model.text import plain_block
+from rollback_console.errors import ConsoleError, FileProblems, UsageError
+from rollback_console.model.text import plain, plain_block
 
 # name -> (module, attribute, one line for --help)
 COMMANDS: dict[str, tuple[str, str, str]] = {
@@ -66,8 +69,36 @@ class _Families(click.Group):
             if not set(args) & _ANSWERS:
                 args = [*args, _DEFAULT]
         elif args[first] not in COMMANDS:
+            _not_a_slip(args[first:])
             args = [*args[:first], _DEFAULT, *args[first:]]
         return super().parse_args(ctx, args)
+
+
+def _not_a_slip(words: list[str]) -> None:
+    """Raises UsageError where a command was meant: mistyped, or behind its options."""
+    values = {"--config", "--journal", "--theme"}
+    named = [
+        word
+        for before, word in zip(["", *words], words, strict=False)
+        if not word.startswith("-") and before not in values
+    ]
+    if not named:
+        return
+    if named[0] in COMMANDS:
+        rest = " ".join(plain(word) for word in words if word != named[0])
+        raise UsageError("options stand behind the command", f"rollback-console {named[0]} {rest}")
+    from difflib import get_close_matches
+
+    near = get_close_matches(named[0], COMMANDS, n=1, cutoff=0.75)
+    if not near and len(named) == 1:
+        return
+    from rollback_console.cli.common import known_deployment
+
+    if len(named) > 1 or not known_deployment(named[0], words):
+        raise UsageError(
+            f"{plain(named[0], 80)} is no command" + ("" if len(named) > 1 else " and no deployment"),
+            f"did you mean `rollback-console {near[0]}`?" if near else "`rollback-console --help` lists the commands",
+        )
 
 
 def _version(ctx: click.Context, _: click.Parameter, wanted: bool) -> None:
@@ -102,34 +133,82 @@ def group(debug: bool) -> None:
 
 def run(arguments: Sequence[str]) -> int:
     """Run the command line; returns the exit code. An error is one line (a file's problems one line each)."""
-    debug = "--debug" in arguments or bool(os.environ.get("ROLLBACK_CONSOLE_DEBUG"))
+    words = list(arguments)
+    debug = "--debug" in words or bool(os.environ.get("ROLLBACK_CONSOLE_DEBUG"))
+    if "--" not in words and "_ROLLBACK_CONSOLE_COMPLETE" not in os.environ:
+        words = [word for word in words if word != "--debug"]  # wherever it stands
+    _prepare_streams()
     try:
-        result = group.main(args=list(arguments), prog_name="rollback-console", standalone_mode=False)
+        code = _run(words)
+        for stream in (sys.stdout, sys.stderr):
+            if stream is not None:
+                stream.flush()
+        return code
+    except (click.exceptions.Abort, KeyboardInterrupt):
+        return 130
+    except BrokenPipeError:
+        return _unread()
+    except Exception as error:
+        if debug and not isinstance(error, click.ClickException):
+            traceback.print_exc()
+        return _say(error)
+
+
+def _run(words: list[str]) -> int:
+    try:
+        result = group.main(args=words, prog_name="rollback-console", standalone_mode=False)
         return result if isinstance(result, int) else 0
     except click.exceptions.Exit as leave:
         return leave.exit_code
-    except (click.exceptions.Abort, KeyboardInterrupt):
-        return 130
-    except click.ClickException as error:
+    except SystemExit as leave:  # shell completion ends so; click does when a pipe's reader leaves
+        return leave.code if isinstance(leave.code, int) else 0
+
+
+def _prepare_streams() -> None:
+    """No descriptor below 3 is free for a journal to land on; no character is a reason to fail."""
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper) and stream.errors in ("strict", "surrogateescape"):
+            stream.reconfigure(errors="backslashreplace")
+
+
+def _unread() -> int:
+    from rollback_console.cli.common import mute
+
+    mute(sys.stdout)
+    mute(sys.stderr)
+    return 0  # the reader left with what it wanted
+
+
+def _say(error: Exception) -> int:
+    """One line (a file's problems: one each) on stderr; the exit code."""
+    code = 1
+    if isinstance(error, click.exceptions.NoArgsIsHelpError):
         error.show()
         return error.exit_code
-    except ConsoleError as error:
-        if debug:
-            raise
-        return _say(error)
-    except BrokenPipeError:
-        sys.stderr.close()  # the reader left: nobody is there to be told
-        return 0
-    except Exception as error:
-        if debug:
-            raise
-        click.echo(
-            plain_block(f"error: {type(error).__name__}: {error}: this is a defect; --debug shows where"), err=True
-        )
-        return 1
+    if isinstance(error, FileProblems):
+        text, code = str(error), error.exit_code
+    elif isinstance(error, ConsoleError):
+        text, code = f"error: {error}", error.exit_code
+    elif isinstance(error, click.ClickException):
+        context = getattr(error, "ctx", None)
+        path = context.command_path if context is not None else "rollback-console"
+        text, code = f"error: {plain(error.format_message(), 600).rstrip('.')}: see {path} --help", error.exit_code
+    elif isinstance(error, OSError) and error.filename is not None:
+        text, code = f"error: {error.filename}: {error.strerror}: check the path, its permissions and its disk", 2
+    elif isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EBADF, errno.EIO):
+        from rollback_console.cli.common import mute
 
-
-def _say(error: ConsoleError) -> int:
-    lines = str(error) if isinstance(error, FileProblems) else f"error: {error}"
-    click.echo(plain_block(lines), err=True)
-    return error.exit_code
+        text = f"error: the output cannot be written: {error.strerror}: send it elsewhere"
+        mute(sys.stdout)
+    else:
+        text = f"error: {type(error).__name__}: {error}: this is a defect; --debug shows where"
+    try:
+        click.echo(plain_block(text), err=True)
+    except OSError:
+        _unread()
+    return code

@@ -7,7 +7,15 @@ from typing import TYPE_CHECKING
 
 import click
 
-from rollback_console.cli.common import config_option, emit_json, emit_lines, find_journal, json_option, rfc3339
+from rollback_console.cli.common import (
+    config_option,
+    emit_json,
+    emit_lines,
+    find_journal,
+    json_option,
+    need_terminal,
+    rfc3339,
+)
 from rollback_console.errors import UsageError
 
 if TYPE_CHECKING:
@@ -25,8 +33,8 @@ if TYPE_CHECKING:
 def command(journal: Path | None, as_text: bool, config: Path | None, as_json: bool) -> None:
     """Open a journal offline: verified first, then its timeline. No backend, no configuration, no key."""
     path = journal or find_journal(None, config)
-    if not path.is_file():
-        raise UsageError(f"{path} is not a journal", "name one: rollback-console review JOURNAL")
+    if not path.exists():
+        raise UsageError(f"there is no journal at {path}", "name one: rollback-console review JOURNAL")
     from rollback_console.review.timeline import open_review
 
     review = open_review(path)
@@ -48,6 +56,7 @@ def command(journal: Path | None, as_text: bool, config: Path | None, as_json: b
         emit_lines([review.headline])
         emit_lines(f"{rfc3339(i.at)} {i.seq:>5} {i.kind:<10} {i.deployment}  {i.text}" for i in review.timeline)
         return
+    need_terminal("`--plain` prints the timeline, `--json` gives it to a script")
     from rollback_console.tui.app import ConsoleApp
 
     async def start(publish: Callable[[Snapshot], None]) -> Commands:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from rollback_console.cli.common import config_option, emit_json, emit_lines, find_config, json_option
+from rollback_console.cli.common import config_option, emit_json, emit_lines, find_config, json_option, warn, write
 from rollback_console.errors import InputError
 from rollback_console.model.text import plain, plain_block
 from rollback_console.model.walk import Runbook, RunbookStep
@@ -43,9 +43,9 @@ def check(paths: tuple[str, ...], as_json: bool) -> None:
         for name, runbook in checked:
             emit_lines(_report(name, runbook))
     if not checked:
-        click.echo("no *.md file was found there", err=True)
+        warn(f"no *.md file was found in {', '.join(paths)}: name a markdown file, or a folder that holds some")
     if any(problem.severity == "error" for _, runbook in checked for problem in runbook.problems):
-        raise SystemExit(1)
+        click.get_current_context().exit(1)
 
 
 @command.command(name="list")
@@ -89,15 +89,15 @@ def show(name: str, config: Path | None, as_json: bool) -> None:
     if as_json:
         emit_json(_facts(runbook.path, runbook))
         return
-    click.echo(f"{plain(runbook.title, 120)}   ({_count(len(runbook.steps), 'step')}, sha256 {runbook.digest[:12]})")
+    write(f"{plain(runbook.title, 120)}   ({_count(len(runbook.steps), 'step')}, sha256 {runbook.digest[:12]})")
     for number, step in enumerate(runbook.steps, start=1):
-        click.echo("")
+        write("")
         indent = "   " * step.level
         emit_lines([f"{indent}{number}. {step.title}{_about(step)}"])
         for line in _below_title(step):
-            click.echo(f"{indent}   {line}".rstrip())
+            write(f"{indent}   {line}".rstrip())
     for problem in runbook.problems:
-        click.echo(f"line {problem.line}: {problem.severity}: {plain(problem.message)}", err=True)
+        warn(f"line {problem.line}: {problem.severity}: {problem.message}")
 
 
 def _files(paths: Sequence[str]) -> Iterator[tuple[str, Path]]:

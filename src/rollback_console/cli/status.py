@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from rollback_console.cli.common import config_option, emit_json, emit_lines, journal_option, json_option
+from rollback_console.cli.common import config_option, emit_json, emit_lines, journal_option, json_option, warn
 
 if TYPE_CHECKING:
     from rollback_console.cli.compose import Seat
@@ -49,7 +49,7 @@ async def _status(names: tuple[str, ...], config: Path | None, journal: Path | N
             emit_lines([f"incident {incident.id}: {incident.sentence}"])
     for backend in snapshot.backends:
         if backend.state is BackendState.FAILING:
-            click.echo(f"{backend.name}: {backend.detail}", err=True)
+            warn(f"{backend.name}: {backend.detail}")
     return exit_code(views)
 
 

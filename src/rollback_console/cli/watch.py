@@ -9,9 +9,20 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from rollback_console.cli.common import config_option, emit_json_line, emit_lines, journal_option, json_option, rfc3339
+from rollback_console.cli.common import (
+    config_option,
+    emit_json_line,
+    emit_lines,
+    journal_option,
+    json_option,
+    rfc3339,
+    warn,
+)
+from rollback_console.model.observation import BackendState
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from rollback_console.model.snapshot import Snapshot
     from rollback_console.model.verdict import TriggerState
 
@@ -21,21 +32,30 @@ if TYPE_CHECKING:
 @config_option
 @journal_option
 @json_option
-def command(seconds: float | None, config: Path | None, journal: Path | None, as_json: bool) -> None:
-    """Observe, decide and record without a screen; prints a line a transition. Advises only: no automatic action."""
-    asyncio.run(_watch(seconds, config, journal, as_json))
+@click.pass_context
+def command(
+    ctx: click.Context, seconds: float | None, config: Path | None, journal: Path | None, as_json: bool
+) -> None:
+    """Observe, decide and record without a screen; prints a line a transition. Advises only: no automatic action.
+
+    Beside another console on the same journal it follows, and takes over when the other has ended. SIGTERM ends it
+    with code 0, Ctrl-C with 130. What goes wrong meanwhile is said on stderr.
+    """
+    ctx.exit(asyncio.run(_watch(seconds, config, journal, as_json)))
 
 
 class Reporter:
     """Prints what changed from one Snapshot to the next."""
 
-    def __init__(self, as_json: bool) -> None:
-        self._json = as_json
+    def __init__(self, as_json: bool, leave: Callable[[], None]) -> None:
+        self._json, self._leave = as_json, leave
+        self._troubles: tuple[str, ...] = ()
         self._states: dict[str, TriggerState] = {}
         self._incidents: set[str] = set()
         self._at: float | None = None
 
     def __call__(self, snapshot: Snapshot) -> None:
+        self._complain(snapshot)
         if snapshot.evaluated_at is None or snapshot.evaluated_at == self._at:
             return
         self._at = snapshot.evaluated_at
@@ -71,27 +91,45 @@ class Reporter:
                     }
                 )
 
+    def _complain(self, snapshot: Snapshot) -> None:
+        """What is wrong with the watching itself, once each time it begins: stderr, so that stdout stays facts."""
+        failing = [f"{b.name}: {b.detail}" for b in snapshot.backends if b.state is BackendState.FAILING]
+        noticed = [snapshot.notice] if snapshot.notice and snapshot.notice != "connecting" else []
+        troubles = (*noticed, *failing, *([snapshot.journal.problem] if snapshot.journal.problem else []))
+        for trouble in troubles:
+            if trouble not in self._troubles:
+                warn(f"{rfc3339(snapshot.at)} {trouble}")
+        self._troubles = troubles
+
     def _say(self, fact: dict[str, Any]) -> None:
         if self._json:
-            emit_json_line(fact)
+            read = emit_json_line(fact)
         elif "deployment" in fact:
-            emit_lines(
+            read = emit_lines(
                 [f"{fact['at']} {fact['deployment']}: {fact['from'] or 'start'} -> {fact['to']}: {fact['reason']}"]
             )
         else:
-            emit_lines([f"{fact['at']} {fact['incident']}: {fact['reason']}"])
+            read = emit_lines([f"{fact['at']} {fact['incident']}: {fact['reason']}"])
+        if not read:
+            self._leave()
 
 
-async def _watch(seconds: float | None, config: Path | None, journal: Path | None, as_json: bool) -> None:
+async def _watch(seconds: float | None, config: Path | None, journal: Path | None, as_json: bool) -> int:
     from rollback_console.cli.compose import live
 
     seat = live(config, journal, command="watch")
     loop = asyncio.get_running_loop()
-    leave = asyncio.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, leave.set)
+    leave, code = asyncio.Event(), 0
+
+    def interrupted() -> None:
+        nonlocal code
+        code = 130
+        leave.set()
+
+    loop.add_signal_handler(signal.SIGTERM, leave.set)
+    loop.add_signal_handler(signal.SIGINT, interrupted)
     try:
-        seat.start(Reporter(as_json))
+        seat.start(Reporter(as_json, leave.set))
         waiting = asyncio.create_task(leave.wait())
         tasks = {waiting} if seat.run is None else {waiting, seat.run}
         await asyncio.wait(tasks, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
@@ -100,3 +138,4 @@ async def _watch(seconds: float | None, config: Path | None, journal: Path | Non
             seat.run.result()
     finally:
         await seat.close()
+    return code
