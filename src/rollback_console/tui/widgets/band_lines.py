@@ -45,6 +45,8 @@ def where(title: str, snapshot: Snapshot, now: float, ink: Ink, width: int = 80)
 def health(snapshot: Snapshot, now: float, ink: Ink, width: int = 80) -> tuple[list[Piece], list[Piece]]:
     """The second line: backends, hub, journal; alarms."""
     left = [_backend(backend, now, snapshot.step_s, ink, width < 70) for backend in snapshot.backends]
+    # Why it fails goes before the other backends' figures: at 80 columns it is the one thing to know of this line.
+    left += [(2, [(_why(b), ink.bad)]) for b in snapshot.backends if b.state is BackendState.FAILING and b.detail]
     left.append((6, [(plain(snapshot.hub, 40), ink.dim)]))
     journal = snapshot.journal
     if journal.problem:
@@ -76,6 +78,14 @@ def _backend(backend: BackendHealth, now: float, step_s: float, ink: Ink, compac
     else:
         parts.append((f" {backend.state.value}", ink.dim))
     return (1 if backend.state is BackendState.FAILING else 4, parts)
+
+
+def _why(backend: BackendHealth) -> str:
+    """The reason alone, in a few words: which backend and where is said beside it, what to do on the fleet's line."""
+    reason = plain(backend.detail, 300).removeprefix(f"{plain(backend.name, 16)} ")
+    if reason.startswith("at ") and reason.count(" ") > 2:
+        reason = reason.split(" ", 2)[2]
+    return plain(reason.partition(": ")[0], 48)
 
 
 def _offline(snapshot: Snapshot) -> bool:
