@@ -14,6 +14,7 @@ from rollback_console.model.identity import DeploymentId
 from rollback_console.model.operator import Permission
 from rollback_console.model.plan import ExecutionState, Plan, StepState
 from rollback_console.model.snapshot import DeploymentView, Snapshot
+from rollback_console.model.walk import CheckResult
 
 
 @dataclass(frozen=True, slots=True)
@@ -257,6 +258,16 @@ class Commands(Protocol):
     async def mark_step(self, walk: str, step: str, state: StepState, reason: str = "") -> None: ...
 
     async def end_walk(self, walk: str) -> None: ...
+
+    async def check(self, promql: str, deployment: DeploymentId | None) -> CheckResult:
+        """Ask a runbook step's query as of the evaluation on the screen. Looking: needs no permission, raises nothing
+        for a backend that does not answer."""
+        ...
+
+    async def locate(self, name: str) -> DeploymentId:
+        """The deployment that a name means which is no deployment's: an active alert's. Raises `ConsoleError` with the
+        sentence that says why there is none."""
+        ...
 
     def summary(self, deployment: DeploymentId | None = None) -> str:
         """The incident's ten plain lines for the channel."""

@@ -14,6 +14,8 @@ from typing import TypeVar
 from rollback_console.actions import BY_ID, Context
 from rollback_console.authorize.keys import LockedKey
 from rollback_console.authorize.roles import Authority
+from rollback_console.engine.checks import run_check
+from rollback_console.engine.locate import alerting
 from rollback_console.engine.loop import Engine
 from rollback_console.engine.recovery import RecoveryObserver
 from rollback_console.engine.service import served_history
@@ -39,7 +41,7 @@ from rollback_console.model.identity import DeploymentId
 from rollback_console.model.operator import Permission
 from rollback_console.model.plan import Execution, Plan, StepState
 from rollback_console.model.rules import DeploymentRule, RecoveryPath
-from rollback_console.model.walk import Runbook, Walk
+from rollback_console.model.walk import CheckResult, Runbook, Walk
 from rollback_console.runbook.library import Library
 from rollback_console.runbook.walk import end, mark, open_walk, start
 
@@ -109,6 +111,17 @@ class Acts:
         )
         hint = f"did you mean {near[0]}?" if near else "`rollback-console status` lists the fleet"
         raise UsageError(f"no policy names {text}", hint)
+
+    async def check(self, promql: str, deployment: DeploymentId | None) -> CheckResult:
+        """Ask a runbook's query as of the evaluation on the screen. Looking needs no permission."""
+        engine, index = self.engine, self.engine.index.get(deployment) if deployment is not None else None
+        rule = engine.rules[index] if index is not None else None
+        return await run_check(engine.metrics, promql, rule, engine.evaluated_at)
+
+    async def locate(self, name: str) -> DeploymentId:
+        """The deployment that an active alert of the metric backend is about. Raises with why there is none."""
+        order = [view.id for view in self.engine.snapshot().deployments]
+        return await alerting(name, self.engine.metrics, self.engine.rules, order)
 
     async def wait(self, execution: str) -> Execution:
         """Until an execution of this process is over. Raises what stopped it short of its end."""

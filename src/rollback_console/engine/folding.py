@@ -53,6 +53,7 @@ class Folded:
         self._executions: tuple[Execution, ...] = ()
         self._walks: tuple[Walk, ...] = ()
         self._adopted: list[tuple[str, float, str]] = []
+        self.adopt_entries: list[Entry] = []
         self.snoozed: dict[str, float] = {}
         self.moves: list[PointerMove] = []
         self.incidents: dict[str, Incident] = {}
@@ -99,6 +100,7 @@ class Folded:
         elif isinstance(body, Snoozed):
             self.snoozed[entry.deployment] = body.until
         elif isinstance(body, Adopted):
+            self.adopt_entries.append(entry)
             self._adopted.append((entry.deployment, body.moved_at or entry.at, body.to_version))
         elif isinstance(body, PointerMoved):
             self.pointers[(body.model, body.alias)] = body.after

@@ -16,6 +16,7 @@ from rollback_console.engine.backfill import BASELINES, Backfill, Known, Replaye
 from rollback_console.engine.board import Board
 from rollback_console.engine.chronicle import Chronicle
 from rollback_console.engine.details import fetch_detail
+from rollback_console.engine.flips import pointer_alarms
 from rollback_console.engine.folding import Folded
 from rollback_console.engine.live import live_bytes, live_state
 from rollback_console.engine.options import Options, Roles
@@ -492,6 +493,7 @@ class Engine:
             timeline=folded.timeline if folded else (),
             recommendations=tuple(r for incident in self.incidents for r in incident.recommendations),
             notice=notice,
+            alarms=pointer_alarms(folded, self.pointers, self.incidents, self.clock.now()) if folded else (),
         )
 
     def _spawn(self, work: Coroutine[None, None, None]) -> None:

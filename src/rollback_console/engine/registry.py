@@ -22,6 +22,12 @@ class PointerWatch:
         self._rules = tuple(rules)
         self._last: dict[tuple[str, str], str | None] = {}
         self.by_deployment: dict[int, str | None] = {}
+        self.read_at: float | None = None  # Unix seconds just before the last reading that was answered
+
+    @property
+    def stands(self) -> dict[tuple[str, str], str | None]:
+        """(model, alias) -> the version it named when it was last read, None where it named none."""
+        return self._last
 
     async def poll(self, registry: ModelRegistry, now: float, folded: Folded | None) -> list[tuple[PointerMoved, str]]:
         """Read every pointer once; returns (body, environment/name) of each move since the last time.
@@ -33,6 +39,7 @@ class PointerWatch:
             models = {model.name: model for model in await registry.models()}
         except BackendError:
             return []
+        self.read_at = now
         moves = []
         for index, rule in enumerate(self._rules):
             deployment = rule.deployment

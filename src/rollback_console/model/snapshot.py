@@ -117,6 +117,7 @@ class Snapshot:
     timeline: tuple[TimelineItem, ...] = ()  # newest last
     recommendations: tuple[Recommendation, ...] = ()
     notice: str = ""  # back-filling, following another process, ...
+    alarms: tuple[str, ...] = ()  # pointers that somebody else moved after they were brought back: a sentence each
 
     def view(self, deployment: DeploymentId) -> DeploymentView | None:
         """The view of one deployment, or None."""
@@ -125,6 +126,10 @@ class Snapshot:
     def detail(self, deployment: DeploymentId) -> DeploymentDetail | None:
         """What was fetched for one deployment, or None."""
         return next((detail for detail in self.details if detail.deployment == deployment), None)
+
+    def alarms_of(self, deployment: DeploymentId) -> tuple[str, ...]:
+        """The alarms that name this deployment."""
+        return tuple(alarm for alarm in self.alarms if f" {deployment} " in alarm)
 
     def incident_of(self, deployment: DeploymentId) -> Incident | None:
         """The open incident a deployment belongs to, or None."""

@@ -35,6 +35,18 @@ class RunbookStep:
 
 
 @dataclass(frozen=True, slots=True)
+class CheckResult:
+    """What a runbook step's check answered: one line a series (`version 8: 1`), safe to show and bounded. `problem` is
+    "" or why there is no answer; no lines and no problem: no series matched. `query` is what was asked, placeholders
+    filled in, at `at` (Unix seconds, the evaluation on the screen)."""
+
+    lines: tuple[str, ...] = ()
+    at: float | None = None
+    problem: str = ""
+    query: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class RunbookProblem:
     line: int
     severity: str  # error | warning

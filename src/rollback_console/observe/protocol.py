@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from rollback_console.model.observation import BackendHealth, Series
 from rollback_console.model.registry import ModelVersion, RegisteredModel
+
+if TYPE_CHECKING:
+    from rollback_console.observe.alerts import AlertingRule
 
 
 class MetricBackend(Protocol):
@@ -26,6 +29,15 @@ class MetricBackend(Protocol):
         ...
 
     async def close(self) -> None: ...
+
+
+@runtime_checkable
+class KnowsAlerts(Protocol):
+    """A metric backend that evaluates alerting rules of its own. Optional: a console can be opened on their names."""
+
+    async def rules(self) -> tuple[AlertingRule, ...]:
+        """The rules with their running alerts. Errors as for `MetricBackend`."""
+        ...
 
 
 class ModelRegistry(Protocol):

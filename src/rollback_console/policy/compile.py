@@ -21,7 +21,7 @@ from rollback_console.model.rules import (
 from rollback_console.policy import expression
 from rollback_console.policy.lint import when_of
 from rollback_console.policy.policy import Policy, PolicyDeployment, PolicyPath, PolicySignal
-from rollback_console.policy.promql import escaped, fill, is_per_deployment, selector
+from rollback_console.policy.promql import fill, is_per_deployment, words_of
 from rollback_console.policy.quantities import format_duration
 
 _QUERIES = ("value", "x", "n", "heartbeat")
@@ -41,7 +41,7 @@ def compile_policy(policy: Policy, digest: str) -> tuple[DeploymentRule, ...]:
     recovery = tuple(_path(path) for path in policy.recovery)
     rules = []
     for written in policy.deployments:
-        words = _words(written)
+        words = words_of(written.name, written.metric_labels())
         rules.append(
             DeploymentRule(
                 deployment=_deployment(policy, written, words),
@@ -57,10 +57,6 @@ def compile_policy(policy: Policy, digest: str) -> tuple[DeploymentRule, ...]:
             )
         )
     return tuple(rules)
-
-
-def _words(deployment: PolicyDeployment) -> dict[str, str]:
-    return {"deployment": escaped(deployment.name), "selector": selector(deployment.metric_labels())}
 
 
 def _deployment(policy: Policy, written: PolicyDeployment, words: dict[str, str]) -> Deployment:

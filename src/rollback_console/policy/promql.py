@@ -145,6 +145,11 @@ def selector(labels: Iterable[tuple[str, str]]) -> str:
     return ",".join(f'{name}="{escaped(value)}"' for name, value in labels)
 
 
+def words_of(name: str, labels: Iterable[tuple[str, str]]) -> dict[str, str]:
+    """What `$deployment` and `$selector` stand for in a query about a deployment of this name and these labels."""
+    return {DEPLOYMENT: escaped(name), SELECTOR: selector(labels)}
+
+
 def fill(query: str, words: dict[str, str]) -> str:
     """The query with those placeholders filled in for which `words` has a text; the others stay."""
     return _PLACEHOLDER.sub(lambda match: words.get(match[1], match[0]), query)

@@ -7,6 +7,7 @@ from typing import NoReturn
 from rollback_console.errors import Refused
 from rollback_console.model.identity import DeploymentId
 from rollback_console.model.plan import Plan, StepState
+from rollback_console.model.walk import CheckResult
 from rollback_console.review.timeline import Review
 
 
@@ -57,6 +58,13 @@ class ReviewCommands:
         _refuse()
 
     async def end_walk(self, walk: str) -> None:
+        _refuse()
+
+    async def check(self, promql: str, deployment: DeploymentId | None) -> CheckResult:
+        """No backend is asked in a review."""
+        return CheckResult(problem="a review asks no backend: the answer of then stands in the timeline, if at all")
+
+    async def locate(self, name: str) -> DeploymentId:
         _refuse()
 
     def summary(self, deployment: DeploymentId | None = None) -> str:
