@@ -44,9 +44,12 @@ def where(title: str, snapshot: Snapshot, now: float, ink: Ink, width: int = 80)
 
 def health(snapshot: Snapshot, now: float, ink: Ink, width: int = 80) -> tuple[list[Piece], list[Piece]]:
     """The second line: backends, hub, journal; alarms."""
-    left = [_backend(backend, now, snapshot.step_s, ink, width < 70) for backend in snapshot.backends]
-    # Why it fails goes before the other backends' figures: at 80 columns it is the one thing to know of this line.
-    left += [(2, [(_why(b), ink.bad)]) for b in snapshot.backends if b.state is BackendState.FAILING and b.detail]
+    left: list[Piece] = []
+    for backend in snapshot.backends:
+        left.append(_backend(backend, now, snapshot.step_s, ink, width < 70))
+        # Why it fails goes before other figures: at 80 columns it is the one thing to know of this line.
+        if backend.state is BackendState.FAILING and backend.detail:
+            left.append((2, [(_why(backend), ink.bad)]))
     left.append((6, [(plain(snapshot.hub, 40), ink.dim)]))
     journal = snapshot.journal
     if journal.problem:
