@@ -192,7 +192,12 @@ def random_stream(seed: int, *, deployments: int = 6, ticks: int = 170, calm: in
         for each in names
     )  # fmt: skip
     stream = Stream(rules, ticks=ticks)
-    for signal, good, bad in (("errors", 1.0, 9.0), ("latency", 2.0, 8.0), ("orders", 100.0, 50.0), ("revenue", 30.0, 9.0)):
+    for signal, good, bad in (
+        ("errors", 1.0, 9.0),
+        ("latency", 2.0, 8.0),
+        ("orders", 100.0, 50.0),
+        ("revenue", 30.0, 9.0),
+    ):
         found = []
         for each in names:
             points = _run_values(draw, ticks, calm, good, bad)
@@ -209,20 +214,22 @@ def random_stream(seed: int, *, deployments: int = 6, ticks: int = 170, calm: in
 def _versions(draw: random.Random, deployment: str, ticks: int) -> list[Series]:
     """Serving since four days ago, with a change or two in the recording, some of them a roll-out of two minutes."""
     served: dict[str, Points] = {"1": [(START - k * STEP, 1.0) for k in range(0, 4 * 5760, 1)][::-1]}
-    now, k = 1, 1
+    now, k, whole = 1, 1, 0
     changes = sorted(draw.sample(range(20, ticks - 10), draw.choice((0, 0, 1, 1, 2))))
     while k <= ticks:
         at = START + k * STEP
         if changes and k == changes[0]:
             changes.pop(0)
-            before, now = now, now + 1
+            before, now, whole = now, now + 1, k + 8
             if draw.random() < 0.5:
                 for j in range(8):
                     served[str(before)].append((at + j * STEP, 1.0))
-        if draw.random() > 0.03:
+        if draw.random() > 0.03 or k <= whole:  # no scrape is lost in the midst of a change
             served.setdefault(str(now), []).append((at, 1.0))
         k += 1
-    return [labelled(VERSIONS, deployment, points, job="serving", version=version) for version, points in served.items()]
+    return [
+        labelled(VERSIONS, deployment, points, job="serving", version=version) for version, points in served.items()
+    ]
 
 
 def engine_on(

@@ -21,7 +21,7 @@ from rollback_console.model.observation import Blind, Observation, Tick
 from rollback_console.model.rules import DeploymentRule
 from rollback_console.model.verdict import TriggerMemory, TriggerState, Verdict
 
-BASELINES = -1  # stands for the queries of version baselines among the numbers of those that failed
+BASELINES = -2  # (-1 is no query): stands for the queries of version baselines among the numbers of those that failed
 _SLICE = 50  # evaluations between two chances for others to run: a few milliseconds
 Cooling = Callable[[int, float], bool]  # (deployment number, at): is a cool-down running
 
@@ -147,6 +147,7 @@ class Backfill:
         pace = every or self._step
         answers = await self._sampler.answers_between(start, end, pace)
         failing = {index for index, column in enumerate(answers) if any(answer.failed for answer in column)}
+        silent = frozenset(failing)
         ticks = []
         for k in range(round((end - start) / pace) + 1):
             at = start + k * pace
@@ -154,7 +155,7 @@ class Backfill:
             if only is None:
                 for index in range(len(self._sampler.rules)):
                     self._versions.note(index, at, self._sampler.version_at(row, index))
-            baselines = await self._versions.baselines(at)
+            baselines = await self._versions.baselines(at, silent)
             if Blind.QUERY_FAILED in baselines.values():
                 failing.add(BASELINES)
             ticks.append(await self._sampler.assemble(at, row, baselines, only))

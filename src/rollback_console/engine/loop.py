@@ -199,6 +199,11 @@ class Engine:
         elif at > last + _ON_GRID:
             answers = await self.sampler.answers_at(at)
             failing = {index for index, answer in enumerate(answers) if answer.failed}
+            if (
+                BASELINES in self.outages
+                and Blind.QUERY_FAILED in (await self.versions.baselines(last, failing)).values()
+            ):
+                failing.add(BASELINES)
             known = self.outages.mendable(failing, at)
             if known is None or not await self._mended(known, at, failing):
                 await self._judge(at, last, answers, failing)
@@ -209,11 +214,11 @@ class Engine:
 
     async def _judge(self, at: float, last: float, answers: Sequence[Answer], failing: set[int]) -> None:
         """The ordinary evaluation: one step after the last."""
-        if not self.versions.loaded:
-            await self.versions.load(last)
+        if not self.versions.loaded and failing.isdisjoint(self.sampler.plan.version_queries):
+            await self.versions.load(last, retry=True)
         for index in range(len(self.rules)):
             self.versions.note(index, at, self.sampler.version_at(answers, index))
-        baselines = await self.versions.baselines(at)
+        baselines = await self.versions.baselines(at, failing)
         if Blind.QUERY_FAILED in baselines.values():
             failing = failing | {BASELINES}
         if failing:
@@ -227,7 +232,7 @@ class Engine:
         False where history does not answer although the present does: the present is judged then, and this later."""
         self._progress(f"catching up on {round(at - known.at)} s that were unseen")
         replayed = await self._replay(known, at)
-        vain = bool(replayed.failing - failing)
+        vain = bool(replayed.failing - failing - {BASELINES})
         self.outages.replayed(known, at, replayed.failing, tried=vain)
         if vain:
             return False
@@ -350,7 +355,7 @@ class Engine:
         if not self.versions.loaded:
             if first:
                 self.publish()  # who released what is said a moment later
-            await self.versions.load(tick.at)
+            await self.versions.load(tick.at, retry=True)
         for index, observation in enumerate(tick.observations):
             self.versions.note(index, tick.at, observation.version)
         self._regroup()

@@ -10,21 +10,21 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from rollback_console.engine.backfill import Known
-
-_LONGEST_WAIT_S = 300.0
+from rollback_console.engine.backoff import Backoff
 
 
 class Outages:
     """Per query (by number) that does not answer: the last evaluation before, to go on from."""
 
     def __init__(self, step_s: float) -> None:
-        self._step = step_s
         self._known: dict[int, Known] = {}
-        self._failures = 0
-        self._not_before = 0.0
+        self._again = Backoff(step_s)
 
     def __bool__(self) -> bool:
         return bool(self._known)
+
+    def __contains__(self, query: int) -> bool:
+        return query in self._known
 
     def began(self, failing: Iterable[int], known: Known) -> None:
         """These do not answer; `known` is what was known before. One that is out already stays out since then."""
@@ -33,7 +33,7 @@ class Outages:
 
     def mendable(self, failing: set[int], at: float) -> Known | None:
         """From where to replay at `at`, when queries answer again; None when none does, or it is too early to try."""
-        if at < self._not_before:
+        if not self._again.due(at):
             return None
         return _oldest(known for query, known in self._known.items() if query not in failing)
 
@@ -47,8 +47,10 @@ class Outages:
         self._known = {query: self._older(query, since) for query in failing} | {
             query: known for query, known in self._known.items() if query not in failing and known.at < since.at
         }
-        self._failures = self._failures + 1 if tried else 0
-        self._not_before = at + min(_LONGEST_WAIT_S, self._step * 2**self._failures) if tried else 0.0
+        if tried:
+            self._again.failed(at)
+        else:
+            self._again.answered()
 
     def _older(self, query: int, since: Known) -> Known:
         known = self._known.get(query, since)

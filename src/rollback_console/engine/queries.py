@@ -42,6 +42,10 @@ class SignalColumns:
     base_n: int = -1
     heartbeat: int = -1
 
+    def asked(self) -> tuple[int, int, int]:
+        """The queries of the value itself."""
+        return self.value, self.x, self.n
+
 
 @dataclass(frozen=True, slots=True)
 class DeploymentColumns:

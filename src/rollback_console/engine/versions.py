@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 
 from rollback_console.decide.attribution import Release
+from rollback_console.engine.backoff import Backoff
 from rollback_console.engine.queries import ROLL_OUT, Answer
 from rollback_console.engine.sampler import Sampler
 from rollback_console.errors import BackendError
@@ -35,6 +36,9 @@ def read_span(lookback_s: float) -> float:
     return HISTORY_S + lookback_s
 
 
+_ALL_ANSWER: frozenset[int] = frozenset()
+
+
 class VersionHistory:
     """Per deployment: the version now serving, and the changes seen, oldest first."""
 
@@ -47,6 +51,7 @@ class VersionHistory:
         self._noted: dict[int, float] = {}  # when that was
         self.changes: dict[int, list[Change]] = {}
         self.loaded = False  # the history was read, all of it
+        self._load_again, self._baselines_again = Backoff(step_s), Backoff(step_s)
         self._baselines: dict[tuple[int, int], tuple[float, float | Blind]] = {}  # -> (anchor, value)
         self._wanted = [
             (index, number, signal)
@@ -57,16 +62,21 @@ class VersionHistory:
 
     # -- reading ------------------------------------------------------------------------------------------------------
 
-    async def load(self, until: float) -> None:
+    async def load(self, until: float, *, retry: bool = False) -> None:
         """Read the history up to `until` (on the evaluation grid): coarsely, then each change to the tick. When it
-        cannot be read, what was known stays known, and `loaded` says that it is to be tried again."""
+        cannot be read, what was known stays known, and `loaded` says that it is to be tried again: by `retry`, at any
+        evaluation, which does nothing until it is time."""
         if not self._sampler.plan.version_queries:
             self.loaded = True
+            return
+        if retry and not self._load_again.due(until):
             return
         seen = await self._sightings(until)
         if seen is None:
             self.loaded = False
+            self._load_again.failed(until)
             return
+        self._load_again.answered()
         self.current, self._raw, self._noted, self.changes = {}, {}, {}, {}
         for at, answers in seen:
             for index, column in enumerate(self._sampler.plan.columns):
@@ -167,24 +177,34 @@ class VersionHistory:
                     found.append(Release(name, when, before, after, rollback=rollback))
         return tuple(sorted(found, key=lambda release: release.at))
 
-    async def baselines(self, at: float) -> dict[tuple[int, int], float | Blind]:
+    async def baselines(self, at: float, failing: Set[int] = _ALL_ANSWER) -> dict[tuple[int, int], float | Blind]:
         """The version baselines in force at `at`. Fetched once for each moment at which a version ended: deployments
-        that changed together, or not at all, share one query."""
+        that changed together, or not at all, share one query. Nothing is asked for a signal whose own query is among
+        the `failing`."""
         missing: dict[tuple[SignalRule, float], list[tuple[int, int]]] = {}
         found: dict[tuple[int, int], float | Blind] = {}
+        again = self._baselines_again.due(at)
         for index, number, signal in self._wanted:
             anchor = self._anchor(index, at)
             known = self._baselines.get((index, number))
-            if known is None or known[0] != anchor or known[1] is Blind.QUERY_FAILED:
-                missing.setdefault((signal, anchor), []).append((index, number))
-            else:
+            if known is not None and known[0] == anchor and (known[1] is not Blind.QUERY_FAILED or not again):
                 found[(index, number)] = known[1]
+            elif failing and not failing.isdisjoint(self._sampler.plan.columns[index].signals[number].asked()):
+                found[(index, number)] = Blind.QUERY_FAILED
+            else:
+                missing.setdefault((signal, anchor), []).append((index, number))
+        failed = False
         for (signal, anchor), places in missing.items():
             medians = await self._medians(signal, anchor, {index for index, _ in places})
             for place in places:
                 value = medians.get(place[0], Blind.NO_DATA) if isinstance(medians, dict) else medians
                 self._baselines[place] = (anchor, value)
                 found[place] = value
+            failed = failed or not isinstance(medians, dict)
+        if failed:
+            self._baselines_again.failed(at)
+        elif missing:
+            self._baselines_again.answered()
         return found
 
     def _anchor(self, index: int, at: float) -> float:
