@@ -36,6 +36,9 @@ QUERIES = (
     'orders_total{deployment="ads-ctr"} / visits_total{deployment="ads-ctr"} - 0.3',
     'clamp_max(-rate(visits_total{deployment="home-feed"}[40s]), 1 - 2 * 3)',
     "count(up)",
+    "count by (deployment, version) (count_over_time(model_info[20m]))",
+    'count_over_time(feature_age_seconds{deployment="home-feed"}[100s])',
+    'count_over_time(visits_total{deployment="support-triage"}[10m])',
     'avg by (job) (up{deployment="churn-risk"})',
 )
 

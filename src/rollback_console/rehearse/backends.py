@@ -79,6 +79,24 @@ class _Simulated:
             return 1.0 if self._world.serving(self._deployment, at)[0] == self._extra["version"] else None
         return self._world.feature_age(self._index, at)
 
+    def counted(self, times: Sequence[float], window_s: float) -> Column:
+        """Samples in the closed window, as of Prometheus 2.42."""
+        slot_s = self._world.slot_s
+        out: Column = []
+        for at in times:
+            slots = range(math.ceil((at - window_s) / slot_s - 1e-9), math.floor(at / slot_s + 1e-9) + 1)
+            count = sum(self._there(slot * slot_s) for slot in slots)
+            out.append(float(count) if count else None)
+        return out
+
+    def _there(self, at: float) -> bool:
+        """Was this series scraped at a slot's boundary."""
+        if self._name == "up":
+            return True
+        if self._name == "model_info" and self._world.serving(self._deployment, at)[0] != self._extra["version"]:
+            return False
+        return self._world.exporter_alive(self._deployment, at)
+
     def increase(self, times: Sequence[float], window_s: float) -> Column:
         """`extrapolatedRate` of Prometheus 2.42, over the samples in the closed window."""
         if self._counts is None:
@@ -180,8 +198,9 @@ class WorldMetrics:
             for _ in self._fill(node, times):
                 await asyncio.sleep(0)
             vector = evaluate(node, times, self)
-        except BackendRefused as error:
-            raise self._no(error) from None
+        except BackendRefused:
+            self._last_ok, self._problem = self._world.clock.now(), ""  # a no is an answer: it is there
+            raise
         self._last_ok, self._problem = self._world.clock.now(), ""
         series = []
         for labels, column in vector.items():

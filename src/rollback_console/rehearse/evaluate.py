@@ -35,6 +35,10 @@ class Source(Protocol):
         """Growth over the window that ends at each time, extrapolated as Prometheus does."""
         ...
 
+    def counted(self, times: Sequence[float], window_s: float) -> Column:
+        """How many samples the window that ends at each time holds, None where it holds none."""
+        ...
+
 
 class Store(Protocol):
     def select(self, name: str, matchers: tuple[tuple[str, str, bool], ...]) -> Sequence[Source]:
@@ -116,6 +120,13 @@ def _call(node: Call, times: Sequence[float], store: Store) -> Vector | Sequence
                 raise refused(f"{node.function}() of {first.name}, which is not a counter")
             grown = source.increase(moved, first.window_s)
             _put(out, _unnamed(source.labels), [None if value is None else value * share for value in grown])
+        return out
+    if node.function == "count_over_time":
+        if not isinstance(first, Selector) or first.window_s is None:
+            raise refused("count_over_time() of something that is not a range")
+        moved = _moved(times, first.offset_s)
+        for source in store.select(first.name, first.matchers):
+            _put(out, _unnamed(source.labels), source.counted(moved, first.window_s))
         return out
     if node.function == "timestamp":
         if not isinstance(first, Selector):

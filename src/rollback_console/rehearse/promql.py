@@ -4,7 +4,8 @@ Grammar (precedence as Prometheus': unary minus, then ``* /``, then ``+ -``)::
 
     expression  number, "(" expression ")", selector, call, aggregation, -x, x + - * / y
     selector    name {label="value", ...} [5m] offset 1w      (matchers: = and != only)
-    call        rate(v[w]) increase(v[w]) histogram_quantile(q, v) timestamp(v) time() clamp_min(v, n) clamp_max(v, n)
+    call        rate(v[w]) increase(v[w]) count_over_time(v[w]) histogram_quantile(q, v) timestamp(v) time()
+                clamp_min(v, n) clamp_max(v, n)
     aggregation sum avg min max count, with or without `by (label, ...)`, before or after the argument
 
 Vectors in an operation are matched on all their labels, one to one. Everything else raises `BackendRefused`.
@@ -21,7 +22,9 @@ from rollback_console.model.text import plain
 
 AGGREGATIONS = ("sum", "avg", "min", "max", "count")
 COUNTER_CALLS = ("rate", "increase")
-_ARITY = {"histogram_quantile": 2, "timestamp": 1, "time": 0, "clamp_min": 2, "clamp_max": 2, "rate": 1, "increase": 1}
+_RANGED = (*COUNTER_CALLS, "count_over_time")
+_ARITY = {"histogram_quantile": 2, "timestamp": 1, "time": 0, "clamp_min": 2, "clamp_max": 2, "rate": 1, "increase": 1,
+          "count_over_time": 1}  # fmt: skip
 _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0, "w": 604_800.0, "y": 31_536_000.0}
 _MAX_LENGTH = 20_000
 _MAX_DEPTH = 60
@@ -261,7 +264,7 @@ class _Parser:
         if len(arguments) != _ARITY[function]:
             raise refused(f"{function}() of {len(arguments)} arguments")
         ranged = isinstance(arguments[0], Selector) and arguments[0].window_s is not None if arguments else False
-        if (function in COUNTER_CALLS) != ranged:
+        if (function in _RANGED) != ranged:
             raise refused(f"{function}() of {'a range' if ranged else 'something that is not a range, like name[5m],'}")
         return Call(function, tuple(arguments))
 
