@@ -7,6 +7,7 @@ import secrets
 import sqlite3
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 from rollback_console.clock import Clock
 from rollback_console.errors import JournalUnwritable
@@ -70,11 +71,25 @@ def seal(
 
 
 def canonical_body(body: Body) -> str:
-    """A body's RFC 8785 text. Python values, not pydantic's JSON mode, which would write a NaN as null in silence."""
+    """A body's RFC 8785 text. Python values, not pydantic's JSON mode, which would write a NaN as null in silence.
+
+    Lone surrogates become U+FFFD: UTF-8 has no bytes for them, and one of them in what waits to be written must not
+    keep everything else out of the journal.
+    """
     try:
         return chains.canonical(body.model_dump()).decode()
     except ValueError as error:
+        with suppress(ValueError):
+            return chains.canonical(_writable(body.model_dump())).decode()
         raise JournalUnwritable(
             f"an entry of kind {body.kind} holds a value that cannot be recorded exactly ({error})",
             "this is a defect: numbers that may be infinite are recorded as words",
         ) from error
+
+
+def _writable(value: Any) -> Any:
+    if isinstance(value, str):
+        return value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    if isinstance(value, dict):
+        return {_writable(key): _writable(item) for key, item in value.items()}
+    return [_writable(item) for item in value] if isinstance(value, list | tuple) else value

@@ -15,6 +15,7 @@ from typing import Any
 from rollback_console.errors import BackendRefused
 from rollback_console.model.observation import Series
 from rollback_console.observe.http import Server, not_json, wrong_shape
+from rollback_console.observe.text import whole
 
 # `json.loads` holds the interpreter until it is through; past this size the series are decoded one at a time, so that
 # the event loop gets its turn between them.
@@ -28,7 +29,7 @@ _SHAPES = (KeyError, IndexError, TypeError, ValueError, AttributeError, Overflow
 def document(to: Server, body: bytes) -> dict[str, Any]:
     """One JSON object, or BackendNonsense."""
     try:
-        loaded = _by_series(body) if len(body) > _WHOLE else json.loads(body)
+        loaded = whole(_by_series(body) if len(body) > _WHOLE else json.loads(body), body)
     except (ValueError, RecursionError) as error:
         raise not_json(to, body) from error
     if not isinstance(loaded, dict):

@@ -36,6 +36,7 @@ from rollback_console.observe.http import (
     too_large,
     wrong_shape,
 )
+from rollback_console.observe.text import whole
 from rollback_console.observe.threads import DaemonPool
 
 if TYPE_CHECKING:
@@ -272,7 +273,7 @@ class MlflowRegistry:
     async def _request(self, method: str, path: str, fields: Mapping[str, Any]) -> dict[str, Any]:
         body = await self._bytes(method, path, fields)
         try:
-            loaded = json.loads(body)
+            loaded = whole(json.loads(body), body)
         except (ValueError, RecursionError) as error:
             raise not_json(self._server, body) from error
         if not isinstance(loaded, dict):

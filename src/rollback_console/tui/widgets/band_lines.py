@@ -48,8 +48,9 @@ def health(snapshot: Snapshot, now: float, ink: Ink, width: int = 80) -> tuple[l
     for backend in snapshot.backends:
         left.append(_backend(backend, now, snapshot.step_s, ink, width < 70))
         # Why it fails goes before other figures: at 80 columns it is the one thing to know of this line.
-        if backend.state is BackendState.FAILING and backend.detail:
-            left.append((2, [(_why(backend), ink.bad)]))
+        # One that answers, and refuses what it is asked, says why too: its signals are blind all the same.
+        if backend.state in (BackendState.FAILING, BackendState.OK) and backend.detail:
+            left.append((2, [(_why(backend), ink.bad if backend.state is BackendState.FAILING else ink.warn)]))
     left.append((6, [(plain(snapshot.hub, 40), ink.dim)]))
     journal = snapshot.journal
     if journal.problem:
@@ -85,10 +86,12 @@ def _backend(backend: BackendHealth, now: float, step_s: float, ink: Ink, compac
 
 def _why(backend: BackendHealth) -> str:
     """The reason alone, in a few words: which backend and where is said beside it, what to do on the fleet's line."""
-    reason = plain(backend.detail, 300).removeprefix(f"{plain(backend.name, 16)} ")
+    name = plain(backend.name, 16)
+    reason = plain(backend.detail, 300).removeprefix(f"{name}: ").removeprefix(f"{name} ")
     if reason.startswith("at ") and reason.count(" ") > 2:
         reason = reason.split(" ", 2)[2]
-    return plain(reason.partition(": ")[0], 48)
+    head = reason.partition(": ")[0]
+    return plain(head if " " in head else reason, 40)
 
 
 def _offline(snapshot: Snapshot) -> bool:
