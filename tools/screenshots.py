@@ -350,10 +350,9 @@ def story(camera: Camera, seed: int, size: tuple[int, int], theme: str = "dark")
         shown.wait(r"\[2 Why\]")
         take("why")
         shown.keys("b")
-        shown.wait(r"\b0 of \d+")
-        for step in range(1, 3):
-            shown.keys("Enter")
-            shown.wait(rf"\b{step} of \d+")
+        shown.wait(r"\b0 of \d+|\b1/\d+")
+        for done in range(1, 3):
+            _until(shown, "Enter", rf"\b{done} of \d+|\b{done + 1}/\d+")
         take("runbook")
         shown.keys("Escape")
         shown.wait("1 Signals")
@@ -400,6 +399,16 @@ def _gone(shown: Terminal, words: str) -> None:
     end = time.monotonic() + 15
     while words in shown.text() and time.monotonic() < end:
         time.sleep(0.1)
+
+
+def _until(shown: Terminal, key: str, pattern: str) -> None:
+    """Press `key`, again where it came too early to be heard, until the screen matches."""
+    for _ in range(5):
+        shown.keys(key)
+        with contextlib.suppress(TimeoutError):
+            shown.wait(pattern, 4)
+            return
+    shown.wait(pattern, 1)
 
 
 def _slow(shown: Terminal) -> None:

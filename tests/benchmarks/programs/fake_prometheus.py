@@ -13,7 +13,6 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 from tests.benchmarks.fleets import QUERIES, Values, name
 
-
 RING = 7
 
 
