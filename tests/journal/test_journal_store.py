@@ -205,13 +205,23 @@ def test_anything_is_either_recorded_exactly_or_refused_whole(
 
 def test_what_cannot_be_recorded_exactly_is_refused_and_nothing_written(path: Path) -> None:
     with new_journal(path) as journal:
-        for value in (math.nan, math.inf, 2**53, "\ud800"):
+        for value in (math.nan, math.inf, 2**53):
             with pytest.raises(JournalUnwritable, match="cannot be recorded exactly"):
                 journal.append(DrillSummary(scenario="x", seed=1, passed=True, detail={"x": value}))
         with pytest.raises(JournalUnwritable, match="surrogate"):
             journal.append_all([(Note(text="fine"), "", ""), (Note(text="x"), "a/\ud800", "")])
         assert journal.append_all([]) == ()
         assert journal.count() == 1
+
+
+def test_a_lone_surrogate_keeps_nothing_out_of_the_journal(path: Path) -> None:
+    with new_journal(path) as journal:
+        entry = journal.append(DrillSummary(scenario="a\ud800b", seed=1, passed=True, detail={"\udfff": "\ud83d\ude80"}))
+        body = entry.parsed()
+        assert isinstance(body, DrillSummary)
+        assert body.scenario == "a\ufffdb"
+        assert body.detail == {"\ufffd": "\U0001f680"}
+    assert verify(path).ok
 
 
 # Several at once
