@@ -140,14 +140,14 @@ def _run_values(draw: random.Random, ticks: int, calm: int, good: float, bad: fl
     k = calm
     while k <= ticks:
         kind, length = draw.random(), draw.choice((1, 1, 2, 3, 4, 6, 9, 14))
-        for k in range(k, min(k + length, ticks + 1)):
+        for at in (START + j * STEP for j in range(k, min(k + length, ticks + 1))):
             if kind < 0.55:
-                points.append((START + k * STEP, good * draw.uniform(0.97, 1.03)))
+                points.append((at, good * draw.uniform(0.97, 1.03)))
             elif kind < 0.82:
-                points.append((START + k * STEP, bad * draw.uniform(0.97, 1.03)))
+                points.append((at, bad * draw.uniform(0.97, 1.03)))
             elif kind < 0.86:
-                points.append((START + k * STEP, math.nan))
-        k += 1
+                points.append((at, math.nan))
+        k += length
     return points
 
 

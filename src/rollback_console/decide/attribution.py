@@ -91,9 +91,15 @@ def _advice(case: Case, sentence: str, runbook: str) -> tuple[Recommendation, ..
 
 
 def _backend_down(case: Case) -> Finding:
-    reason = f"the metric backend does not answer: {len(case.members)} of {case.fleet} deployments cannot be judged"
-    sentence = "telemetry: the metric backend is down; clocks stand still, nothing is known to be bad"
-    advice = "restore the metric backend; rolling back a model will not help"
+    count = f"{len(case.members)} of {case.fleet} deployments cannot be judged"
+    if case.blind >= case.fleet:
+        reason = f"the metric backend does not answer: {count}"
+        sentence = "telemetry: the metric backend is down; clocks stand still, nothing is known to be bad"
+        advice = "restore the metric backend; rolling back a model will not help"
+    else:
+        reason = f"queries fail for {'one' if len(case.members) == 1 else 'some'} and not for others: {count}"
+        sentence = f"telemetry: {reason}; clocks stand still"
+        advice = "ask their queries by hand (two series for one deployment fail too); rolling back will not help"
     return Attribution(AttributionKind.TELEMETRY, (reason,)), _advice(case, advice, "blind-telemetry"), sentence
 
 

@@ -118,7 +118,10 @@ def _components(
     released = {r.deployment for r in fleet.releases if r.deployment in onsets and r.explains(onsets[r.deployment])}
     by_cause: dict[str, list[DeploymentId]] = {}
     by_symptom: dict[str, list[DeploymentId]] = {}
+    unseen = dict.fromkeys(name for name in troubled if unanswered(verdicts[name]))
     for name in troubled:
+        if name in unseen:
+            continue  # that a backend does not answer says nothing of what else they share
         for cause in _causes(fleet.rules[name], has_release=name in released):
             by_cause.setdefault(cause, []).append(name)
         if name not in released:
@@ -129,7 +132,7 @@ def _components(
         together.join(names, SHARED_ONSET_S)
     for names in by_symptom.values():
         together.join(names, BARE_ONSET_S)
-    together.join([name for name in troubled if unanswered(verdicts[name])], SHARED_ONSET_S)
+    together.join(tuple(unseen), SHARED_ONSET_S)
     return together.groups()
 
 
