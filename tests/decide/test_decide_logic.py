@@ -1,4 +1,4 @@
-"""Kleene's laws, clocks that freeze, what each policy for blindness does, and that the order of things does not matter."""
+"""Kleene's laws, clocks that freeze, what each policy for blindness does; the order of things does not matter."""
 
 from __future__ import annotations
 

@@ -208,17 +208,23 @@ class VersionHistory:
         return found
 
     def _anchor(self, index: int, at: float) -> float:
-        """Where the version before ended: the last change before `at`; a version that has served for longer than we
-        look back is compared with its own self two days ago (anchored at midnight UTC, so that all consoles agree).
+        """Where the service ended that the present version is compared with: the earliest change of the last two days
+        that it took part in. For a release that is the end of the version before. For a version that a rollback brought
+        back it is the end of its own earlier service, or the beginning of that: never the end of the bad version's. One
+        that has served for longer than we look back is compared with its own self two days ago (anchored at midnight
+        UTC, so that all consoles agree).
 
-        On a grid of ten minutes, and a version that came and went within ten is no version before: a cold start may
-        not have seen it.
+        A version that came and went within a minute (ten, once that is hours ago) does not count: a cold start may not
+        have seen it.
         """
-        coarse = self._on_grid(_COARSE_S)
+        coarse, medium = self._on_grid(_COARSE_S), self._on_grid(_MEDIUM_S)
         seen = [change for change in self.changes.get(index, ()) if at - HISTORY_S <= change[0] <= at]
-        if seen := _lasting(seen, coarse):
-            return math.ceil(seen[-1][0] / coarse - 1e-9) * coarse - coarse
-        return (at // _DAY_S) * _DAY_S - HISTORY_S
+        old = _lasting([change for change in seen if at - change[0] > _RECENT_S], coarse)
+        seen = _lasting([*old, *(change for change in seen if at - change[0] <= _RECENT_S)], medium)
+        if not seen:
+            return (at // _DAY_S) * _DAY_S - HISTORY_S
+        serving = seen[-1][2]
+        return next(when for when, before, after in seen if serving in (before, after))
 
     async def _medians(self, signal: SignalRule, anchor: float, owners: set[int]) -> dict[int, float] | Blind:
         """The median of each owner's values over the signal's history before `anchor`; of a ratio, x over n summed."""
