@@ -24,6 +24,7 @@ from rollback_console.tui.screens.base import ConsoleScreen
 from rollback_console.tui.widgets import walk as walks
 from rollback_console.tui.widgets.lines import Lines, clip, line, paragraph, redraw
 from rollback_console.tui.widgets.walk_acts import Awaited, await_act
+from rollback_console.tui.widgets.walk_checks import StepChecks
 
 _WIDE = 100
 _OVER = (StepState.DONE, StepState.SKIPPED)
@@ -76,6 +77,7 @@ class RunbookScreen(ConsoleScreen):
         self._follow = True  # the cursor goes with the current step
         self._drawn: tuple[str | None, int] | None = None
         self._awaited: Awaited | None = None
+        self._checks = StepChecks()
 
     @property
     def acts_on(self) -> DeploymentId | None:
@@ -103,6 +105,7 @@ class RunbookScreen(ConsoleScreen):
     def _draw(self) -> None:
         if not redraw(self):
             return
+        self._run_checks()
         shown = (self._book_name, self._chosen)
         if shown != self._drawn:
             self._drawn = shown
@@ -127,7 +130,7 @@ class RunbookScreen(ConsoleScreen):
         self._draw()
 
     def on_second(self) -> None:
-        redraw(self, "head", "steps")
+        redraw(self, "head", "steps", "page")
 
     def footer_hints(self) -> tuple[tuple[str, str], ...]:
         if self._book_name is None:
@@ -163,6 +166,7 @@ class RunbookScreen(ConsoleScreen):
     def _open(self, name: str) -> None:
         self._book_name, self._walk_id, self._problem = name, None, ""
         self._chosen, self._follow, self._awaited = 0, True, None
+        self._checks.forget()
         self._arrange()
         snapshot, commands = self.snapshot, self.commands
         if snapshot is None or commands is None:
@@ -202,6 +206,23 @@ class RunbookScreen(ConsoleScreen):
         if self.snapshot is None or self._book_name is None:
             return None
         return walks.shown_walk(self.snapshot, self._book_name, self._walk_id, self._deployment)
+
+    # ── checks
+
+    def _run_checks(self) -> None:
+        """Ask the checks of the step that shows, if they were not asked yet of this evaluation."""
+        snapshot, commands = self.snapshot, self.commands
+        if snapshot is None or commands is None:
+            return
+        entry = self._checks.take(self.walk(), self._chosen, snapshot.evaluated_at)
+        if entry is not None:
+            asked = self._checks.ask(entry, commands.check, self._deployment, lambda: redraw(self, "page"))
+            self.run_command(asked, "check", lambda _: self._asked_checks())
+
+    def _asked_checks(self) -> None:
+        """Another step may have come on the screen meanwhile, or another evaluation."""
+        if self.is_mounted and self.is_current:
+            self._run_checks()
 
     # ── keys
 
@@ -391,7 +412,7 @@ class RunbookScreen(ConsoleScreen):
             return walks.choice_lines(snapshot, self._view(), self._chosen, width)
         walk = self.walk()
         return (
-            walks.step_lines(walk, self._chosen, width)
+            walks.step_lines(walk, self._chosen, width, self._checks, self.console_app.now())
             if walk
             else [line(("this runbook is gone from the library", "warn"))]
         )

@@ -8,12 +8,13 @@ from rollback_console.model.identity import DeploymentId
 from rollback_console.model.plan import StepState
 from rollback_console.model.snapshot import DeploymentView, Snapshot
 from rollback_console.model.text import duration, number, plain
-from rollback_console.model.walk import Runbook, StepKind, Walk, WalkStep
+from rollback_console.model.walk import Runbook, RunbookStep, StepKind, Walk, WalkStep
 from rollback_console.tui.widgets.fleet_rows import lead
 from rollback_console.tui.widgets.lines import clip, fit, heading, line, paragraph, utc, version_word
 from rollback_console.tui.widgets.markdown import markdown_lines
 from rollback_console.tui.widgets.plan import STEP_WORDS
 from rollback_console.tui.widgets.state import clock_of, state_word
+from rollback_console.tui.widgets.walk_checks import StepChecks
 
 
 def proposed(snapshot: Snapshot, deployment: DeploymentView | None) -> tuple[str, ...]:
@@ -178,8 +179,8 @@ def compact_steps(walk: Walk, chosen: int, width: int, now: float) -> list[Text]
     return rows
 
 
-def step_lines(walk: Walk, chosen: int, width: int) -> list[Text]:
-    """One step's own page: title, what enter does, the text, its checks, its command."""
+def step_lines(walk: Walk, chosen: int, width: int, checks: StepChecks, now: float) -> list[Text]:
+    """One step's own page: title, what enter does, the text, its checks with their answers."""
     if not walk.steps:
         return [line(("this runbook has no steps", "dim"))]
     entry = walk.steps[max(0, min(chosen, len(walk.steps) - 1))]
@@ -189,12 +190,17 @@ def step_lines(walk: Walk, chosen: int, width: int) -> list[Text]:
     if step.role:
         rows.append(line((clip(f"for: {step.role}", width), "dim")))
     rows.append(line(""))
-    rows += markdown_lines(step.body, width)
-    for check in step.checks:
-        rows += paragraph(check, width, "", first="check: ")
+    rows += markdown_lines(_without_title(step), width)
+    rows += checks.lines(entry, width, now)
     if entry.reason:
         rows += paragraph(f"{entry.state}: {plain(entry.reason, 400)}", width, "warn", first="")
     return rows
+
+
+def _without_title(step: RunbookStep) -> str:
+    """A step's text without its first paragraph where that is the title over again."""
+    first, _, rest = step.body.lstrip().partition("\n\n")
+    return rest if " ".join(first.split()) == " ".join(step.title.split()) else step.body
 
 
 def _does(entry: WalkStep) -> str:
