@@ -105,9 +105,10 @@ class Folded:
         elif isinstance(body, PointerMoved):
             self.pointers[(body.model, body.alias)] = body.after
             by = f"execution {body.ours}" if body.ours else ""
-            self.moves.append(
-                PointerMove(body.at, entry.deployment, body.model, body.alias, body.before, body.after, by)
-            )
+            if _names(entry.deployment):
+                self.moves.append(
+                    PointerMove(body.at, entry.deployment, body.model, body.alias, body.before, body.after, by)
+                )
         elif isinstance(body, PolicyInForce):
             self.papers[(body.what, body.name)] = body.digest
         elif isinstance(body, IncidentRecorded):
@@ -116,9 +117,9 @@ class Folded:
     def _take_incident(self, entry: Entry, body: IncidentRecorded) -> None:
         self.incidents[body.id] = Incident(
             body.id,
-            tuple(DeploymentId.parse(name) for name in body.members),
+            tuple(DeploymentId.parse(name) for name in body.members if _names(name)),
             body.onset,
-            Attribution(AttributionKind(body.attribution), tuple(body.reasons)),
+            Attribution(_kind(body.attribution), tuple(body.reasons)),
             body.sentence,
             closed_at=entry.at if body.event == "closed" else None,
         )
@@ -152,3 +153,21 @@ class Folded:
         """Is a cool-down running at `at` (Unix seconds): from the action, for as long as the policy says."""
         length = self._cool_down.get(deployment, 0.0)
         return any(name == deployment and made <= at < made + length for name, made, _ in self.rollbacks())
+
+
+def _names(deployment: str) -> bool:
+    """Is this environment/name. Another program on this journal may have written anything: it is shown as it stands in
+    the timeline, and nothing rests on it."""
+    try:
+        DeploymentId.parse(deployment)
+    except ValueError:
+        return False
+    return True
+
+
+def _kind(word: str) -> AttributionKind:
+    """A newer program's attribution is unknown to this one."""
+    try:
+        return AttributionKind(word)
+    except ValueError:
+        return AttributionKind.UNKNOWN
