@@ -183,15 +183,16 @@ def shared_dependency(case: Case) -> str | None:
 
 def _together(case: Case) -> Finding:
     onsets = [case.onsets[name] for name in case.members]
-    within, others = span(max(onsets) - min(onsets)), len(case.members) - 1
+    apart, others = max(onsets) - min(onsets), len(case.members) - 1
+    when = f"degraded within {span(apart)}" if apart else "degraded at the same moment"
     shared = shared_dependency(case)
     count = f"{others} other{'s' if others > 1 else ''}"
     if shared is not None:
-        reason = f"{_no_release(case)}, and {count} on {shared} degraded within {within}"
+        reason = f"{_no_release(case)}, and {count} on {shared} {when}"
         sentence = f"upstream: {reason}; rolling back will not help"
         advice = f"do not roll back: mend {shared}, which {len(case.members)} deployments share"
         return Attribution(AttributionKind.UPSTREAM, (reason,)), _advice(case, advice, "upstream-fault"), sentence
-    reason = f"{_no_release(case)}, and {count} that share no named dependency degraded within {within}"
+    reason = f"{_no_release(case)}, and {count} that share no named dependency {when}"
     advice = "do not roll back: look at what they run on"
     sentence = f"infrastructure: {reason}; rolling back will not help"
     return Attribution(AttributionKind.INFRASTRUCTURE, (reason,)), _advice(case, advice, "upstream-fault"), sentence

@@ -15,7 +15,7 @@ _NAMED = 3  # how many signals a sentence names before it counts
 
 def signal_words(rule: SignalRule, verdict: SignalVerdict) -> str:
     """One signal in words: `conversion 2.91 % is 8.4 % below last week's 3.18 % (margin 5 %)`."""
-    title = rule.title.lower() if rule.title.istitle() else rule.title
+    title = rule.title if rule.title[:2].isupper() else rule.title[:1].lower() + rule.title[1:]  # an acronym stays
     if verdict.blind is not None:
         return f"{title}: {verdict.note or verdict.blind}"
     if verdict.note:

@@ -305,7 +305,8 @@ class Engine:
         if self.writer is None or self.folded is None:
             return
         self.writer.backends(self._healths())
-        self.writer.incidents(self.incidents, self.folded.incidents)
+        onsets = {name: trouble.onset for name, trouble in self.board.troubles().items()}
+        self.writer.incidents(self.incidents, self.folded.incidents, onsets, self.evaluated_at or 0.0)
         await asyncio.sleep(0)
         live = live_bytes(packed, self.board.before) if packed is not None else None
         await self.writer.flush(live, at)
@@ -479,7 +480,9 @@ class Engine:
             at=self.clock.now(),
             evaluated_at=self.evaluated_at,
             step_s=options.step_s,
-            band=f"{options.band} x{self._speed:g}" if options.simulated and self._speed != 1.0 else options.band,
+            band=f"{options.band} x{self._speed:g}"
+            if options.simulated and self._speed not in (0.0, 1.0)
+            else options.band,
             deployments=self.board.views(self.incidents, folded.snoozed if folded else {}),
             incidents=self.incidents,
             backends=self._healths(),
