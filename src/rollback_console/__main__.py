@@ -7,7 +7,7 @@ import sys
 
 # Python's own thresholds (700, 10, 10) walk every object of a fleet of a thousand at each evaluation: 40 to 90 ms in
 # which no key is answered. What an evaluation makes holds no cycles and is freed without the collector.
-_COLLECT_AT = (10_000, 10, 50)
+COLLECT_AT = (10_000, 10, 50)
 
 
 def main() -> int:
@@ -17,7 +17,7 @@ def main() -> int:
 
         print(f"rollback-console {__version__}")
         return 0
-    gc.set_threshold(*_COLLECT_AT)
+    gc.set_threshold(*COLLECT_AT)
     from rollback_console.cli.main import run
 
     return run(sys.argv[1:])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import gc
 import json
 import os
 import platform
@@ -18,7 +19,12 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # where the tes
 from tests.benchmarks import bench_decide, bench_journal, bench_observe, bench_open, bench_screen
 from tests.benchmarks.figures import BEGIN, END, Figure, as_markdown, as_text
 
+from rollback_console.__main__ import COLLECT_AT
+
 PAGE = Path(__file__).resolve().parent.parent.parent / "docs" / "speed.md"
+
+
+gc.set_threshold(*COLLECT_AT)  # what is measured in this process runs as it does in the console's
 
 
 def benches() -> dict[str, Callable[[bool], list[Figure]]]:
