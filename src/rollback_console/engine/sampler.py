@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import math
 from collections.abc import Mapping, Sequence
+from math import isfinite
 
 from rollback_console.engine.queries import (
     FAILED,
@@ -83,7 +83,7 @@ class Sampler:
         found: dict[int, list[float]] = {}
         for one in await self._metrics.query_range(promql, start, end, step):
             for owner in self._splitter.owners(one.labels, owners):
-                found.setdefault(owner, []).extend(value for _, value in one.points if math.isfinite(value))
+                found.setdefault(owner, []).extend(value for _, value in one.points if isfinite(value))
         return found
 
     async def serving_now(self, deployment: int, at: float) -> str | None:
@@ -131,7 +131,7 @@ def _finite(answers: Sequence[Answer], query: int, index: int) -> float | None:
     if query < 0:
         return None
     value = answers[query].values.get(index)
-    return value if value is not None and math.isfinite(value) else None
+    return value if value is not None and isfinite(value) else None
 
 
 def _look(answers: Sequence[Answer], query: int, index: int) -> float | Blind:
@@ -142,7 +142,7 @@ def _look(answers: Sequence[Answer], query: int, index: int) -> float | Blind:
     value = answer.values.get(index)
     if value is None:
         return Blind.NO_DATA
-    return value if math.isfinite(value) else Blind.NOT_A_NUMBER
+    return value if isfinite(value) else Blind.NOT_A_NUMBER
 
 
 def _ratio(answers: Sequence[Answer], x: int, n: int, index: int) -> tuple[float | Blind, float | None]:
@@ -166,6 +166,11 @@ def _reading(
 ) -> Reading:
     trials: float | None = None
     if columns.value >= 0:
+        if columns.heartbeat < 0 and (signal.baseline is None or signal.baseline.kind is BaselineKind.FIXED):
+            answer = answers[columns.value]  # most signals, most of the time: a number, and nothing to set beside it
+            plain = answer.values.get(index)
+            if plain is not None and isfinite(plain) and not answer.failed and index not in answer.ambiguous:
+                return Reading(plain)
         value = _look(answers, columns.value, index)
     else:
         value, trials = _ratio(answers, columns.x, columns.n, index)
