@@ -154,19 +154,26 @@ def _causes(rule: DeploymentRule, *, has_release: bool) -> tuple[str, ...]:
     return (itself, *(f"{environment}:{dependency}" for dependency in rule.deployment.depends_on))
 
 
-def _id(first: DeploymentId, onset: float) -> str:
-    return "inc-" + hashlib.sha256(f"{first}@{onset:.3f}".encode()).hexdigest()[:8]
+def _id(first: DeploymentId, onset: float, taken: str = "") -> str:
+    return "inc-" + hashlib.sha256(f"{first}@{onset:.3f}{taken}".encode()).hexdigest()[:8]
 
 
 def _keeping(incidents: tuple[Incident, ...], previous: Sequence[Incident]) -> tuple[Incident, ...]:
     """Give each incident the name it had, by a member in common; an old name goes to one incident only."""
-    names = list(previous)
-    kept = []
+    names = [old for old in previous if old.closed_at is None]
+    kept: list[Incident] = []
+    new: list[int] = []
     for incident in incidents:
-        for old in names:
-            if old.closed_at is None and set(old.members) & set(incident.members):
-                names.remove(old)
-                incident = replace(incident, id=old.id, onset=min(old.onset, incident.onset), commander=old.commander)
-                break
+        old = next((old for old in names if not set(old.members).isdisjoint(incident.members)), None)
+        if old is None:
+            new.append(len(kept))
+        else:
+            names.remove(old)
+            incident = replace(incident, id=old.id, onset=min(old.onset, incident.onset), commander=old.commander)
         kept.append(incident)
+    taken = {incident.id for number, incident in enumerate(kept) if number not in new}
+    for number in new:  # its first member may have left an incident that still bears its name
+        while kept[number].id in taken:
+            kept[number] = replace(kept[number], id=_id(kept[number].members[0], kept[number].onset, kept[number].id))
+        taken.add(kept[number].id)
     return tuple(kept)

@@ -85,7 +85,7 @@ class Engine:
         self._speed = 1.0
         self._publish: Publish = lambda _: None
         self._tasks: set[asyncio.Task[None]] = set()
-        self._journal_problem = ""
+        self._journal_problem = options.journal_problem
         self.outages = Outages(options.step_s)
         self._grouped = False
         self._recorded: float | None = None  # the newest evaluation in the journal when this process began to record
@@ -369,7 +369,7 @@ class Engine:
             return
         try:
             self.folded.refresh()
-            self._journal_problem = ""
+            self._journal_problem = self.options.journal_problem
         except JournalError as error:
             self._journal_problem = str(error)
 

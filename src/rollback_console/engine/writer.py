@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import math
 import os
 import socket
 from collections.abc import Callable, Mapping, Sequence
@@ -27,6 +28,7 @@ from rollback_console.journal.kinds import (
     Session,
     TickRecorded,
 )
+from rollback_console.model.identity import DeploymentId
 from rollback_console.model.incident import Incident
 from rollback_console.model.observation import BackendHealth, BackendState, Tick
 from rollback_console.model.rules import DeploymentRule
@@ -47,6 +49,15 @@ class Packed:
     data: bytes
 
 
+@dataclass(frozen=True, slots=True)
+class _Noted:
+    """An incident as it was last noted, and when it was last seen open."""
+
+    incident: Incident
+    shape: tuple[object, ...]
+    seen_at: float
+
+
 class Writer:
     """The journal's one writing thread in this process, and what waits to be written."""
 
@@ -60,7 +71,7 @@ class Writer:
         self._blobs: list[bytes] = [self._layout]
         self._last_tick = 0.0
         self._backends: dict[str, BackendState] = {}
-        self._incidents: dict[str, tuple[object, ...]] = {}
+        self._open: dict[str, _Noted] = {}  # incidents noted as open
         self._closed: set[str] = set()  # noted as closed, not yet read back
 
     async def run(self, function: Callable[[], _T]) -> _T:
@@ -96,28 +107,50 @@ class Writer:
             if state is not before and not (before is None and state is BackendState.OK):
                 self.note(BackendChanged(name=health.name, state=str(state), detail=health.detail[:500]))
 
-    def incidents(self, open_now: Sequence[Incident], known: dict[str, Incident]) -> None:
-        """Note incidents that opened, changed their members or attribution, or closed."""
-        names = {incident.id for incident in open_now}
+    def incidents(
+        self,
+        open_now: Sequence[Incident],
+        known: Mapping[str, Incident],
+        troubles: Mapping[DeploymentId, float],
+        at: float,
+    ) -> None:
+        """Note incidents that opened, changed their members or attribution, or closed.
+
+        `known`: as the journal holds them. `troubles`: the onset of every trouble at `at`. One whose last member is
+        still in trouble, though no longer for enough to be an incident, is not closed: it goes on until recovered.
+        """
         for incident in open_now:
-            shape = (incident.members, incident.attribution.kind, tuple(r.path for r in incident.recommendations))
-            if self._incidents.get(incident.id) == shape:
+            self._goes_on(incident, known.get(incident.id), at)
+        names = {incident.id for incident in open_now}
+        elsewhere = {name for incident in open_now for name in incident.members}
+        standing = {**known, **{name: noted.incident for name, noted in self._open.items()}}
+        for name, incident in standing.items():
+            noted = self._open.get(name)
+            if name in names or name in self._closed or incident.closed_at is not None:
                 continue
-            recorded = known.get(incident.id)
-            again = recorded is not None and recorded.closed_at is None
-            if again and incident.id not in self._incidents and recorded is not None:
-                same = set(recorded.members) == set(incident.members)
-                if same and recorded.attribution.kind is incident.attribution.kind:
-                    self._incidents[incident.id] = shape  # a restart: it stands in the journal already
-                    continue
-            self.note(_incident_body(incident, "changed" if again or incident.id in self._incidents else "opened"))
-            self._incidents[incident.id] = shape
-        for name, incident in known.items():
-            if incident.closed_at is None and name not in names and name not in self._closed:
-                self._closed.add(name)
-                self.note(_incident_body(incident, "closed"))
-                self._incidents.pop(name, None)
+            if noted is not None and any(
+                member not in elsewhere and troubles.get(member, math.inf) <= noted.seen_at
+                for member in incident.members
+            ):
+                continue
+            self._closed.add(name)
+            self._open.pop(name, None)
+            self.note(_incident_body(incident, "closed"))
         self._closed &= {name for name, incident in known.items() if incident.closed_at is None}
+
+    def _goes_on(self, incident: Incident, recorded: Incident | None, at: float) -> None:
+        shape = (incident.members, incident.attribution.kind, tuple(r.path for r in incident.recommendations))
+        noted = self._open.get(incident.id)
+        self._open[incident.id] = _Noted(incident, shape, at)
+        if noted is not None and noted.shape == shape:
+            return
+        stands = recorded is not None and recorded.closed_at is None and incident.id not in self._closed
+        if noted is None and stands and recorded is not None:  # a restart: it may stand in the journal just so
+            same = set(recorded.members) == set(incident.members)
+            if same and recorded.attribution.kind is incident.attribution.kind:
+                return
+        self._closed.discard(incident.id)
+        self.note(_incident_body(incident, "changed" if noted is not None or stands else "opened"))
 
     def begin(
         self, command: str, papers: Sequence[Paper], known: Mapping[tuple[str, str], str], *, simulated: bool
