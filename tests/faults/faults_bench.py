@@ -262,7 +262,9 @@ class FakeMlflow:
             return {"model_version": self._version(name, fields["version"])}
         if path.endswith(("set-tag", "delete-tag")):
             tags = self.tags.setdefault((name, fields.get("version", "")), {})
-            tags.pop(fields["key"], None) if path.endswith("delete-tag") else tags.update({fields["key"]: fields["value"]})
+            tags.pop(fields["key"], None) if path.endswith("delete-tag") else tags.update(
+                {fields["key"]: fields["value"]}
+            )
             return {}
         if path == "runs/get":
             pairs = [{"key": key, "value": value} for key, value in self.params.items()]

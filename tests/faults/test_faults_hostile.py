@@ -162,7 +162,9 @@ def _commands_are_safe(folder: Path, settings: Path) -> None:
     env = {**os.environ, **environment(folder), "LC_ALL": "C.UTF-8"}
     with ThreadPoolExecutor(3) as pool:
         for done in pool.map(
-            lambda arguments: subprocess.run([*CONSOLE, *arguments], env=env, capture_output=True, timeout=90, check=False),
+            lambda arguments: subprocess.run(
+                [*CONSOLE, *arguments], env=env, capture_output=True, timeout=90, check=False
+            ),
             [*alone, *([*arguments, "--config", str(settings)] for arguments in _COMMANDS)],
         ):
             assert b"Traceback" not in done.stderr, done.stderr.decode(errors="replace")

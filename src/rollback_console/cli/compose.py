@@ -110,11 +110,13 @@ def recompiler() -> Callable[[bytes, str], tuple[DeploymentRule, ...]]:
 
 
 def live(
-    config: Path | None, journal: Path | None, *, command: str, writes: bool = True, authority: Authority | None = None
-) -> Seat:
+    config: Path | None, journal: Path | None, *, command: str, writes: bool = True,
+    authority: Authority | None = None, must_record: bool = True,
+) -> Seat:  # fmt: skip
     """A console on the real backends. Raises `ConsoleError` for whatever a person wrote wrong.
 
-    `writes` False: an existing journal is read for what is cooling and snoozed, nothing is recorded.
+    `writes` False: an existing journal is read for what is cooling and snoozed, nothing is recorded. `must_record`
+    False: where the journal cannot be written, the fleet is looked at without it, and the header says why.
     """
     from rollback_console.clock import WallClock
     from rollback_console.execute.drivers.mlflow_alias import MlflowAliasDriver
@@ -128,7 +130,15 @@ def live(
     clock = WallClock()
     backends = connect(settings, settings_path.parent, clock=clock, random=random.Random())  # noqa: S311 - jitter
     path = find_journal(journal, settings_path)
-    opened = _open(path, clock, writes)
+    problem = ""
+    try:
+        opened = _open(path, clock, writes)
+    except JournalError as error:
+        if must_record:
+            raise
+        problem, writes, opened = str(error), False, None
+        with contextlib.suppress(ConsoleError):
+            opened = _open(path, clock, writes)
     recorder = RecorderLock(path) if opened is not None and writes else None
     roles = Roles(
         may_record=lambda: recorder is not None and recorder.try_acquire(command),
@@ -147,6 +157,7 @@ def live(
         debug=bool(os.environ.get("ROLLBACK_CONSOLE_DEBUG")),
         papers=papers_of(configuration),
         follow=writes,
+        journal_problem=problem,
     )
     library = Library(configuration.settings.runbook_paths)
     engine = Engine(

@@ -45,7 +45,7 @@ def console_app(
 
         from rollback_console.cli.compose import find_authority, live
 
-        seat = live(config, journal, command="console")
+        seat = live(config, journal, command="console", must_record=False)
         seat.acts.on_close = seat.close
         seat.start(publish)
         looking = asyncio.create_task(find_authority(seat, ask=False), name="look for the key")
