@@ -63,7 +63,7 @@ def data_folder() -> Path:
 def _at_home(folder: str) -> Path:
     """Without HOME and without an account, `~` stays as it is: a path below the current folder, never to be used."""
     if not os.path.isabs(folder):
-        raise UsageError("this account has no home folder", "set HOME, or name the files: --config FILE --journal FILE")
+        raise UsageError("this account has no home folder", "set HOME, or name the files (--config, --journal)")
     return Path(folder)
 
 
@@ -78,7 +78,7 @@ def find_config(explicit: Path | None) -> Path | None:
         if not _is_file(named):
             what = "is a folder" if os.path.isdir(named) else "does not exist, or may not be read"
             raise UsageError(
-                f"the settings {named} (from {by or '$' + CONFIG_VARIABLE}): {what}",
+                f"the settings {plain(named, 200)} (from {by or '$' + CONFIG_VARIABLE}): {what}",
                 f"name the file itself; `{APP} init` drafts one, `{APP} demo` needs none",
             )
         return named

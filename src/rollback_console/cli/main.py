@@ -7,7 +7,6 @@ import importlib
 import io
 import os
 import sys
-import traceback
 from collections.abc import Sequence
 
 import click
@@ -66,10 +65,11 @@ class _Families(click.Group):
         """What is neither an option of ours nor a command is the console's: `rollback-console --theme light ranker`."""
         first = next((index for index, word in enumerate(args) if word not in _OWN_OPTIONS), None)
         if first is None:
-            if not set(args) & _ANSWERS:
+            if not set(args) & _ANSWERS and not ctx.resilient_parsing:  # completion offers the commands
                 args = [*args, _DEFAULT]
         elif args[first] not in COMMANDS:
-            _not_a_slip(args[first:])
+            if not ctx.resilient_parsing:
+                _not_a_slip(args[first:])
             args = [*args[:first], _DEFAULT, *args[first:]]
         return super().parse_args(ctx, args)
 
@@ -150,6 +150,8 @@ def run(arguments: Sequence[str]) -> int:
         return _unread()
     except Exception as error:
         if debug and not isinstance(error, click.ClickException):
+            import traceback  # 8 ms that nobody else pays
+
             traceback.print_exc()
         return _say(error)
 
@@ -198,6 +200,8 @@ def _say(error: Exception) -> int:
         context = getattr(error, "ctx", None)
         path = context.command_path if context is not None else "rollback-console"
         text, code = f"error: {plain(error.format_message(), 600).rstrip('.')}: see {path} --help", error.exit_code
+    elif isinstance(error, RuntimeError) and "home directory" in str(error):  # platformdirs and pathlib say it so
+        text, code = "error: this account has no home folder: set HOME, or name the files (--config, --journal)", 2
     elif isinstance(error, OSError) and error.filename is not None:
         text, code = f"error: {error.filename}: {error.strerror}: check the path, its permissions and its disk", 2
     elif isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EBADF, errno.EIO):

@@ -16,26 +16,16 @@ from rollback_console.runbook.library import Library, find, read
 from rollback_console.runbook.words import role, shown, title
 
 
-@click.group(name="runbook")
+@click.group(name="runbook", epilog="Example: rollback-console runbook check docs/runbooks --json")
 def command() -> None:
-    """Check, list and show runbooks.
-
-    \b
-    Example:
-      rollback-console runbook check docs/runbooks --json
-    """
+    """Check, list and show runbooks."""
 
 
-@command.command()
+@command.command(epilog="Example: rollback-console runbook check runbooks/ oncall.md")
 @click.argument("paths", nargs=-1, required=True, metavar="PATH...")
 @json_option
 def check(paths: tuple[str, ...], as_json: bool) -> None:
-    """Parse markdown files, and every *.md below folders; exit 1 if one has an error.
-
-    \b
-    Example:
-      rollback-console runbook check runbooks/ oncall.md
-    """
+    """Parse markdown files, and every *.md below folders; exit 1 if one has an error."""
     checked = [(name, read(path)) for name, path in _files(paths)]
     if as_json:
         emit_json([_facts(name, runbook) for name, runbook in checked])
@@ -48,16 +38,11 @@ def check(paths: tuple[str, ...], as_json: bool) -> None:
         click.get_current_context().exit(1)
 
 
-@command.command(name="list")
+@command.command(name="list", epilog="Example: rollback-console runbook list --json")
 @config_option
 @json_option
 def list_(config: Path | None, as_json: bool) -> None:
-    """The runbooks at hand: the settings' folders, and the shipped ones.
-
-    \b
-    Example:
-      rollback-console runbook list --json
-    """
+    """The runbooks at hand: the settings' folders, and the shipped ones."""
     runbooks = _library(config).all()
     if as_json:
         emit_json(
@@ -74,17 +59,12 @@ def list_(config: Path | None, as_json: bool) -> None:
     )
 
 
-@command.command()
+@command.command(epilog="Example: rollback-console runbook show model-version-rollback")
 @click.argument("name")
 @config_option
 @json_option
 def show(name: str, config: Path | None, as_json: bool) -> None:
-    """A runbook, step by step, as plain text. NAME as `runbook list` has it, or a path.
-
-    \b
-    Example:
-      rollback-console runbook show model-version-rollback
-    """
+    """A runbook, step by step, as plain text. NAME as `runbook list` has it, or a path."""
     runbook = _library(config).get(name)
     if as_json:
         emit_json(_facts(runbook.path, runbook))
