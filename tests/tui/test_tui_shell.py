@@ -28,12 +28,13 @@ from rollback_console.tui.acts import find, why_stay
 from rollback_console.tui.app import ConsoleApp
 from rollback_console.tui.keys import SHELL_KEYS, acts_on
 from rollback_console.tui.notify import newly_fired, worst
-from rollback_console.tui.screens.ask import AskScreen
 from rollback_console.tui.screens.fleet import FleetScreen
 from rollback_console.tui.screens.help import HelpScreen, help_text
 from rollback_console.tui.screens.leave import LeaveScreen
+from rollback_console.tui.screens.rollback import RollbackScreen
 from rollback_console.tui.screens.timeline import TimelineScreen
 from rollback_console.tui.widgets.band_lines import health, where
+from rollback_console.tui.widgets.prompt import PromptScreen, YesNoScreen
 
 INK = themes.INKS[themes.NAMES["dark"]]
 
@@ -178,15 +179,23 @@ async def test_a_refusal_is_a_notice_and_nothing_else() -> None:
         assert "snooze: only [commander] may snooze·[31m: ask the owner" in notices(app)
 
 
-async def test_resume_takes_the_unfinished_execution() -> None:
+async def test_resume_opens_the_unfinished_execution_which_asks() -> None:
     commands = samples.FakeCommands()
     app = console(samples.snapshot(executions=(samples.execution(ExecutionState.UNFINISHED),)), commands)
     async with app.run_test(size=(80, 24)) as pilot:
         await settle(pilot)
         await pilot.press("u")
         await settle(pilot)
-        assert ("resume", "X-1") in commands.asked
-        assert "resumed X-1" in notices(app)
+        assert isinstance(app.screen_stack[-2], RollbackScreen)
+        assert isinstance(app.screen, YesNoScreen)
+        assert ("resume", "X-1") not in commands.asked
+        assert "X-1" in screen_text(app)
+        await pilot.press("enter")  # never a yes
+        await settle(pilot)
+        await pilot.press("y")
+        await settle(pilot)
+        assert commands.asked.count(("resume", "X-1")) == 1
+        assert isinstance(app.screen, RollbackScreen)
 
 
 async def test_every_act_is_in_the_palette_with_its_reason() -> None:
@@ -553,7 +562,7 @@ async def test_snapshots_are_drawn_under_a_dialog() -> None:
         assert isinstance(screen, FleetScreen)
         await pilot.press("n")
         await settle(pilot)
-        assert isinstance(app.screen, AskScreen)
+        assert isinstance(app.screen, PromptScreen)
         app.publish(samples.snapshot(deployments=samples.fleet()[6:]))
         await settle(pilot)
         assert screen.fleet.shown == 9

@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from rollback_console.actions import Commands
-from rollback_console.errors import Refused
+from rollback_console.errors import Refused, UsageError
 from rollback_console.model.identity import Deployment, DeploymentId
 from rollback_console.model.incident import Attribution, AttributionKind, Incident, Recommendation
 from rollback_console.model.observation import BackendHealth, BackendState, Blind
@@ -29,7 +29,7 @@ from rollback_console.model.rules import (
 )
 from rollback_console.model.snapshot import DeploymentView, JournalStatus, Snapshot, TimelineItem, Trace
 from rollback_console.model.verdict import Impact, ImpactPart, SignalVerdict, TriggerState, Verdict
-from rollback_console.model.walk import Runbook, RunbookStep, StepKind, Walk, WalkStep
+from rollback_console.model.walk import CheckResult, Runbook, RunbookStep, StepKind, Walk, WalkStep
 
 AT = 1_795_183_351.0  # 2026-11-20 14:02:31 UTC
 
@@ -258,6 +258,10 @@ class FakeCommands:
         self.refuse = ""
         self.text = "\n".join(f"line {i} of the summary" for i in range(1, 11))
         self.closed = False
+        self.answers: dict[str, CheckResult] = {}  # to checks, by the query as written
+        self.hold: asyncio.Event | None = None  # a check waits for it
+        self.checking = self.most_checking = 0
+        self.alerts: dict[str, DeploymentId] = {}
 
     def __getattr__(self, name: str) -> Callable[..., Awaitable[Any]]:
         async def ask(*arguments: Any) -> str:
@@ -272,6 +276,20 @@ class FakeCommands:
     async def plan(self, deployment: DeploymentId, path: str | None = None, to: str | None = None) -> Plan:
         self.asked.append(("plan", deployment, path, to))
         return execution().plan
+
+    async def check(self, promql: str, deployment: DeploymentId | None) -> CheckResult:
+        self.asked.append(("check", promql, deployment))
+        self.checking += 1
+        self.most_checking = max(self.most_checking, self.checking)
+        await (self.hold.wait() if self.hold is not None else asyncio.sleep(0))
+        self.checking -= 1
+        return self.answers.get(promql, CheckResult(("version 8: 1",), AT, "", promql))
+
+    async def locate(self, name: str) -> DeploymentId:
+        self.asked.append(("locate", name))
+        if name not in self.alerts:
+            raise UsageError(f"there is no deployment {name} in this fleet", "/ filters the fleet by name")
+        return self.alerts[name]
 
     def phrase(self, plan: Plan) -> str:
         return f"{plan.deployment} v{plan.to_version}"

@@ -68,7 +68,7 @@ def _tick(b: k.TickRecorded) -> str:
 
 def _transition(b: k.TransitionRecorded) -> str:
     late = " (found when back-filling)" if b.backfilled else ""
-    return f"{b.before} → {b.after}{late}: {b.sentence}"
+    return f"{b.before} → {b.after}: {b.sentence}{late}"  # the states first: a narrow screen shows no more
 
 
 def _incident(b: k.IncidentRecorded) -> str:

@@ -64,17 +64,14 @@ class Acts:
             self._app.push_screen(RollbackScreen(mine[0].plan.deployment))
 
     def act_resume(self) -> None:
-        if self._app.snapshot is None or self._app.commands is None:
-            return
-        open_ones = [e for e in self._app.snapshot.executions if e.state is ExecutionState.UNFINISHED]
+        """From elsewhere than the Rollback screen: go there, where the execution can be seen; it asks."""
+        executions = self._app.snapshot.executions if self._app.snapshot is not None else ()
+        open_ones = [e for e in executions if e.state is ExecutionState.UNFINISHED]
         mine = [e for e in open_ones if e.plan.deployment == self._here()] or open_ones
         if mine:
-            execution = mine[0]
-            self._app.run_command(
-                self._app.commands.resume(execution.id),
-                f"resume {execution.id}",
-                lambda _: self._app.say(f"resumed {execution.id} ({execution.plan.deployment})"),
-            )
+            from rollback_console.tui.screens.rollback import RollbackScreen
+
+            self._app.push_screen(RollbackScreen(mine[0].plan.deployment, resume=True))
 
     def act_runbook(self) -> None:
         from rollback_console.tui.screens.runbook import RunbookScreen

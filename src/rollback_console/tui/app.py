@@ -67,7 +67,11 @@ class ConsoleApp(App[None]):
     ENABLE_COMMAND_PALETTE = True
     COMMANDS: ClassVar[set[Any]] = {_acts_provider}
     BINDINGS = shell_bindings()
-    CSS = "Screen { background: $background; color: $foreground; } Toast { max-width: 76; }"
+    CSS = """
+    Screen { background: $background; color: $foreground; }
+    ModalScreen { background: $background 60%; }
+    Toast { max-width: 76; }
+    """  # under a dialog what it is about stays in sight, dimmed
 
     def __init__(
         self,
@@ -138,6 +142,7 @@ class ConsoleApp(App[None]):
             screen.refresh(recompose=False)
             screen.refresh_frame()
         self._deliver()
+        self._open_asked()
 
     async def on_unmount(self) -> None:
         self._herald.clear()
@@ -156,9 +161,7 @@ class ConsoleApp(App[None]):
         self._received = self._monotonic()
         self._herald.tell(before, message.snapshot)
         self._deliver()
-        if self._open_at is not None and message.snapshot.deployments:
-            self._open_first(self._open_at, message.snapshot)
-            self._open_at = None
+        self._open_asked()
 
     def console_screens(self) -> list[ConsoleScreen]:
         """The console screens in the stack that can be seen: the topmost, also under dialogs."""
@@ -182,17 +185,25 @@ class ConsoleApp(App[None]):
 
     def _second(self) -> None:
         for screen in self.console_screens():
-            screen.on_second()
-            screen.tick_band()
+            if screen.is_mounted:  # pushed this moment and not composed yet: it draws itself when it is
+                screen.on_second()
+                screen.tick_band()
 
-    def _open_first(self, name: str, snapshot: Snapshot) -> None:
+    def _open_asked(self) -> None:
+        """Open what the console was started on, once there is a fleet and somebody to ask about other names."""
+        name, snapshot, commands = self._open_at, self.snapshot, self.commands
+        if name is None or snapshot is None or not snapshot.deployments or commands is None:
+            return
         from rollback_console.tui.acts import find
 
+        self._open_at = None
         found = find(name, snapshot)
-        if isinstance(found, str):
-            self.say(found, "warning")
-        else:
+        if not isinstance(found, str):
             self.acts.open(found)
+        elif any(view.id.name == name for view in snapshot.deployments):
+            self.say(found, "warning")  # the name of several
+        else:  # perhaps an alert's: the metric backend knows
+            self.run_command(commands.locate(name), "open", self.acts.open, lambda why: self.say(why, "warning"))
 
     def _fatal_error(self) -> None:
         """A defect of ours that reached Textual: one line instead of a traceback with everybody's data in it."""

@@ -25,6 +25,15 @@ class ShellKey(NamedTuple):
     priority: bool = False
 
 
+class OwnKey(NamedTuple):
+    """One key of a screen's own that is no act. With an `action` (a Textual one of the screen) the palette has it."""
+
+    shown: str
+    title: str
+    help: str
+    action: str = ""
+
+
 SHELL_KEYS: tuple[ShellKey, ...] = (
     ShellKey("question_mark", "?", "keys", "This list of keys", "app.keys"),
     ShellKey("ctrl+p", "^p", "commands", "Every act by name, with its reason when it cannot be done", "app.palette"),

@@ -45,6 +45,13 @@ def newly_fired(before: Snapshot | None, after: Snapshot) -> list[str]:
     ]
 
 
+def newly_moved(before: Snapshot | None, after: Snapshot) -> list[str]:
+    """The alarms that were not there before: pointers that somebody else moved. Not what only reads otherwise now."""
+    if before is None or before.evaluated_at is None or len(after.alarms) <= len(before.alarms):
+        return []
+    return [alarm for alarm in after.alarms if alarm not in before.alarms]
+
+
 class Herald:
     """Rings when a trigger fires, unless time is simulated (or a simulation was asked to ring)."""
 
@@ -63,10 +70,14 @@ class Herald:
             self._write(f"\x1b]0;{plain(title, 120)}\x07")
         if after.simulated and not self._simulated_too:
             return
-        news = newly_fired(before, after)
+        fired, moved = newly_fired(before, after), newly_moved(before, after)
+        news = [*moved, *fired]
         if not news:
             return
-        text = news[0] if len(news) == 1 else f"{len(news)} deployments fired: {news[0]} …"
+        if len(news) == 1:
+            text = news[0]
+        else:
+            text = f"{len(news)} alarms: {news[0]} …" if moved else f"{len(news)} deployments fired: {news[0]} …"
         self._app.bell()
         # Two dialects: OSC 9 (iTerm2, kitty, Windows Terminal, WezTerm) and OSC 777 (urxvt, foot, Ghostty, VTE).
         safe = plain(text, 200).replace(";", ",")

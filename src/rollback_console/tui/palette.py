@@ -26,7 +26,7 @@ class ActsPalette(CommandPalette):
 
 
 class ActsProvider(Provider):
-    """Acts first, in the table's order, then the shell's own keys."""
+    """The keys of the screen on top, the acts in the table's order, the shell's own keys."""
 
     def _offers(self) -> list[tuple[str, str, Callable[[], object]]]:
         """(title, help, what it does) of everything that can be asked for."""
@@ -36,9 +36,16 @@ class ActsProvider(Provider):
         offers: list[tuple[str, str, Callable[[], object]]] = []
         for action in ACTIONS:
             reason = action.disabled_reason(context)
-            help_text = plain(f"not now: {reason}" if reason else f"{action.key} · {action.help}", 200)
+            mark = "! changes what serves · " if action.dangerous else ""
+            help_text = plain(f"not now: {reason}" if reason else f"{action.key} · {mark}{action.help}", 200)
             if screen is not None:
                 offers.append((action.title, help_text, partial(screen.action_act, action.id)))
+        if screen is not None:
+            own = [key for key in screen.own_keys if key.action]
+            here = [
+                (key.title, f"{key.shown} · {key.help}", partial(app.run_action, key.action, screen)) for key in own
+            ]
+            offers = [*here, *offers]  # what this screen alone can do comes first
         for key in SHELL_KEYS:
             if key.word != "commands" and not key.shown.startswith("^"):
                 run = partial(app.run_action, key.action)

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from rollback_console.model.identity import DeploymentId
     from rollback_console.model.snapshot import Snapshot
     from rollback_console.tui.app import ConsoleApp
+    from rollback_console.tui.keys import OwnKey
 
 T = TypeVar("T")
 _LOOKING = ("open", "timeline", "runbook", "rollback")  # acts that open a screen and touch nothing
@@ -32,6 +33,7 @@ class ConsoleScreen(Screen[None]):
     """
 
     place: ClassVar[str] = "fleet"
+    own_keys: ClassVar[tuple[OwnKey, ...]] = ()  # what help and palette know of the screen beside the acts
     HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (81, "-normal"), (110, "-wide")]  # noqa: RUF012 - Textual's own form
 
     @property
@@ -126,9 +128,10 @@ class ConsoleScreen(Screen[None]):
 
     def ask(self, title: str, hint: str, then: Callable[[str], None]) -> None:
         """Ask for one line of text; `then` gets it, stripped and not empty. Escape asks nothing of anybody."""
-        from rollback_console.tui.screens.ask import AskScreen
+        from rollback_console.tui.widgets.prompt import PromptScreen
 
-        self.app.push_screen(AskScreen(title, hint), lambda text: then(text) if text else None)
+        prompt = PromptScreen(title, hint, placeholder="one line; it stands in the journal")
+        self.app.push_screen(prompt, lambda text: then(text) if text else None)
 
     def tick_band(self) -> None:
         """The band's clocks move on."""

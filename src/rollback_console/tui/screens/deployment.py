@@ -18,11 +18,22 @@ from rollback_console.model.incident import Incident
 from rollback_console.model.snapshot import DeploymentDetail, DeploymentView, Snapshot
 from rollback_console.model.text import number, plain
 from rollback_console.model.verdict import ImpactPart
-from rollback_console.tui.keys import act_bindings
+from rollback_console.tui.keys import OwnKey, act_bindings
 from rollback_console.tui.screens.base import ConsoleScreen
 from rollback_console.tui.widgets.changes import difference_lines, link_lines, move_lines, version_lines
 from rollback_console.tui.widgets.glyphs import glyph_set
-from rollback_console.tui.widgets.lines import Lines, clip, heading, line, paragraph, redraw, utc, version_word, wrap
+from rollback_console.tui.widgets.lines import (
+    Lines,
+    alarm_lines,
+    clip,
+    heading,
+    line,
+    paragraph,
+    redraw,
+    utc,
+    version_word,
+    wrap,
+)
 from rollback_console.tui.widgets.selected import recommended
 from rollback_console.tui.widgets.signals import plot_section, signal_lines
 from rollback_console.tui.widgets.state import clock_of, dwell_bar, state_word
@@ -52,9 +63,19 @@ class DeploymentScreen(ConsoleScreen):
         Binding("escape", "app.pop_screen", "back", show=False),
     ]
 
-    own_keys: ClassVar[tuple[tuple[str, str], ...]] = (
-        ("1 2 3 4", "signals, why, what changed, versions; tab goes on"),
-        ("↑ ↓", "which signal is plotted; elsewhere scrolls"),
+    own_keys: ClassVar[tuple[OwnKey, ...]] = (
+        *(
+            OwnKey(str(i + 1), name, help_text, f"section({i})")
+            for i, (name, help_text) in enumerate(
+                zip(
+                    SECTIONS,
+                    ("with plots over time", "the trigger's logic, drawn", "since when", "and links"),
+                    strict=True,
+                )
+            )
+        ),
+        OwnKey("tab", "The next section", "shift+tab: the one before"),
+        OwnKey("↑ ↓", "Which signal is plotted", "elsewhere they scroll"),
     )
 
     def __init__(self, deployment_id: DeploymentId) -> None:
@@ -234,6 +255,7 @@ def head_lines(snapshot: Snapshot, view: DeploymentView, width: int, now: float,
     if view.disagrees:
         text = f"▲ the registry says {version_word(view.registry_version)}, serving reports {serving}"
         rows.append(line((clip(text, width), "warn")))
+    rows += alarm_lines(snapshot.alarms_of(view.id), width)
     rows.append(_state_line(snapshot, view, width, now, short=height < 30))
     if verdict is not None:
         rows += paragraph(verdict.sentence, width, most=most)

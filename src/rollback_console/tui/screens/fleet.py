@@ -12,6 +12,7 @@ from textual.strip import Strip
 from rollback_console.tui import themes
 from rollback_console.tui.screens.base import ConsoleScreen
 from rollback_console.tui.themes import GLYPHS
+from rollback_console.tui.widgets.alarms import AlarmLines
 from rollback_console.tui.widgets.band import Piece, lay_out
 from rollback_console.tui.widgets.cells import Part, strip_of
 from rollback_console.tui.widgets.fleet import FleetView
@@ -110,10 +111,12 @@ class FleetScreen(ConsoleScreen):
         super().__init__()
         self.fleet = FleetView()
         self._title = FleetTitle(self.fleet)
+        self._alarms = AlarmLines()
         self._selected = Selected()
 
     def compose_body(self) -> ComposeResult:
         yield self._title
+        yield self._alarms
         with Container(id="fleet"):
             yield self.fleet
             yield self._selected
@@ -141,6 +144,7 @@ class FleetScreen(ConsoleScreen):
 
     def on_snapshot(self, snapshot: Snapshot) -> None:
         self._title.show(snapshot)
+        self._alarms.show(snapshot.alarms)
         self._show(snapshot)
 
     def on_second(self) -> None:

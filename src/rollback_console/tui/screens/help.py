@@ -7,21 +7,23 @@ from rich.text import Text
 from rollback_console.actions import ACTIONS, Context
 from rollback_console.model.text import plain
 from rollback_console.tui import themes
-from rollback_console.tui.keys import MOVES, SHELL_KEYS
+from rollback_console.tui.keys import MOVES, SHELL_KEYS, OwnKey
 from rollback_console.tui.screens.base import ConsoleScreen
 from rollback_console.tui.screens.sheet import SheetScreen
 from rollback_console.tui.widgets.cells import wrap
 
 
-def help_text(context: Context, place: str, ink: themes.Ink, width: int = 72) -> Text:
-    """All keys as text of `width` cells; an act that cannot be done says why."""
+def help_text(context: Context, place: str, ink: themes.Ink, width: int = 72, own: tuple[OwnKey, ...] = ()) -> Text:
+    """All keys as text of `width` cells, the screen's `own` among them; an act that cannot be done says why, one that
+    changes what serves is marked."""
     text = Text()
 
     def head(words: str) -> None:
         text.append(("\n" if text else "") + words + "\n", ink.strong)
 
-    def line(key: str, what: str, more: str = "", possible: bool = True) -> None:
-        text.append(f" {plain(key, 12):8}", ink.good if possible else ink.dim)
+    def line(key: str, what: str, more: str = "", possible: bool = True, dangerous: bool = False) -> None:
+        text.append(f" {plain(key, 12):7}", ink.good if possible else ink.dim)
+        text.append("!" if dangerous else " ", ink.bad)
         text.append(what, ink.text if possible else ink.dim)
         room = width - 9 - len(what) - 2
         lines = wrap(plain(more, 300), room if len(more) <= room else width - 9, 3) if more else []
@@ -36,10 +38,15 @@ def help_text(context: Context, place: str, ink: themes.Ink, width: int = 72) ->
             head(title)
         for action in acts:
             reason = action.disabled_reason(context)
-            line(action.key, action.title, f"not now: {reason}" if reason else action.help, reason is None)
+            words = f"not now: {reason}" if reason else action.help
+            line(action.key, action.title, words, reason is None, action.dangerous)
+        if acts is here:
+            for key in own:
+                line(key.shown, key.title, key.help)
+    text.append(" ! changes what serves; asks first, always\n", ink.dim)
     head("The console")
-    for key in SHELL_KEYS:
-        line(key.shown, key.help)
+    for shell_key in SHELL_KEYS:
+        line(shell_key.shown, shell_key.help)
     head("Moving")
     for keys, what in MOVES:
         text.append(f" {keys:16}", ink.good)
@@ -58,6 +65,8 @@ class HelpScreen(SheetScreen):
         super().__init__()
         self._of = beneath.context if beneath else Context(None)
         self._where = beneath.place if beneath else ""
+        self._own = beneath.own_keys if beneath else ()
 
     def text(self) -> Text:
-        return help_text(self._of, self._where, themes.ink(self.app), max(30, min(72, self.app.size.width - 6)))
+        width = max(30, min(72, self.app.size.width - 6))
+        return help_text(self._of, self._where, themes.ink(self.app), width, self._own)

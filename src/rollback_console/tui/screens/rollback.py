@@ -19,9 +19,9 @@ from rollback_console.model.identity import DeploymentId
 from rollback_console.model.plan import Execution, ExecutionState, Plan
 from rollback_console.model.snapshot import DeploymentView, Snapshot
 from rollback_console.model.text import plain
-from rollback_console.tui.keys import act_bindings
+from rollback_console.tui.keys import OwnKey, act_bindings
 from rollback_console.tui.screens.base import ConsoleScreen
-from rollback_console.tui.widgets.lines import Lines, clip, line, paragraph, redraw, version_word
+from rollback_console.tui.widgets.lines import Lines, alarm_lines, clip, line, paragraph, redraw, version_word
 from rollback_console.tui.widgets.plan import (
     authority_lines,
     check_lines,
@@ -53,15 +53,23 @@ class RollbackScreen(ConsoleScreen):
         Binding("escape", "app.pop_screen", "back", show=False),
     ]
 
-    own_keys: ClassVar[tuple[tuple[str, str], ...]] = (
-        ("p", "plan anew, and by the next path of the policy"),
-        ("o", "plan for another version, by its number"),
-        ("c", "copy what one would type by hand"),
-        ("tab", "the other column, where there are two"),
+    own_keys: ClassVar[tuple[OwnKey, ...]] = (
+        OwnKey("p", "Plan anew", "by the next path of the policy, where there are several", "next_path"),
+        OwnKey("o", "Plan for another version", "by its number; nothing moves yet", "other_version"),
+        OwnKey("c", "Copy the manual equivalent", "what one would type by hand", "copy_manual"),
+        OwnKey("tab", "The other column", "where there are two"),
     )
 
-    def __init__(self, deployment_id: DeploymentId, *, monotonic: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        deployment_id: DeploymentId,
+        *,
+        resume: bool = False,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """`resume`: ask at once whether the unfinished execution goes on."""
         super().__init__()
+        self._resume = resume
         self._hand_clock = monotonic  # times the operator's hand in the confirmation: the wall's, also in a rehearsal
         self._deployment = deployment_id
         self._plan: Plan | None = None
@@ -114,6 +122,9 @@ class RollbackScreen(ConsoleScreen):
         elif self._asked == 0 and self.commands is not None:
             self._ask_plan()
         self._draw()
+        if self._resume and self.commands is not None and self.is_mounted:
+            self._resume = False
+            self.action_act("resume")
 
     def on_second(self) -> None:
         redraw(self, "head")
@@ -306,7 +317,13 @@ class RollbackScreen(ConsoleScreen):
     def _view(self) -> DeploymentView | None:
         return self.snapshot.view(self._deployment) if self.snapshot else None
 
+    def _alarms(self, width: int) -> list[Text]:
+        return alarm_lines(self.snapshot.alarms_of(self._deployment), width) if self.snapshot else []
+
     def _head(self, width: int, height: int) -> list[Text]:
+        return [*self._alarms(width), *self._plan_head(width)]
+
+    def _plan_head(self, width: int) -> list[Text]:
         if self._plan is None:
             title = line(("ROLLBACK ", "bold"), (clip(str(self._deployment), max(8, width - 10)), "title"))
             if self._problem:
@@ -334,7 +351,7 @@ class RollbackScreen(ConsoleScreen):
         view, now = self._view(), self.console_app.now()
         running = self.execution()
         if running is not None:
-            rows = execution_lines(running, view, width, now)
+            rows = [*self._alarms(width), *execution_lines(running, view, width, now)]
             return rows if self._two() else [*rows, line(""), *plan_lines(running.plan, view, width)]
         if self._plan is None:
             return []

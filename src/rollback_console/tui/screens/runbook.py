@@ -19,7 +19,7 @@ from rollback_console.model.plan import StepState
 from rollback_console.model.snapshot import DeploymentView, Snapshot
 from rollback_console.model.text import plain
 from rollback_console.model.walk import StepKind, Walk, WalkStep
-from rollback_console.tui.keys import act_bindings
+from rollback_console.tui.keys import OwnKey, act_bindings
 from rollback_console.tui.screens.base import ConsoleScreen
 from rollback_console.tui.widgets import walk as walks
 from rollback_console.tui.widgets.lines import Lines, clip, line, paragraph, redraw
@@ -56,13 +56,14 @@ class RunbookScreen(ConsoleScreen):
         Binding("escape", "app.pop_screen", "back", show=False),
     ]
 
-    own_keys: ClassVar[tuple[tuple[str, str], ...]] = (
-        ("enter d", "the step is done; a step that is an act of the console is performed"),
-        ("s f", "skipped, failed: both ask for the reason"),
-        ("j k", "another step; ↑ ↓ scroll the page"),
-        ("c", "copy the step's first command"),
-        ("e", "end the walk (asks)"),
-        ("l", "the other runbooks"),
+    own_keys: ClassVar[tuple[OwnKey, ...]] = (
+        OwnKey("enter d", "The step is done", "one that is an act of the console is performed", "enter"),
+        OwnKey("s", "Skip the step", "asks for the reason", "mark('skipped')"),
+        OwnKey("f", "The step failed", "asks for the reason", "mark('failed')"),
+        OwnKey("j k", "Another step", "↑ ↓ scroll the page"),
+        OwnKey("c", "Copy the step's command", "the first, where there are several", "copy_command"),
+        OwnKey("e", "End the walk", "asks", "end_walk"),
+        OwnKey("l", "The other runbooks", "the walk stays open", "library"),
     )
 
     def __init__(self, deployment_id: DeploymentId | None, name: str | None) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from textual.app import ComposeResult
 from textual.binding import Binding
 from textual.strip import Strip
@@ -10,7 +12,7 @@ from rollback_console.model.identity import DeploymentId
 from rollback_console.model.snapshot import Snapshot
 from rollback_console.model.text import plain
 from rollback_console.tui import themes
-from rollback_console.tui.keys import act_bindings
+from rollback_console.tui.keys import OwnKey, act_bindings
 from rollback_console.tui.screens.base import ConsoleScreen
 from rollback_console.tui.widgets.band import lay_out
 from rollback_console.tui.widgets.cells import strip_of
@@ -48,6 +50,11 @@ class TimelineScreen(ConsoleScreen):
         Binding("enter", "entry", "whole entry", show=False),
         Binding("escape", "back", "back", show=False),
     ]
+
+    own_keys: ClassVar[tuple[OwnKey, ...]] = (
+        OwnKey("enter", "The whole entry", "with its hash; y copies it", "entry"),
+        OwnKey("G", "Follow the newest again", "after scrolling back"),
+    )
 
     def __init__(self, deployment: DeploymentId | None = None) -> None:
         super().__init__()

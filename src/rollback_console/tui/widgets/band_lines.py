@@ -7,7 +7,7 @@ from rollback_console.model.snapshot import Snapshot
 from rollback_console.model.text import duration, plain
 from rollback_console.tui.themes import Ink
 from rollback_console.tui.widgets.band import Piece, utc
-from rollback_console.tui.widgets.cells import Part
+from rollback_console.tui.widgets.cells import Part, width_of
 
 _BACKEND_GLYPH = {
     BackendState.CONNECTING: "…",
@@ -16,6 +16,11 @@ _BACKEND_GLYPH = {
     BackendState.FAILING: "✗",
     BackendState.NOT_CONFIGURED: "–",
 }
+
+
+_SHORT = {"prometheus": "prom"}
+_BRIEFEST = 4
+_FRESH_S = 45.0  # the registry is asked every half minute
 
 
 def where(title: str, snapshot: Snapshot, now: float, ink: Ink, width: int = 80) -> tuple[list[Piece], list[Piece]]:
@@ -43,42 +48,64 @@ def where(title: str, snapshot: Snapshot, now: float, ink: Ink, width: int = 80)
 
 
 def health(snapshot: Snapshot, now: float, ink: Ink, width: int = 80) -> tuple[list[Piece], list[Piece]]:
-    """The second line: backends, hub, journal; alarms."""
+    """The second line: backends, hub, journal; alarms. Said as fully as `width` lets all of it be said; where even the
+    shortest form is too long, pieces go."""
+    for brief in range(_BRIEFEST + 1):
+        left, right = _health(snapshot, now, ink, brief if width >= 70 else _BRIEFEST)
+        if 1 + sum(2 + sum(width_of(text) for text, _ in parts) for _, parts in (*left, *right)) <= width:
+            break
+    return left, right
+
+
+def _health(snapshot: Snapshot, now: float, ink: Ink, brief: int) -> tuple[list[Piece], list[Piece]]:
+    """`brief`: 1 shortens the backends' names, 2 their latency, 3 takes it, 4 the journal's length."""
     left: list[Piece] = []
     for backend in snapshot.backends:
-        left.append(_backend(backend, now, snapshot.step_s, ink, width < 70))
+        left.append(_backend(backend, now, snapshot.step_s, ink, brief))
         # Why it fails goes before other figures: at 80 columns it is the one thing to know of this line.
-        # One that answers, and refuses what it is asked, says why too: its signals are blind all the same.
-        if backend.state in (BackendState.FAILING, BackendState.OK) and backend.detail:
-            left.append((2, [(_why(backend), ink.bad if backend.state is BackendState.FAILING else ink.warn)]))
-    left.append((6, [(plain(snapshot.hub, 40), ink.dim)]))
+        if backend.state is BackendState.FAILING and backend.detail:
+            left.append((2, [(_why(backend), ink.bad)]))
+    left.append((5, [(plain(snapshot.hub, 40), ink.dim)]))
     journal = snapshot.journal
     if journal.problem:
-        left.append((1, [("journal ✗ ", ink.bad), (plain(journal.problem, 44), ink.bad)]))
+        left.append(
+            (
+                1,
+                [
+                    ("journal ✗ ", ink.bad),
+                    (plain(journal.problem.removeprefix(f"the journal {journal.path} "), 44), ink.bad),
+                ],
+            )
+        )
     else:
-        left.append((3, [("journal ", ink.dim), ("✓", ink.good), (f" {journal.entries:,}", ink.text)]))
+        count = f" {journal.entries:,}" if brief < _BRIEFEST else ""
+        left.append((3, [("journal ", ink.dim), ("✓", ink.good), (count, ink.text)]))
         if not journal.recorder and journal.recorder_pid is not None:
-            left.append((5, [(f"follows pid {journal.recorder_pid}", ink.dim)]))
+            left.append((6, [(f"follows pid {journal.recorder_pid}", ink.dim)]))
     alarms = sum(1 for view in snapshot.deployments if view.verdict is not None and view.verdict.alarming)
+    alarms += len(snapshot.alarms)
     word = "alarm" if alarms == 1 else "alarms"
     right: list[Piece] = [(2, [(f"▲ {alarms} {word}" if alarms else "0 alarms", ink.bad if alarms else ink.dim)])]
     return left, right
 
 
-def _backend(backend: BackendHealth, now: float, step_s: float, ink: Ink, compact: bool) -> Piece:
+def _backend(backend: BackendHealth, now: float, step_s: float, ink: Ink, brief: int) -> Piece:
     style = {BackendState.OK: ink.good, BackendState.FAILING: ink.bad, BackendState.SLOW: ink.warn}.get(
         backend.state, ink.dim
     )
-    parts: list[Part] = [(f"{plain(backend.name, 16)} ", ink.dim), (_BACKEND_GLYPH[backend.state], style)]
+    name = plain(backend.name, 16)
+    name = _SHORT.get(name, name) if brief else name
+    parts: list[Part] = [(f"{name} ", ink.dim), (_BACKEND_GLYPH[backend.state], style)]
     age = None if backend.last_ok is None else max(0.0, now - backend.last_ok)
     if backend.state is BackendState.FAILING:
         parts.append((f" failing {duration(age)}" if age is not None else " failing", style))
     elif backend.state in (BackendState.OK, BackendState.SLOW):
         word = " slow" if backend.state is BackendState.SLOW else ""
-        latency = "" if backend.latency_s is None or compact else f" {backend.latency_s:.1f} s"
+        unit = " s" if brief < 2 else "s"
+        latency = "" if backend.latency_s is None or brief > 2 else f" {backend.latency_s:.1f}{unit}"
         parts.append((word + latency, ink.text))
-        if age is not None and age >= max(2.0, step_s):
-            parts.append((f" {duration(age)} ago", ink.warn if age > 3 * step_s else ink.dim))
+        if age is not None and age > max(3 * step_s, _FRESH_S):  # a fresh answer's age would only flicker
+            parts.append((f" {duration(age)} ago", ink.warn))
     else:
         parts.append((f" {backend.state.value}", ink.dim))
     return (1 if backend.state is BackendState.FAILING else 4, parts)

@@ -30,6 +30,17 @@ def fit(text: str, width: int, right: bool = False) -> str:
     return set_cell_size(text, width - 1).rstrip("\n") + "…" if width > 1 else "…"
 
 
+def fit_words(text: str, width: int) -> str:
+    """As `fit`, but cut after a whole word where that costs less than a third of the room."""
+    if width_of(text) <= width or width < 6:
+        return fit(text, width)
+    cut = set_cell_size(text, width - 2)
+    at = len(cut) if text[len(cut) : len(cut) + 1] == " " else cut.rfind(" ")
+    if at <= 0 or width_of(cut[:at]) < width * 2 // 3:
+        return fit(text, width)
+    return fit(cut[:at].rstrip(" ,;:·") + " …", width)
+
+
 def strip_of(parts: Iterable[Part], width: int, base: Style, over: Style | None = None) -> Strip:
     """Parts as one strip of exactly `width` cells on `base`; `over` is laid over all of it (a selected row).
 

@@ -71,7 +71,6 @@ class ConfirmScreen(ModalScreen[str | None]):
     `what` are plain sentences on what will happen. `monotonic` is the wall's, never a rehearsal's: it times a hand.
     """
 
-    CSS = "ConfirmScreen { background: $background 60%; }"  # what it is about stays in sight, dimmed
     DEFAULT_CSS = """
     ConfirmScreen { align: center middle; }
     ConfirmScreen Lines { width: 76; max-width: 100%; max-height: 100%; background: $surface; border: heavy $warning;

@@ -59,7 +59,7 @@ class FleetView(FilteredView, can_focus=True):
     def __init__(self) -> None:
         super().__init__()
         self.selected: DeploymentId | None = None
-        self._moved = False  # has the operator chosen by hand; until then the most urgent stays selected
+        self._chosen: DeploymentId | None = None  # by hand; until then the most urgent is selected
         self._snapshot: Snapshot | None = None
         self._views: list[DeploymentView] = []
         self._headers: list[tuple[Incident | None, int]] = []
@@ -112,11 +112,7 @@ class FleetView(FilteredView, can_focus=True):
                 self._headers.append((incident, len(members)))
                 self._lines.append(((-len(self._headers), 0),))
             self._add(members)
-        ids = self._place
-        if self.selected is not None and self.selected not in ids:
-            self._moved = False
-        if not self._moved or self.selected is None:
-            self._select(self._views[0].id if self._views else None)
+        self._select(self._chosen if self._chosen in self._place else self._most_urgent(snapshot))
         width = self.size.width
         self._laid = (len(self._lines), len(self._headers), width, self._panels)
         if self._laid != before:
@@ -258,13 +254,23 @@ class FleetView(FilteredView, can_focus=True):
 
     # ── moving and choosing
 
+    def _most_urgent(self, snapshot: Snapshot) -> DeploymentId | None:
+        """The first that alarms among those shown (not snoozed, if there is one such), else the first of all."""
+        now = self._now()
+        alarming = [
+            view for view in snapshot.deployments
+            if view.verdict is not None and view.verdict.alarming and view.id in self._place
+        ]  # fmt: skip
+        loud = [view for view in alarming if view.snoozed_until is None or view.snoozed_until <= now]
+        return next((view.id for view in (*loud, *alarming, *self._views)), None)
+
     def _select(self, deployment: DeploymentId | None) -> None:
         if deployment != self.selected:
             self.selected = deployment
             self.post_message(self.Selected())
 
     def _choose(self, deployment: DeploymentId) -> None:
-        self._moved = True
+        self._chosen = deployment
         self._select(deployment)
         self._reveal()
         self.tick()
@@ -314,7 +320,7 @@ class FleetView(FilteredView, can_focus=True):
         index = line[min(len(line) - 1, event.x // share)][0]
         if index < 0:
             return
-        again = self._views[index].id == self.selected and self._moved
+        again = self._views[index].id == self._chosen
         self._choose(self._views[index].id)
         if again:
             self.post_message(self.Opened())
@@ -326,6 +332,11 @@ class FleetView(FilteredView, can_focus=True):
         self.refresh()
 
     # ── the filter
+
+    def set_filter(self, text: str, *, typing: bool) -> None:
+        if text and self.typing and not typing:
+            self._chosen = self.selected  # enter: what was looked for is chosen, and stays so without the filter
+        super().set_filter(text, typing=typing)
 
     def filtered(self) -> None:
         self._lay_out()

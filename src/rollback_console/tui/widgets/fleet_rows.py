@@ -13,7 +13,7 @@ from rollback_console.model.snapshot import DeploymentView, Trace
 from rollback_console.model.text import duration, number, plain
 from rollback_console.model.verdict import Impact, SignalVerdict, TriggerState, Verdict
 from rollback_console.tui.themes import GLYPHS, WORDS, Ink
-from rollback_console.tui.widgets.cells import Part, fit, width_of
+from rollback_console.tui.widgets.cells import Part, fit, fit_words, width_of
 from rollback_console.tui.widgets.spark import spark
 
 _HOUR = 3600.0
@@ -34,9 +34,11 @@ class Columns:
     def of(cls, width: int, longest_version: int = 6) -> Columns:
         """The columns that fit into `width` cells: a row is 13 cells of state, then each column with one before it."""
         if width >= 110:
-            version, line, change, clock, impact = 16, 30, 9, 9, 10
+            version, line, change, clock, impact = 16, 30, 9, 9, 12
         elif width >= 92:
-            version, line, change, clock, impact = 12, 18, 9, 9, 9
+            version, line, change, clock, impact = 12, 18, 9, 9, 12
+        elif width >= 84:  # the fleet of a screen of 160
+            version, line, change, clock, impact = 9, 10, 8, 9, 11
         elif width >= 72:
             version, line, change, clock, impact = 9, 10, 8, 9, 8
         elif width >= 58:
@@ -144,14 +146,15 @@ def clock_text(verdict: Verdict | None, now: float) -> str:
     return ""
 
 
-def impact_text(impact: Impact) -> str:
-    """What waiting costs, short: revenue a minute where it is known, else the score; nothing where it costs nothing."""
+def impact_text(impact: Impact, whole: bool = False) -> str:
+    """What waiting costs: revenue a minute where it is known, else the score; nothing where it costs nothing. In short
+    form unless `whole`."""
     if impact.score <= 0:
         return ""
     for part in impact.parts:
         if part.name == "revenue" and part.value:
-            return f"{money(part.value, part.unit)}/m"
-    return f"i {impact.score:.0f}"
+            return money(part.value, part.unit) + ("/min" if whole else "/m")
+    return f"{'impact' if whole else 'i'} {impact.score:.0f}"
 
 
 def money(value: float, unit: str) -> str:
@@ -160,8 +163,9 @@ def money(value: float, unit: str) -> str:
     return f"${number(value)}" if currency in ("USD", "$") else number(value, currency)
 
 
-def impact_sentence(impact: Impact) -> str:
-    """The score with its parts: `impact 78: revenue $412/min · users 2,100/min · regulatory low`."""
+def impact_sentence(impact: Impact, width: int = 200) -> str:
+    """The score with its parts: `impact 78: revenue $412/min · users 2,100/min · regulatory low`; of parts that do not
+    fit into `width` cells none is cut, an ellipsis stands for them."""
     parts = []
     for part in impact.parts:
         if part.name == "revenue" and part.value is not None:
@@ -171,7 +175,12 @@ def impact_sentence(impact: Impact) -> str:
         else:
             word = part.unit if part.value is None else number(part.value, part.unit)
             parts.append(f"{part.name} {word}".rstrip())
-    return plain(f"impact {impact.score:.0f}" + (f": {' · '.join(parts)}" if parts else ""), 200)
+    for count in range(len(parts), -1, -1):
+        told = f": {' · '.join(parts[:count])}" if count else ""
+        text = plain(f"impact {impact.score:.0f}{told}{' …' if count < len(parts) else ''}", 200)
+        if width_of(text) <= width:
+            break
+    return text
 
 
 def state_style(view: DeploymentView, ink: Ink) -> Style:
@@ -228,7 +237,7 @@ def row(view: DeploymentView, columns: Columns, clock: str, snoozed: bool, sever
         word = clock or ("snoozed" if snoozed else "")
         parts.append((" " + fit(word, columns.clock, right=True), state if clock else ink.dim))
     if columns.impact:
-        text = impact_text(view.verdict.impact) if view.verdict else ""
+        text = impact_text(view.verdict.impact, columns.impact > 10) if view.verdict else ""
         parts.append((" " + fit(text, columns.impact, right=True), ink.text))
     return parts
 
@@ -266,7 +275,7 @@ def signal_parts(view: DeploymentView, signal: SignalVerdict, width: int, ink: I
         )
     )
     title = plain(rule.title or rule.name if rule else signal.name, 60)
-    title_width = 16 if width >= 56 else 13
+    title_width = 16 if width >= 50 else 13
     base = f"of {number(signal.baseline, unit)}" if signal.baseline is not None else ""
     parts: list[Part] = [(f"{mark} ", style), (fit(title, title_width), ink.text)]
     used = 2 + title_width
@@ -310,8 +319,8 @@ def panel(
             [("  ", ink.text), *signal_parts(view, signals[line - 1], width - 2, ink)] if line <= len(signals) else []
         )
     if verdict.impact.score > 0:
-        return [("  " + fit(impact_sentence(verdict.impact), width - 3), ink.text)]
-    return [("  " + fit(plain(verdict.sentence, 300), width - 3), ink.dim)]
+        return [("  " + fit(impact_sentence(verdict.impact, width - 3), width - 3), ink.text)]
+    return [("  " + fit_words(plain(verdict.sentence, 300), width - 3), ink.dim)]
 
 
 def incident_header(incident: Incident, members: int, width: int, ink: Ink) -> list[Part]:
@@ -324,5 +333,5 @@ def incident_header(incident: Incident, members: int, width: int, ink: Ink) -> l
     room = width - used - 1
     parts: list[Part] = [(head, ink.dim), (kind, ink.strong), (f" · {count}", ink.text)]
     if room >= 12:
-        parts.append((" · " + fit(plain(incident.sentence, 400), room).rstrip(), ink.dim))
+        parts.append((" · " + fit_words(plain(incident.sentence, 400), room).rstrip(), ink.dim))
     return parts

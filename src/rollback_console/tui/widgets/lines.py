@@ -98,6 +98,11 @@ def paragraph(
     return [line(first if i == 0 else rest, (piece, role)) for i, piece in enumerate(pieces)]
 
 
+def alarm_lines(alarms: tuple[str, ...], width: int, most: int = 2) -> list[Text]:
+    """Alarms as sentences in full, at most `most` lines each."""
+    return [row for alarm in alarms for row in paragraph(alarm, width, "bad", first="▲ ", most=most)]
+
+
 def heading(title: str, width: int, note: str = "") -> Text:
     """A section's title, ruled to `width`, with a note at its right."""
     note = clip(note, max(0, width - cell_len(title) - 6)) if note else ""

@@ -20,7 +20,6 @@ class PromptScreen(ModalScreen[str | None]):
     With `ask_first` it asks y or n before: `n` gives None, `y` goes on to the reason. Enter is never a yes.
     """
 
-    CSS = "PromptScreen { background: $background 60%; }"  # what it is about stays in sight, dimmed
     DEFAULT_CSS = """
     PromptScreen { align: center bottom; }
     PromptScreen Vertical { width: 100%; height: auto; background: $surface; border-top: solid $border; padding: 0 1; }
@@ -93,7 +92,6 @@ class PromptScreen(ModalScreen[str | None]):
 class YesNoScreen(ModalScreen[bool]):
     """Asks y or n. Enter is neither."""
 
-    CSS = "YesNoScreen { background: $background 60%; }"
     DEFAULT_CSS = """
     YesNoScreen { align: center bottom; }
     YesNoScreen Static { width: 100%; height: auto; background: $surface; border-top: solid $border; padding: 0 1; }

@@ -48,7 +48,7 @@ def short_lines(view: DeploymentView, snapshot: Snapshot, width: int, height: in
     if advice is not None:
         tail += _paragraph(" advice  ", advice.sentence, width, max(1, height - 4), ink)
     if verdict.impact.score > 0 and (height >= 5 or advice is None):
-        tail.append([(" " + fit(fleet_rows.impact_sentence(verdict.impact), width - 2), ink.text)])
+        tail.append([(" " + fit(fleet_rows.impact_sentence(verdict.impact, width - 2), width - 2), ink.text)])
     if not tail:
         signals = fleet_rows.worst_first(view)[: max(0, height - 3)]
         tail = [[(" ", ink.text), *fleet_rows.signal_parts(view, s, width - 2, ink)] for s in signals]

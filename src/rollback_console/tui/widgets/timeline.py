@@ -48,7 +48,8 @@ def item_parts(item: TimelineItem, width: int, dated: bool, ink: Ink) -> list[Pa
         used += 13
     text = plain(item.text, 400)
     if width < 76 and short:
-        text = f"{short}: {text}"
+        states, colon, sentence = text.partition(": ") if item.kind == "transition" else ("", "", "")
+        text = f"{states} {short}: {sentence}" if colon else f"{short}: {text}"
     if width < 100 and item.operator:
         text = f"{plain(item.operator, 40)}: {text}"
     parts.append((fit(text, max(4, width - used)), ink.text))
