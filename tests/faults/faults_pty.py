@@ -16,7 +16,6 @@ import threading
 import time
 import unicodedata
 from collections.abc import Mapping
-from pathlib import Path
 from types import TracebackType
 from typing import Self
 
@@ -38,23 +37,19 @@ class Pty:
         *,
         columns: int = 80,
         rows: int = 24,
-        errors: Path | None = None,
     ) -> None:
         self.master, slave = pty.openpty()
         self.raw = bytearray()
         self.resize(columns, rows)
-        stderr = errors.open("wb") if errors is not None else None
         self.process = subprocess.Popen(
             command,
             stdin=slave,
             stdout=slave,
-            stderr=stderr or slave,
+            stderr=slave,
             env={"TERM": "xterm-256color", "LC_ALL": "C.UTF-8", "COLORTERM": "truecolor", **env},
             preexec_fn=_own_terminal,  # noqa: PLW1509 - nothing else runs between fork and exec here
         )
         os.close(slave)
-        if stderr is not None:
-            stderr.close()
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
 

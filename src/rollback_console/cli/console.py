@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from rollback_console.model.snapshot import Snapshot
     from rollback_console.tui.app import ConsoleApp
 
+_LEAVE_LIMIT_S = 5.0
+
 
 @click.command("console", epilog="Example: rollback-console checkout-ranker")
 @click.argument("deployment", required=False, metavar="[DEPLOYMENT or ALERT]")
@@ -32,6 +34,8 @@ def command(
     app.run()
     if app.problem is not None:
         raise app.problem
+    if app.return_code:
+        raise click.exceptions.Exit(app.return_code)
 
 
 def console_app(
@@ -45,6 +49,7 @@ def console_app(
 
         from rollback_console.cli.compose import find_authority, live
 
+        _leave_on_signals(app)
         seat = live(config, journal, command="console", must_record=False)
         seat.acts.on_close = seat.close
         seat.start(publish)
@@ -52,4 +57,30 @@ def console_app(
         seat.keep(looking)
         return seat.acts
 
-    return ConsoleApp(start, open_at=deployment, theme=theme or "auto")
+    app = ConsoleApp(start, open_at=deployment, theme=theme or "auto")
+    return app
+
+
+def _leave_on_signals(app: ConsoleApp) -> None:
+    """A signal to end is a way of leaving: what waits is written, the terminal is given back as it was.
+
+    A terminal that is gone may hold up whoever still draws on it, so the end comes after a few seconds in any case;
+    everything that matters is durable already, and what was executing is offered for resume.
+    """
+    import asyncio
+    import contextlib
+    import os
+    import signal
+    import threading
+
+    def leave(number: int) -> None:
+        last = threading.Timer(_LEAVE_LIMIT_S, os._exit, (128 + number,))
+        last.daemon = True
+        last.start()
+        app.exit(return_code=128 + number)
+
+    loop = asyncio.get_running_loop()
+    for name in ("SIGTERM", "SIGHUP", "SIGINT"):
+        with contextlib.suppress(AttributeError, NotImplementedError, RuntimeError, ValueError):  # Windows; a thread
+            number = getattr(signal, name)
+            loop.add_signal_handler(number, leave, number)
