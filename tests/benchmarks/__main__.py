@@ -81,7 +81,10 @@ def main() -> int:
 
 
 def machine() -> str:
-    return f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}"
+    """What it ran on, and how busy that was: absolute figures of a busy machine are not to be quoted."""
+    busy = os.getloadavg()[0]
+    python = f"Python {platform.python_version()}"
+    return f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores, {python}, load average {busy:.1f}"
 
 
 def write(figures: list[Figure], quick: bool) -> None:
