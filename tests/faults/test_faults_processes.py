@@ -311,10 +311,10 @@ def test_killed_in_mid_execution_it_offers_to_resume_and_does_it_once(tmp_path: 
         "--journal", str(journal),
     )  # fmt: skip
     assert again.returncode in (0, 5), again.stderr
-    with Terminal([*CONSOLE, "ranker", "--config", str(settings)], tmp_path, env=environment(tmp_path)) as console:
+    with Terminal([*CONSOLE, "--config", str(settings)], tmp_path, env=environment(tmp_path)) as console:
+        console.until("UNFINISHED", 20)  # on the first screen, and counted among the alarms
         console.until("oncall|On Call", 20)
-        console.keys("r")
-        console.until("UNFINISHED", 20)
+        console.until("1 alarm", 5)
         console.keys("u")
         console.until("Resume execution", 10)
         time.sleep(0.4)

@@ -35,7 +35,7 @@ async def test_one_line_under_the_title_and_counted_in_the_band() -> None:
         app.publish(samples.snapshot(alarms=(FLIP, OTHER, FLIP + "3", FLIP + "4", FLIP + "5")))
         await settle(pilot)
         rows = screen_text(app).split("\n")
-        assert rows[5].strip() == "▲ and 3 more pointers that somebody else moved"
+        assert rows[5].strip() == "▲ and 3 more: the timeline has them"
         assert "7 alarms" in rows[1]
         app.publish(samples.snapshot())
         await settle(pilot)

@@ -139,6 +139,15 @@ class Folded:
         return self._executions
 
     @property
+    def unfinished(self) -> tuple[str, ...]:
+        """A sentence for each execution whose program is gone: somebody must resume or abort it."""
+        return tuple(
+            f"execution {e.id} on {e.plan.deployment} to v{e.plan.to_version} is UNFINISHED: u resumes it, or abort it"
+            for e in self._executions
+            if e.state is ExecutionState.UNFINISHED
+        )
+
+    @property
     def walks(self) -> tuple[Walk, ...]:
         return self._walks
 

@@ -501,7 +501,12 @@ class Engine:
             timeline=folded.timeline if folded else (),
             recommendations=tuple(r for incident in self.incidents for r in incident.recommendations),
             notice=notice,
-            alarms=pointer_alarms(folded, self.pointers, self.incidents, self.clock.now()) if folded else (),
+            alarms=(
+                *folded.unfinished,
+                *pointer_alarms(folded, self.pointers, self.incidents, self.clock.now()),
+            )
+            if folded
+            else (),
         )
 
     def _spawn(self, work: Coroutine[None, None, None]) -> None:

@@ -117,7 +117,8 @@ class Snapshot:
     timeline: tuple[TimelineItem, ...] = ()  # newest last
     recommendations: tuple[Recommendation, ...] = ()
     notice: str = ""  # back-filling, following another process, ...
-    alarms: tuple[str, ...] = ()  # pointers that somebody else moved after they were brought back: a sentence each
+    # Unfinished executions; pointers that somebody else moved after they were brought back: a sentence each.
+    alarms: tuple[str, ...] = ()
 
     def view(self, deployment: DeploymentId) -> DeploymentView | None:
         """The view of one deployment, or None."""

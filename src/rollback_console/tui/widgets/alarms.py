@@ -1,4 +1,5 @@
-"""One line for each alarm that is no trigger's: a pointer that somebody else moved after it was brought back."""
+"""One line for each alarm that is no trigger's: an execution that was left unfinished, a pointer that somebody else
+moved after it was brought back."""
 
 from __future__ import annotations
 
@@ -37,7 +38,7 @@ class AlarmLines(LinewiseWidget):
         if y >= count:
             return Strip.blank(width, self.base())
         if y == _MOST - 1 and count > _MOST:
-            text = f"and {count - y} more pointers that somebody else moved"
+            text = f"and {count - y} more: the timeline has them"
         else:
             text = plain(self._alarms[y], 400)
         return strip_of([(" ▲ ", ink.bad), (fit(text, max(4, width - 4)), ink.bad)], width, self.base())
