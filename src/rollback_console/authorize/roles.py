@@ -70,7 +70,7 @@ class AnyOf:
 
 def key_at_hand(ask: Ask) -> Refusal | None:
     if ask.key is None:
-        return Refusal("no key at hand", "make or unlock one: rollback-console identity show")
+        return Refusal("no key at hand", f"make or unlock one (rollback-console identity show), or {_who_could(ask)}")
     return None
 
 
@@ -78,7 +78,8 @@ def key_in_roster(ask: Ask) -> Refusal | None:
     if ask.key is not None and ask.roster.owner(ask.key.blob) is None:
         return Refusal(
             f"the key {ask.key.fingerprint} is in no roster entry",
-            "ask an owner of the roster to add the line that `rollback-console identity show` prints",
+            "ask an owner of the roster to add the line that `rollback-console identity show` prints,"
+            f" or {_who_could(ask)}",
         )
     return None
 
