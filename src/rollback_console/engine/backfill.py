@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 
 from rollback_console.decide.judge import FRESH, decide, step
@@ -61,6 +61,9 @@ class Known:
     memories: Mapping[int, TriggerMemory]
 
 
+Progress = Callable[[str, "Replayed", Set[int]], None]  # (notice, what is reached so far, who is settled)
+
+
 def first_span(rules: Sequence[DeploymentRule]) -> float:
     """The span (seconds) that settles a calm fleet: the longest hold and remembered judgement of any policy, and room
     to see a dwell begin."""
@@ -83,11 +86,10 @@ class Backfill:
         self._count = 0
         self.settling_s = max(first_span(sampler.rules) * 1.25, 4 * step_s)  # what settles a calm fleet
 
-    async def cold(
-        self, until: float, cooling: Cooling, progress: Callable[[str], None], known: Known | None = None
-    ) -> Replayed:
+    async def cold(self, until: float, cooling: Cooling, progress: Progress, known: Known | None = None) -> Replayed:
         """The fleet's state at `until`, out of history, and out of what was `known` where history settles nothing
-        since. What history lacks is blind; nothing is raised."""
+        since. What history lacks is blind; nothing is raised. `progress` hears before each round what comes, and which
+        deployments are settled: their verdicts are final."""
         done = Replayed(until)
         rules = self._sampler.rules
         rows: dict[int, list[Observation]] = {index: [] for index in range(len(rules))}
@@ -96,7 +98,7 @@ class Backfill:
         after = known.at + self._step if known is not None else -math.inf
         while unsettled and high >= max(after, until - self._lookback):
             low = max(after, until - math.ceil(min(span, self._lookback) / self._step) * self._step)
-            progress(f"back-filling {round(until - low)} s of history")
+            progress(f"back-filling {round(until - low)} s of history", done, set(rows) - unsettled)
             only = sorted(unsettled)
             older: dict[int, list[Observation]] = {index: [] for index in only}
             ticks, failing = await self._ticks(low, high, only)

@@ -14,7 +14,7 @@ from rollback_console.model.snapshot import DeploymentView, Trace
 from rollback_console.model.verdict import TriggerMemory, TriggerState, Verdict
 
 TRACE_POINTS = 60
-_Key = tuple[int, float, float, DeploymentId]
+_Key = tuple[int, float, float, int]
 _RANK = {
     TriggerState.FIRED: 0,
     TriggerState.PENDING: 2,
@@ -49,7 +49,9 @@ class Board:
         self.registry_versions: dict[int, str | None] = {}
         self._traces = [tuple(Trace(signal.name, step_s, 0.0, ()) for signal in rule.signals) for rule in self.rules]
         self._views: list[DeploymentView | None] = [None] * len(self.rules)
-        self._keys: list[_Key] = [_key(rule, None) for rule in self.rules]
+        by_name = sorted(range(len(self.rules)), key=lambda index: self.rules[index].deployment.id)
+        self._rank = {index: rank for rank, index in enumerate(by_name)}  # numbers compare faster than names
+        self._keys: list[_Key] = [_key(None, self._rank[index]) for index in range(len(self.rules))]
         self._revision = 0
 
     def trace(self, index: int, observations: Sequence[Observation]) -> None:
@@ -76,7 +78,11 @@ class Board:
 
     def put(self, index: int, before: TriggerMemory, verdict: Verdict, after: TriggerMemory) -> None:
         self.before[index], self.verdicts[index], self.memories[index] = before, verdict, after
-        self._views[index], self._keys[index] = None, _key(self.rules[index], verdict)
+        self._views[index], self._keys[index] = None, _key(verdict, self._rank[index])
+
+    def newest(self) -> float | None:
+        """The newest evaluation of any deployment, None before the first."""
+        return max((verdict.at for verdict in self.verdicts.values()), default=None)
 
     def by_id(self) -> dict[DeploymentId, Verdict]:
         return {self.rules[index].deployment.id: verdict for index, verdict in self.verdicts.items()}
@@ -96,19 +102,22 @@ class Board:
         """Every deployment, most urgent first; members of one incident stand together, at their most urgent's place."""
         self._revision += 1
         member_of = {name: incident.id for incident in incidents for name in incident.members}
+        incident_of = {
+            index: member_of[rule.deployment.id]
+            for index, rule in enumerate(self.rules if member_of else ())
+            if rule.deployment.id in member_of
+        }
         first: dict[str, tuple[int, float]] = {}
-        if member_of:
-            for key in self._keys:
-                incident = member_of.get(key[-1])
-                if incident is not None and (incident not in first or key[:2] < first[incident]):
-                    first[incident] = key[:2]
+        for index, incident in incident_of.items():
+            place = self._keys[index][:2]
+            first[incident] = min(first.get(incident, place), place)
         rows = []
         for index, key in enumerate(self._keys):
-            incident = member_of.get(key[-1])
-            place = key[:2] if incident is None else first[incident]
-            rows.append((place, incident or "~", key, self._view(index, incident, snoozed)))
-        rows.sort(key=itemgetter(0, 1, 2))
-        return tuple([row[3] for row in rows])
+            member = incident_of.get(index)
+            place = key[:2] if member is None else first[member]
+            rows.append((*place, member or "~", key, self._view(index, member, snoozed)))
+        rows.sort(key=itemgetter(0, 1, 2, 3))
+        return tuple([row[4] for row in rows])
 
     def _view(self, index: int, incident: str | None, snoozed: Mapping[str, float]) -> DeploymentView:
         """A deployment's view: the one made before, where nothing about it has changed."""
@@ -127,8 +136,8 @@ class Board:
         return view
 
 
-def _key(rule: DeploymentRule, verdict: Verdict | None) -> _Key:
+def _key(verdict: Verdict | None, rank: int) -> _Key:
     """Where a deployment stands in the fleet: by urgency, impact, time left, name."""
     if verdict is None:
-        return urgency(None), -0.0, 0.0, rule.deployment.id
-    return urgency(verdict), -verdict.impact.score, verdict.dwell_remaining_s or 0.0, rule.deployment.id
+        return urgency(None), -0.0, 0.0, rank
+    return urgency(verdict), -verdict.impact.score, verdict.dwell_remaining_s or 0.0, rank

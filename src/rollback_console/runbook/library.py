@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import os
 import stat
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +16,7 @@ from rollback_console.model.walk import Runbook, RunbookProblem
 from rollback_console.runbook.parse import parse
 
 MAX_BYTES = 32 * 1024 * 1024  # a longer file is not read into memory
+_LOOK_EVERY_S = 5.0  # a screen asks at every publish: folders are not scanned each time
 _SUFFIX = ".md"
 
 
@@ -78,6 +80,7 @@ class Library:
         if own is not None:
             self._folders.append(own)
         self._cache: dict[Path, tuple[tuple[int, int], Runbook]] = {}
+        self._all: tuple[float, tuple[Runbook, ...]] | None = None
 
     def found(self) -> tuple[Found, ...]:
         """Every runbook's name and path, sorted by name."""
@@ -89,8 +92,11 @@ class Library:
         return tuple(Found(name, names[name]) for name in sorted(names))
 
     def all(self) -> tuple[Runbook, ...]:
-        """Every runbook, parsed. One that cannot be read has no steps and says why."""
-        return tuple(self._load(found) for found in self.found())
+        """Every runbook, parsed; looked for every few seconds. One that cannot be read has no steps and says why."""
+        now = time.monotonic()
+        if self._all is None or now - self._all[0] > _LOOK_EVERY_S:
+            self._all = now, tuple(self._load(found) for found in self.found())
+        return self._all[1]
 
     def get(self, name: str) -> Runbook:
         """The runbook called `name`: with or without folder and `.md`, or a path.
