@@ -63,7 +63,7 @@ def worlds(draw: st.DrawFn) -> World:
     return Fleet(rules, tuple(sorted(releases, key=lambda r: r.at))), verdicts, troubles
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(worlds(), st.integers(0, 10**6))
 def test_the_order_of_deployments_changes_nothing(world: World, seed: int) -> None:
     fleet, verdicts, troubles = world
@@ -74,7 +74,7 @@ def test_the_order_of_deployments_changes_nothing(world: World, seed: int) -> No
     assert group(shuffled, mixed, dict(sorted(troubles.items(), reverse=True))) == group(fleet, verdicts, troubles)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(worlds())
 def test_who_is_in_trouble_is_in_one_incident_at_most_and_who_alarms_in_exactly_one(world: World) -> None:
     fleet, verdicts, troubles = world
@@ -91,7 +91,7 @@ def test_who_is_in_trouble_is_in_one_incident_at_most_and_who_alarms_in_exactly_
             assert advice.path is None or advice.deployment in released, "only a release is rolled back"
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(worlds(), worlds())
 def test_names_are_kept_and_never_shared(one: World, two: World) -> None:
     before = group(*one)

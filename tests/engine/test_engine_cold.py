@@ -8,7 +8,7 @@ import random
 import pytest
 from engine_tools import START, STEP, cold, engine_on, random_stream, shown, ticks
 
-SEEDS = range(60 if os.environ.get("ROLLBACK_CONSOLE_CAMPAIGN") else 8)
+SEEDS = range(60 if os.environ.get("ROLLBACK_CONSOLE_CAMPAIGN") else 5)
 
 
 @pytest.mark.parametrize("seed", SEEDS)

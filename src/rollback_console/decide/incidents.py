@@ -83,29 +83,29 @@ def group(
 
 
 class _Together:
-    """Who degraded with whom: union-find over deployments, joined along a line of onsets."""
+    """Who degraded with whom: union-find over numbers in the order of their onsets (a thousand may be in trouble)."""
 
-    def __init__(self, names: Sequence[DeploymentId], onsets: Mapping[DeploymentId, float]) -> None:
-        self._parent = {name: name for name in names}
+    def __init__(self, onsets: Sequence[float]) -> None:
+        self._parent = list(range(len(onsets)))
         self._onsets = onsets
 
-    def find(self, name: DeploymentId) -> DeploymentId:
-        while self._parent[name] != name:
-            self._parent[name] = self._parent[self._parent[name]]
-            name = self._parent[name]
-        return name
+    def find(self, number: int) -> int:
+        parent = self._parent
+        while parent[number] != number:
+            parent[number] = number = parent[parent[number]]
+        return number
 
-    def join(self, names: Sequence[DeploymentId], within: float) -> None:
+    def join(self, numbers: Sequence[int], within: float) -> None:
         """Join neighbours in order of onset that began within `within` seconds of one another."""
-        for one, other in itertools.pairwise(names):
+        for one, other in itertools.pairwise(numbers):
             if self._onsets[other] - self._onsets[one] <= within:
                 self._parent[self.find(other)] = self.find(one)
 
-    def groups(self) -> list[tuple[DeploymentId, ...]]:
-        gathered: dict[DeploymentId, list[DeploymentId]] = {}
-        for name in self._parent:  # in order of onset, so that members are too
-            gathered.setdefault(self.find(name), []).append(name)
-        return [tuple(names) for names in gathered.values()]
+    def groups(self) -> list[list[int]]:
+        gathered: dict[int, list[int]] = {}
+        for number in range(len(self._parent)):  # in order of onset, so that members are too
+            gathered.setdefault(self.find(number), []).append(number)
+        return list(gathered.values())
 
 
 def _components(
@@ -114,26 +114,29 @@ def _components(
     troubles: Mapping[DeploymentId, Trouble],
     verdicts: Mapping[DeploymentId, Verdict],
 ) -> list[tuple[DeploymentId, ...]]:
-    onsets = {name: troubles[name].onset for name in troubled}
-    released = {r.deployment for r in fleet.releases if r.deployment in onsets and r.explains(onsets[r.deployment])}
-    by_cause: dict[str, list[DeploymentId]] = {}
-    by_symptom: dict[str, list[DeploymentId]] = {}
-    unseen = dict.fromkeys(name for name in troubled if unanswered(verdicts[name]))
-    for name in troubled:
-        if name in unseen:
+    released = {
+        r.deployment for r in fleet.releases if r.deployment in troubles and r.explains(troubles[r.deployment].onset)
+    }
+    by_cause: dict[str, list[int]] = {}
+    by_symptom: dict[str, list[int]] = {}
+    unseen: list[int] = []
+    for number, name in enumerate(troubled):
+        verdict = verdicts[name]
+        if unanswered(verdict):
+            unseen.append(number)
             continue  # that a backend does not answer says nothing of what else they share
         for cause in _causes(fleet.rules[name], has_release=name in released):
-            by_cause.setdefault(cause, []).append(name)
+            by_cause.setdefault(cause, []).append(number)
         if name not in released:
-            for symptom in _symptoms(verdicts[name], troubles[name]):
-                by_symptom.setdefault(f"{name.environment}:{symptom}", []).append(name)
-    together = _Together(troubled, onsets)
-    for names in by_cause.values():
-        together.join(names, SHARED_ONSET_S)
-    for names in by_symptom.values():
-        together.join(names, BARE_ONSET_S)
-    together.join(tuple(unseen), SHARED_ONSET_S)
-    return together.groups()
+            for symptom in _symptoms(verdict, troubles[name]):
+                by_symptom.setdefault(f"{name.environment}:{symptom}", []).append(number)
+    together = _Together([troubles[name].onset for name in troubled])
+    for numbers in by_cause.values():
+        together.join(numbers, SHARED_ONSET_S)
+    for numbers in by_symptom.values():
+        together.join(numbers, BARE_ONSET_S)
+    together.join(unseen, SHARED_ONSET_S)
+    return [tuple(troubled[number] for number in numbers) for numbers in together.groups()]
 
 
 def _symptoms(verdict: Verdict, trouble: Trouble) -> list[str]:
