@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import random
+import re
 import signal
 import subprocess
 import threading
@@ -274,10 +275,8 @@ def test_two_processes_race_for_one_deployment(journals: int, tmp_path: Path, st
     assert codes == [0, 5], (codes, texts)
     lost = next(out + err for (out, err), code in ended if code == 5)
     winner = next(racer.pid for racer, (_, code) in zip(racers, ended, strict=True) if code == 0)
-    if journals == 1:
-        assert str(winner) in lost or "already" in lost or "current" in lost, lost
-    else:
-        assert "holds the advisory lock" in lost or "by ana" in lost or "by bo" in lost or "points to v7" in lost, lost
+    # Who it is: the process on one journal; on two, whoever holds the registry's tag, or the pointer that has moved.
+    assert re.search(rf"pid {winner}\b" if journals == 1 else r"(ana|bo) .*holds the advisory lock|points to v7", lost), lost
     assert stage.alias == "7"
     ends = [body.state for book in set(books) for _, body in bodies(book, "execution")]
     assert ends.count("done") == 1, ends
