@@ -98,12 +98,17 @@ async def test_never_two_at_a_time_however_often_it_evaluates() -> None:
 
 async def test_a_step_that_is_over_and_a_walk_that_has_ended_ask_nothing() -> None:
     done = WalkStep(LOOK, StepState.DONE, "oncall-1", AT, AT)
-    shown = walking(done)
-    ended = dataclasses.replace(shown.walks[0], steps=(waiting(LOOK),), ended_at=AT, outcome="left")
-    for each in (shown, dataclasses.replace(shown, walks=(ended,))):
-        async with opened(here, each) as (_, pilot, commands):
-            await settle(pilot)
-            assert not commands.of("check")
+    async with opened(here, walking(done, waiting(TELL))) as (app, pilot, commands):
+        await press(pilot, "k")
+        await settle(pilot)
+        assert "not asked: the step is over" in screen_text(app)
+        assert not commands.of("check")
+    shown = walking(waiting(LOOK))
+    async with opened(here, shown) as (app, pilot, commands):
+        await settle(pilot, lambda: len(commands.of("check")) == 2)
+        ended = dataclasses.replace(shown.walks[0], ended_at=AT, outcome="left")
+        await publish(app, pilot, dataclasses.replace(shown, walks=(ended,), evaluated_at=AT + 15))
+        assert len(commands.of("check")) == 2
 
 
 async def test_no_series_is_said_and_a_look_only_console_asks_too() -> None:

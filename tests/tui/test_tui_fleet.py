@@ -11,6 +11,7 @@ import tui_samples as samples
 from golden import assert_golden, screen_text
 from textual.geometry import Region
 from textual.pilot import Pilot
+from tui_samples import AT
 
 from rollback_console.model.identity import DeploymentId
 from rollback_console.model.incident import Incident
@@ -21,7 +22,7 @@ from rollback_console.tui.app import ConsoleApp
 from rollback_console.tui.screens.fleet import FleetScreen
 from rollback_console.tui.themes import INKS, NAMES
 from rollback_console.tui.widgets import fleet_rows
-from rollback_console.tui.widgets.cells import strip_of, width_of
+from rollback_console.tui.widgets.cells import fit_words, strip_of, width_of
 from rollback_console.tui.widgets.fleet import FleetView
 from rollback_console.tui.widgets.fleet_order import grouped, matches
 from rollback_console.tui.widgets.linewise import changed
@@ -393,3 +394,46 @@ def test_impact_is_short_in_a_row_and_whole_in_a_sentence() -> None:
     verdict = samples.fired().verdict
     assert verdict is not None
     assert fleet_rows.impact_text(verdict.impact) == "$412/m"
+
+
+async def test_the_most_urgent_is_selected_until_the_operator_moves_and_then_the_same_deployment() -> None:
+    app = console(samples.snapshot())
+    calm = samples.fleet()[6:]
+    late = samples.view("churn", TriggerState.FIRED, (0.0291, 0.019, 0.22), breached=(0, 1), since=AT, revision=9)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await settle(pilot)
+        screen = app.screen
+        assert isinstance(screen, FleetScreen)
+        assert screen.fleet.selected == samples.fired().id
+        snoozed = samples.fired(snoozed_until=AT + 600, revision=2)
+        app.publish(samples.snapshot(deployments=(snoozed, late, *calm), incidents=()))
+        await settle(pilot)
+        assert screen.fleet.selected == late.id  # somebody has said that the other one is known
+        app.publish(samples.snapshot(deployments=calm, incidents=()))
+        await settle(pilot)
+        assert screen.fleet.selected == calm[0].id
+        await pilot.press("j", "j")
+        chosen = screen.fleet.selected
+        assert chosen == calm[2].id
+        app.publish(samples.snapshot(deployments=(samples.fired(), *reversed(calm))))
+        await settle(pilot)
+        assert screen.fleet.selected == chosen
+        await pilot.press("slash", *"ads-ctr", "escape")
+        await settle(pilot)
+        assert screen.fleet.selected == chosen  # a look for something else, taken back
+        await pilot.press("slash", *"ads-ctr", "enter", "escape")
+        await settle(pilot)
+        assert str(screen.fleet.selected) == "production/ads-ctr"
+
+
+def test_what_does_not_fit_is_cut_between_words() -> None:
+    impact = samples.fired().verdict.impact  # type: ignore[union-attr]  # it has one
+    assert fleet_rows.impact_sentence(impact, 200).endswith("regulatory low")
+    assert fleet_rows.impact_sentence(impact, 60) == "impact 78: revenue $412/min · users 2,100/min …"
+    assert fleet_rows.impact_sentence(impact, 40) == "impact 78: revenue $412/min …"
+    assert fleet_rows.impact_sentence(impact, 20) == "impact 78 …"
+    assert fleet_rows.impact_text(impact, whole=True) == "$412/min"
+    assert fit_words("conversion fell by a lot", 16) == "conversion …    "
+    assert fit_words("pneumonoultramicroscopic words", 16) == "pneumonoultrami…"
+    for width in range(12):
+        assert len(fit_words("one two three four", width)) == width

@@ -28,11 +28,16 @@ from rollback_console.tui.acts import find, why_stay
 from rollback_console.tui.app import ConsoleApp
 from rollback_console.tui.keys import SHELL_KEYS, acts_on
 from rollback_console.tui.notify import newly_fired, worst
+from rollback_console.tui.palette import ActsProvider
+from rollback_console.tui.screens.base import ConsoleScreen
+from rollback_console.tui.screens.deployment import DeploymentScreen
 from rollback_console.tui.screens.fleet import FleetScreen
 from rollback_console.tui.screens.help import HelpScreen, help_text
 from rollback_console.tui.screens.leave import LeaveScreen
 from rollback_console.tui.screens.rollback import RollbackScreen
+from rollback_console.tui.screens.runbook import RunbookScreen
 from rollback_console.tui.screens.timeline import TimelineScreen
+from rollback_console.tui.widgets.band import lay_out
 from rollback_console.tui.widgets.band_lines import health, where
 from rollback_console.tui.widgets.prompt import PromptScreen, YesNoScreen
 
@@ -566,3 +571,96 @@ async def test_snapshots_are_drawn_under_a_dialog() -> None:
         app.publish(samples.snapshot(deployments=samples.fleet()[6:]))
         await settle(pilot)
         assert screen.fleet.shown == 9
+
+
+async def test_the_console_opens_on_an_alerts_name() -> None:
+    commands = samples.FakeCommands()
+    commands.alerts["HighErrorRate"] = DeploymentId("production", "fraud-score")
+    app = console(samples.snapshot(), commands, open_at="HighErrorRate")
+    async with app.run_test(size=(80, 24)) as pilot:
+        await settle(pilot)
+        assert ("locate", "HighErrorRate") in commands.asked
+        assert isinstance(app.screen, DeploymentScreen)
+        assert app.screen.acts_on == DeploymentId("production", "fraud-score")
+    app = console(samples.snapshot(), commands, open_at="NoSuch\x1b[31m")
+    async with app.run_test(size=(80, 24)) as pilot:
+        await settle(pilot)
+        assert isinstance(app.screen, FleetScreen)
+        assert "open: there is no deployment NoSuch·[31m in this fleet" in notices(app)
+
+
+@pytest.mark.parametrize("screen", [RollbackScreen, RunbookScreen, DeploymentScreen, TimelineScreen])
+async def test_a_screens_own_keys_are_in_help_and_palette(screen: type[ConsoleScreen]) -> None:
+    app = console(samples.snapshot())
+    here = samples.fired().id
+    async with app.run_test(size=(100, 60)) as pilot:
+        await settle(pilot)
+        app.push_screen(RunbookScreen(here, None) if screen is RunbookScreen else screen(here))  # type: ignore[call-arg]
+        await settle(pilot)
+        top = app.top()
+        assert isinstance(top, screen)
+        bound = {key for binding in screen.BINDINGS for key in binding.key.split(",")}  # type: ignore[union-attr]
+        told = help_text(top.context, top.place, INK, 72, top.own_keys).plain
+        offers = {title: run for title, _, run in ActsProvider(app.screen)._offers()}
+        for key in top.own_keys:
+            assert key.title in told
+            if key.action:
+                assert key.shown.split(" ")[0] in bound
+                assert key.title in offers
+                assert hasattr(top, f"action_{key.action.partition('(')[0]}")
+
+
+async def test_the_palette_runs_a_screens_own_key() -> None:
+    app = console(samples.snapshot())
+    async with app.run_test(size=(100, 40)) as pilot:
+        await settle(pilot)
+        app.push_screen(RollbackScreen(samples.fired().id))
+        await settle(pilot)
+        await pilot.press("ctrl+p")
+        await settle(pilot)
+        assert "Plan for another version" in screen_text(app)
+        await pilot.press(*"another version")
+        await settle(pilot)
+        await pilot.press("enter")
+        await settle(pilot)
+        assert isinstance(app.screen, PromptScreen)
+        assert "Which version of production/checkout-ranker?" in screen_text(app)
+
+
+def test_dangerous_acts_are_marked() -> None:
+    told = help_text(Context(samples.snapshot()), "rollback", INK).plain
+    for action in ACTIONS:
+        line = next(line for line in told.split("\n") if action.title in line)
+        assert ("!" in line[:10]) is action.dangerous, line
+    assert "! changes what serves" in told
+
+
+async def test_a_second_between_pushing_a_screen_and_composing_it_is_nothing() -> None:
+    app = console(samples.snapshot())
+    async with app.run_test(size=(80, 24)) as pilot:
+        await settle(pilot)
+
+        class Fragile(TimelineScreen):
+            def on_second(self) -> None:
+                self.query_one("TimelineView")
+
+        pushed = app.push_screen(Fragile(None))
+        app._second()
+        await pushed
+        await settle(pilot)
+        app._second()
+
+
+def test_the_hub_is_named_at_80_columns() -> None:
+    for entries in (27, 1_204, 999_999):
+        shown = samples.snapshot(journal=JournalStatus("j", entries, True))
+        for width in (80, 90, 120):
+            pieces = health(shown, shown.at, INK, width)
+            line = "".join(text for text, _ in lay_out(*pieces, width))
+            assert "hub not configured" in line, (entries, width)
+            assert "journal ✓" in line
+            assert "2 alarms" in line
+            assert len(line) <= width
+    wide = "".join(text for text, _ in lay_out(*health(shown, shown.at, INK, 120), 120))
+    assert "prometheus ● 0.2 s" in wide
+    assert "ago" not in wide  # the registry answered 4 s ago: nothing to know

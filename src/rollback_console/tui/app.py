@@ -70,6 +70,7 @@ class ConsoleApp(App[None]):
     CSS = """
     Screen { background: $background; color: $foreground; }
     ModalScreen { background: $background 60%; }
+    ModalScreen:ansi { background: transparent; }
     Toast { max-width: 76; }
     """  # under a dialog what it is about stays in sight, dimmed
 

@@ -159,6 +159,9 @@ _MONO = Theme(
         "ansi-background": "ansi_black",
         "ansi-foreground": "ansi_white",
         "border": _DEFAULT,
+        "scrollbar": "ansi_bright_black",  # grey on any ground
+        "scrollbar-hover": "ansi_bright_black",
+        "scrollbar-active": "ansi_bright_black",
         "block-cursor-background": "ansi_white",
         "block-cursor-foreground": "ansi_black",
     },

@@ -264,7 +264,8 @@ def head_lines(snapshot: Snapshot, view: DeploymentView, width: int, now: float,
         rows += _incident_line(incident, width)
     advice = recommended(view, snapshot)
     if advice is not None:
-        what = "recommended: " if advice.path else "no rollback: "
+        said = advice.sentence.startswith("do not roll back")
+        what = "recommended: " if advice.path else "" if said else "no rollback: "
         rows += paragraph(advice.sentence, width, "bold", first=what, indent="  ", most=most)
     if height >= 30:
         rows += impact_lines(view, width)

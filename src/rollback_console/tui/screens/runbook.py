@@ -22,7 +22,7 @@ from rollback_console.model.walk import StepKind, Walk, WalkStep
 from rollback_console.tui.keys import OwnKey, act_bindings
 from rollback_console.tui.screens.base import ConsoleScreen
 from rollback_console.tui.widgets import walk as walks
-from rollback_console.tui.widgets.lines import Lines, clip, line, paragraph, redraw
+from rollback_console.tui.widgets.lines import Lines, line, redraw
 from rollback_console.tui.widgets.walk_acts import Awaited, await_act
 from rollback_console.tui.widgets.walk_checks import StepChecks
 
@@ -165,16 +165,16 @@ class RunbookScreen(ConsoleScreen):
             self._open(fitting[0])
 
     def _open(self, name: str) -> None:
-        self._book_name, self._walk_id, self._problem = name, None, ""
+        self._book_name, self._problem = name, ""
         self._chosen, self._follow, self._awaited = 0, True, None
         self._checks.forget()
-        self._arrange()
         snapshot, commands = self.snapshot, self.commands
+        going = walks.open_walk_of(snapshot, name, self._view()) if snapshot is not None else None
+        self._walk_id = going.id if going is not None else None
+        self._arrange()
         if snapshot is None or commands is None:
             return
-        going = walks.open_walk_of(snapshot, name, self._view())
         if going is not None:
-            self._walk_id = going.id
             self.on_snapshot(snapshot)
         elif snapshot.look_only:
             self._problem = snapshot.look_only
@@ -383,21 +383,13 @@ class RunbookScreen(ConsoleScreen):
         snapshot = self.snapshot
         if snapshot is None:
             return [line(("… connecting", "dim"))]
-        now = self.console_app.now()
+        now, walk = self.console_app.now(), self.walk()
         rows = walks.panel_lines(snapshot, self._view(), width, now)
-        walk = self.walk()
         if walk is None:
             return rows
         rows += walks.walk_head(snapshot, walk, width)
-        if self._problem:
-            rows += paragraph(
-                self._problem, width, "warn", first="look-only, no step can be marked: ", indent="  ", most=2
-            )
-        if self._awaited is not None:
-            rows.append(line((clip(f"▶ waiting for the act: {self._awaited.act}", width), "accent")))
-        if self.size.width < _WIDE:
-            rows += walks.compact_steps(walk, self._chosen, width, now)
-        return rows
+        rows += walks.stands_lines(self._problem, self._awaited.act if self._awaited else "", width)
+        return rows if self.size.width >= _WIDE else rows + walks.compact_steps(walk, self._chosen, width, now)
 
     def _steps(self, width: int, height: int) -> list[Text]:
         walk = self.walk()

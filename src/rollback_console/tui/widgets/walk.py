@@ -216,6 +216,16 @@ def _does(entry: WalkStep) -> str:
     return "enter when done"
 
 
+def stands_lines(problem: str, awaited: str, width: int) -> list[Text]:
+    """Why no step can be marked; which act is waited for. Nothing where there is neither."""
+    rows = []
+    if problem:
+        rows += paragraph(problem, width, "warn", first="look-only, no step can be marked: ", indent="  ", most=2)
+    if awaited:
+        rows.append(line((clip(f"▶ waiting for the act: {awaited}", width), "accent")))
+    return rows
+
+
 def walk_head(snapshot: Snapshot, walk: Walk, width: int) -> list[Text]:
     """The runbook's title, its digest, and whether the file is another by now."""
     book = walk.runbook
