@@ -22,7 +22,6 @@ from typing import Any
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
-from servers.faulty import FaultyServer, response
 from textual.pilot import Pilot
 
 from rollback_console.cli.compose import live as live_seat
@@ -37,6 +36,7 @@ from rollback_console.model.snapshot import Snapshot
 from rollback_console.model.verdict import Verdict
 from rollback_console.tui.app import ConsoleApp
 from rollback_console.tui.widgets.fleet import FleetView
+from servers.faulty import FaultyServer, response
 
 NAMES = ("ranker", "feed", "search")
 MODEL, ALIAS = "ranker", "champion"

@@ -22,7 +22,8 @@ from typing import Self
 CONSOLE = [sys.executable, "-m", "rollback_console"]
 # What Textual writes itself: CSI and OSC sequences, DCS and single-character escapes.
 _SEQUENCE = re.compile(
-    r"\x1b\[[0-9;?<>=!$ ]*[A-Za-z@`{|}~]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)|\x1bP[^\x1b]*\x1b\\|\x1b[A-Za-z0-9=>()#][A-Z0-9]?"
+    r"\x1b\[[0-9;?<>=!$ ]*[A-Za-z@`{|}~]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)"
+    r"|\x1bP[^\x1b]*\x1b\\|\x1b[A-Za-z0-9=>()#][A-Z0-9]?"
 )
 _BETWEEN = set("\r\n\b\t\x0f\x0e")
 
@@ -47,7 +48,7 @@ class Pty:
             stdout=slave,
             stderr=slave,
             env={"TERM": "xterm-256color", "LC_ALL": "C.UTF-8", "COLORTERM": "truecolor", **env},
-            preexec_fn=_own_terminal,  # noqa: PLW1509 - nothing else runs between fork and exec here
+            preexec_fn=_own_terminal,
         )
         os.close(slave)
         self._reader = threading.Thread(target=self._read, daemon=True)

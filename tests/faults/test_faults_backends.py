@@ -199,9 +199,9 @@ async def test_the_registry_dies_between_plan_and_execute_and_between_set_and_ve
         await console.until(
             lambda: [e.state for e in console.snapshot.executions] == [ExecutionState.UNFINISHED], 5, "unfinished"
         )
-        with pytest.raises(PreflightFailed, match="unfinished"):  # and nobody starts another over it
-            mlflow.before = lambda method, path: None
-            mlflow.server.fault = "ok"
+        mlflow.before = lambda method, path: None
+        mlflow.server.fault = "ok"
+        with pytest.raises(PreflightFailed, match="unfinished"):  # nobody starts another over it
             await console.acts.execute(plan, "again", console.acts.phrase(plan))
         await console.acts.resume(execution)
         ended = await console.acts.wait(execution)

@@ -23,14 +23,14 @@ from faults_bench import (
     write_console,
 )
 from faults_pty import CONSOLE, Pty
-from servers.prometheus import Prometheus
 
-from rollback_console.clock import WallClock
 from rollback_console.cli.compose import find_authority
+from rollback_console.clock import WallClock
 from rollback_console.errors import Refused
 from rollback_console.journal.verify import verify
 from rollback_console.model.identity import DeploymentId
 from rollback_console.model.verdict import TriggerState
+from servers.prometheus import Prometheus
 
 RANKER = DeploymentId("production", "ranker")
 

@@ -127,8 +127,8 @@ def test_the_bytes_that_reach_the_terminal(tmp_path: Path, fakes: tuple[FakeProm
         console.until("FIRED", 20)
         _another_writer(tmp_path)
         mlflow.aliases[MODEL][ALIAS] = BAD
-        for keys in ("\r", "1", "2", "3", "4", "\x1b", "r", "\x1b", "t", "G", "\r", "\x1b", "\x1b", "b", "j", "\r", "\x1b",
-                     "n", "a\x1b[200~[/x]pasted\x1b[201~", "\r", "y", "?", "\x1b", "\x10", "\x1b"):  # fmt: skip
+        for keys in ("\r", "1", "2", "3", "4", "\x1b", "r", "\x1b", "t", "G", "\r", "\x1b", "\x1b", "b", "j", "\r",
+                     "\x1b", "n", "a\x1b[200~[/x]pasted\x1b[201~", "\r", "y", "?", "\x1b", "\x10", "\x1b"):  # fmt: skip
             console.send(keys)
             time.sleep(0.12)  # a person's pace: each screen is drawn before the next key
         prometheus.refusal = json.dumps({"status": "error", "errorType": BAD, "error": BAD + LONG}).encode()

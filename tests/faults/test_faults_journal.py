@@ -100,6 +100,10 @@ async def _execute_is_refused(console: Live, mlflow: FakeMlflow, reason: str) ->
         await console.acts.note("is anybody there", RANKER)
 
 
+def _python(program: str, journal: Path) -> None:
+    subprocess.run([sys.executable, "-c", program, str(journal)], check=True)
+
+
 def _problem(console: Live) -> Callable[[], str]:
     return lambda: console.snapshot.journal.problem
 
@@ -164,7 +168,7 @@ async def test_a_file_that_is_spoilt(
     async with running(settings, monkeypatch) as console:
         # By another process: closing a file of SQLite's in this one would drop the locks it holds.
         spoil = "import sys; f = open(sys.argv[1], 'r+b'); f.seek(24); f.write(b'\\xff' * 20000)"
-        subprocess.run([sys.executable, "-c", spoil, str(journal)], check=True)
+        await asyncio.to_thread(_python, spoil, journal)
         prometheus.metrics["error_ratio", "ranker"] = lambda at: 0.5
         await console.until(_problem(console), 10)
         assert "journal ✗" in console.screen.splitlines()[1]
@@ -185,10 +189,10 @@ async def test_an_entry_that_is_changed_under_it(
         await console.acts.note("the truth", RANKER)
         tamper = (
             "import sqlite3, sys; db = sqlite3.connect(sys.argv[1]); "
-            "[db.execute(f'DROP TRIGGER {n}') for n, in db.execute(\"SELECT name FROM sqlite_master WHERE type='trigger'\")"
-            ".fetchall()]; db.execute('DELETE FROM entries WHERE seq = (SELECT max(seq) FROM entries)'); db.commit()"
+            "found = db.execute(\"SELECT name FROM sqlite_master WHERE type='trigger'\").fetchall(); "
+            "[db.execute(f'DROP TRIGGER {name}') for name, in found]; db.execute('DELETE FROM entries WHERE seq = (SELECT max(seq) FROM entries)'); db.commit()"
         )
-        subprocess.run([sys.executable, "-c", tamper, str(journal)], check=True)
+        await asyncio.to_thread(_python, tamper, journal)
         prometheus.metrics["error_ratio", "ranker"] = lambda at: 0.5
         await console.until(_problem(console), 10)
         await _execute_is_refused(console, mlflow, "changed or removed")

@@ -82,6 +82,11 @@ async def _rollback(
         if plan_only:
             emit_json(plan_facts(plan)) if as_json else emit_lines(plan_lines(plan))
             return 0 if plan.executable else 5
+        if digest is not None and plan.from_version == plan.to_version:
+            raise Refused(
+                f"{plan.alias} of {plan.model} names v{plan.to_version} already: somebody moved it since that plan",
+                "`rollback-console executions` says whether it was done from here",
+            )
         if digest is not None and digest.lower() != plan.digest:
             raise Refused(
                 f"the plan is not the one of that digest any more: it is v{plan.from_version} to v{plan.to_version},"
