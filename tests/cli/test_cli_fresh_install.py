@@ -114,11 +114,10 @@ def test_the_installed_demo_paints_its_fleet(program: Path, environ: dict[str, s
         os.execve(program, [str(program), "demo"], environ | {"COLUMNS": "120", "LINES": "40"})
     said, end = b"", time.monotonic() + 30
     try:
-        while b"checkout-ranker" not in said:
+        while b"checkout-ranker" not in said or b"REHEARSAL" not in said:
             assert time.monotonic() < end, said[-2000:]
             if select.select([terminal], [], [], 0.2)[0]:
                 said += os.read(terminal, 65536)
-        assert b"REHEARSAL" in said
         os.write(terminal, b"q")
         while time.monotonic() < end:
             try:
