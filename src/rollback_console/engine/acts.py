@@ -8,6 +8,7 @@ import hashlib
 import random as randoms
 import secrets
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import TypeVar
 
@@ -22,6 +23,7 @@ from rollback_console.engine.service import served_history
 from rollback_console.engine.summary import summarize
 from rollback_console.errors import (
     InputError,
+    JournalError,
     NotAuthorized,
     PreflightFailed,
     Refused,
@@ -172,7 +174,7 @@ class Acts:
     # -- executing ----------------------------------------------------------------------------------------------------
 
     async def execute(self, plan: Plan, reason: str, typed: str) -> str:
-        self._gate("execute", Permission.ROLLBACK, plan.deployment, plan.authority.request)
+        await self._gate("execute", Permission.ROLLBACK, plan.deployment, plan.authority.request)
         key = self.authority.key
         sign = key.signer if key is not None else None
         execution = await self.runner.start(plan, self._operator, reason, typed, sign)
@@ -181,17 +183,17 @@ class Acts:
 
     async def resume(self, execution: str) -> None:
         found = self._execution(execution)
-        self._gate("resume", Permission.ROLLBACK, found.plan.deployment, found.plan.authority.request)
+        await self._gate("resume", Permission.ROLLBACK, found.plan.deployment, found.plan.authority.request)
         await self.runner.resume(execution, self._operator)
         self._seen()
 
     async def abort(self, execution: str, reason: str) -> None:
-        self._gate("abort", Permission.ABORT, self._execution(execution).plan.deployment)
+        await self._gate("abort", Permission.ABORT, self._execution(execution).plan.deployment)
         await self.runner.abort(execution, self._operator, reason or "no reason given")
         self._seen()
 
     async def adopt(self, deployment: DeploymentId, reason: str) -> None:
-        self._gate("adopt", Permission.ADOPT, deployment)
+        await self._gate("adopt", Permission.ADOPT, deployment)
         rule, engine = self._rule(deployment), self.engine
         if engine.folded is None or not rule.recovery:
             raise Refused("there is nothing to adopt it into", "the policy names no recovery path")
@@ -211,14 +213,14 @@ class Acts:
     # -- noting -------------------------------------------------------------------------------------------------------
 
     async def note(self, text: str, deployment: DeploymentId | None = None) -> None:
-        self._gate("note", Permission.NOTE, deployment)
+        await self._gate("note", Permission.NOTE, deployment)
         words = text.strip()
         if not words:
             raise InputError("the note is empty", "type something worth remembering")
         await self._append(Note(text=words[:_MAX_NOTE]), str(deployment) if deployment else "")
 
     async def snooze(self, deployment: DeploymentId, seconds: float, reason: str) -> None:
-        self._gate("snooze", Permission.NOTE, deployment)
+        await self._gate("snooze", Permission.NOTE, deployment)
         if not 0 < seconds <= 86_400:
             raise InputError("a snooze lasts between a second and a day", "choose a shorter one")
         until = self.engine.clock.now() + seconds
@@ -233,7 +235,7 @@ class Acts:
         already = open_walk(every, document, name)
         if already is not None:
             return already.id
-        self._gate("runbook", Permission.NOTE, deployment)
+        await self._gate("runbook", Permission.NOTE, deployment)
         incident = self.engine.snapshot().incident_of(deployment) if deployment else None
         walk = f"wk-{self._random.getrandbits(48):012x}"
         body = start(document, walk, incident.id if incident else "", every, name)
@@ -244,12 +246,12 @@ class Acts:
     async def mark_step(self, walk: str, step: str, state: StepState, reason: str = "") -> None:
         found = self._walk(walk)
         deployment = DeploymentId.parse(found.deployment) if found.deployment else None
-        self._gate("runbook", Permission.NOTE, deployment)
+        await self._gate("runbook", Permission.NOTE, deployment)
         await self._append(mark(found, step, state, reason, by_act=self._acted_since(found)), found.deployment)
 
     async def end_walk(self, walk: str) -> None:
         found = self._walk(walk)
-        self._gate("runbook", Permission.NOTE, DeploymentId.parse(found.deployment) if found.deployment else None)
+        await self._gate("runbook", Permission.NOTE, DeploymentId.parse(found.deployment) if found.deployment else None)
         await self._append(end(found), found.deployment)
 
     def _acted_since(self, walk: Walk) -> bool:
@@ -315,7 +317,7 @@ class Acts:
     def _operator(self) -> str:
         return self.authority.operator.id if self.authority.operator is not None else ""
 
-    def _gate(
+    async def _gate(
         self, act: str, permission: Permission, deployment: DeploymentId | None, roles: tuple[str, ...] = ()
     ) -> None:
         """The one gate: the act's own `disabled_reason`, then the roster. A no is journaled and raised."""
@@ -325,12 +327,9 @@ class Acts:
             return
         rule, who = (refusal.rule, refusal.who_could) if refusal is not None else (reason or "", "")
         if self.engine.writer is not None:
-            self._journal.append(
-                Refusal(act=act, rule=rule, who_could=who),
-                deployment=str(deployment) if deployment else "",
-                operator=self._operator,
-            )
-            self._seen()
+            # A no is a no, with its reason, also where it cannot be written down: the header says that beside it.
+            with suppress(JournalError):
+                await self._append(Refusal(act=act, rule=rule, who_could=who), str(deployment) if deployment else "")
         raise NotAuthorized(rule, who) if refusal is not None else Refused(rule)
 
     async def _append(self, body: Body, deployment: str) -> None:
