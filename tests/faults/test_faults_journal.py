@@ -26,7 +26,8 @@ from faults_bench import (
 )
 from faults_pty import CONSOLE, Pty
 
-from rollback_console.errors import ConsoleError, JournalError, Refused
+from rollback_console.authorize.roles import Authority
+from rollback_console.errors import ConsoleError, JournalError, NotAuthorized, Refused
 from rollback_console.journal.verify import verify
 from rollback_console.model.identity import DeploymentId
 from rollback_console.model.plan import ExecutionState
@@ -124,6 +125,11 @@ async def test_a_full_disk_and_space_again(
         assert "disk" in _problem(console)()
         await _execute_is_refused(console, mlflow, "disk")
         assert await console.key_answers() < 0.2
+        known = console.acts.authority
+        console.acts.authority = Authority.of_key(known.roster, None)
+        with pytest.raises(NotAuthorized):  # a no keeps its own reason, also where it cannot be written down
+            await console.acts.snooze(RANKER, 60, "quiet")
+        console.acts.authority = known
         await console.until(lambda: console.verdict().state is TriggerState.FIRED, 8)  # it goes on judging
         await console.until(lambda: time.time() > onset + 8, 12)
         disk.free()
@@ -188,9 +194,12 @@ async def test_an_entry_that_is_changed_under_it(
     async with running(settings, monkeypatch) as console:
         await console.acts.note("the truth", RANKER)
         tamper = (
-            "import sqlite3, sys; db = sqlite3.connect(sys.argv[1]); "
-            "found = db.execute(\"SELECT name FROM sqlite_master WHERE type='trigger'\").fetchall(); "
-            "[db.execute(f'DROP TRIGGER {name}') for name, in found]; db.execute('DELETE FROM entries WHERE seq = (SELECT max(seq) FROM entries)'); db.commit()"
+            "import sqlite3, sys\n"
+            "db = sqlite3.connect(sys.argv[1])\n"
+            "for name, in db.execute(\"SELECT name FROM sqlite_master WHERE type = 'trigger'\").fetchall():\n"
+            "    db.execute(f'DROP TRIGGER {name}')\n"
+            "db.execute('DELETE FROM entries WHERE seq = (SELECT max(seq) FROM entries)')\n"
+            "db.commit()\n"
         )
         await asyncio.to_thread(_python, tamper, journal)
         prometheus.metrics["error_ratio", "ranker"] = lambda at: 0.5
