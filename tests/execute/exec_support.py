@@ -149,6 +149,9 @@ class Serving:
     def can_tell_serving(self, deployment: DeploymentId) -> bool:
         return self.ask
 
+    def earliest(self, deployment: DeploymentId, since: float) -> float:
+        return since + self.after_s
+
     async def recovered(self, deployment: DeploymentId, since: float) -> Recovery:
         self.since.append(since)
         good = self.clock.now() >= since + self.after_s

@@ -54,7 +54,7 @@ def bench(tmp_path: Path) -> Bench:
 async def test_a_rollback_that_recovers_is_done_and_every_step_is_in_the_journal(bench: Bench) -> None:
     ended = await bench.whole()
     assert ended.state is ExecutionState.DONE
-    assert ended.detail == "registry and serving at v7, signals recovered: conversion 3.1 %"
+    assert ended.detail == "registry and serving at v7, signals recovered: conversion 3.1 %; v8 is marked as known bad"
     kinds = [(e.kind, getattr(e.parsed(), "step", "")) for e in bench.real_journal.entries() if e.kind != "genesis"]
     steps = ["lock", "compare", "set", "registry", "tag", "serving", "signals", "unlock"]
     pairs = [item for step in steps for item in (("intent", step), ("outcome", step))]

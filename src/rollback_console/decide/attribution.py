@@ -8,7 +8,7 @@ too and none of them released. `infrastructure`: several that share nothing degr
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 from rollback_console.model.identity import DeploymentId
 from rollback_console.model.incident import Attribution, AttributionKind, Recommendation
@@ -39,7 +39,8 @@ class Release:
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """Deployments in trouble together, and what is known about them. Members: first to degrade first."""
+    """Deployments in trouble together, and what is known about them. Members: first to degrade first. `executing`: to
+    which version a rollback of a deployment is under way now."""
 
     members: Sequence[DeploymentId]
     onsets: Mapping[DeploymentId, float]
@@ -48,6 +49,7 @@ class Case:
     releases: Sequence[Release]
     fleet: int
     blind: int
+    executing: Mapping[DeploymentId, str] = field(default_factory=dict)
 
 
 Finding = tuple[Attribution, tuple[Recommendation, ...], str]
@@ -55,6 +57,24 @@ Finding = tuple[Attribution, tuple[Recommendation, ...], str]
 
 def attribute(case: Case) -> Finding:
     """The attribution with its reasons, a recommendation a member, and the incident's sentence."""
+    attribution, advice, sentence = _attributed(case)
+    return attribution, tuple(_as_it_runs(case, attribution.kind, each) for each in advice), sentence
+
+
+def _as_it_runs(case: Case, kind: AttributionKind, advice: Recommendation) -> Recommendation:
+    """The advice for a deployment while a rollback of it is under way: no second one, and what made it stays said
+    where a rollback was not what was advised."""
+    to = case.executing.get(advice.deployment)
+    if to is None:
+        return advice
+    words = f"a rollback to v{to} is under way"
+    if kind in (AttributionKind.RELEASE, AttributionKind.UNKNOWN):
+        runbook = case.rules[advice.deployment].runbook or "model-version-rollback"
+        return Recommendation(advice.deployment, None, None, words, runbook)
+    return replace(advice, path=None, to_version=None, sentence=f"{words}; {advice.sentence}")
+
+
+def _attributed(case: Case) -> Finding:
     if all(unanswered(case.verdicts[name]) for name in case.members):
         return _backend_down(case)
     culprits = [found for name in case.members if (found := release_before(case, name)) is not None]

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from rollback_console.decide.signals import baseline_words
-from rollback_console.decide.trigger import blind_remaining, dwell_remaining, hold_remaining
+from rollback_console.decide.trigger import blind_remaining
 from rollback_console.model.rules import DeploymentRule, SignalRule, Worse
-from rollback_console.model.text import duration, number, span
-from rollback_console.model.verdict import SignalVerdict, TriggerMemory, TriggerState
+from rollback_console.model.text import number, span
+from rollback_console.model.verdict import SignalVerdict, TriggerMemory, TriggerState, Verdict
 
 _NAMED = 3  # how many signals a sentence names before it counts
+# How a sentence ends while a clock runs. It names no countdown: the sentence is of its evaluation, the numbers are in
+# the verdict's fields, and who shows them counts on.
+_FIRES, _CLEARS, _FIRES_BLIND = "fires if it stays", "clears if it stays away", "fires as blind if it stays"
 
 
 def signal_words(rule: SignalRule, verdict: SignalVerdict) -> str:
@@ -32,6 +35,22 @@ def signal_words(rule: SignalRule, verdict: SignalVerdict) -> str:
     margin = f"margin {100 * (breach.degraded_by or 0):.3g} %"
     base = f"{baseline_words(rule.baseline)} {number(verdict.baseline, rule.unit)}"
     return f"{title} {value} is {abs(percent):.1f} % {'below' if low else 'above'} {base} ({margin})"
+
+
+def in_absolute_times(verdict: Verdict, clock: Callable[[float], str]) -> str:
+    """The verdict's sentence for text that is copied and read later: not "fires" but "fires at 10:31:04 UTC". `clock`
+    puts Unix seconds into words. A clock that stands still has no time to name."""
+    if verdict.frozen and verdict.state is not TriggerState.BLIND:
+        return verdict.sentence
+    for tail, left in (
+        (_FIRES_BLIND, verdict.blind_remaining_s),
+        (_FIRES, verdict.dwell_remaining_s),
+        (_CLEARS, verdict.hold_remaining_s),
+    ):
+        if left is not None and verdict.sentence.endswith(tail):
+            what, _, condition = tail.partition(" if ")
+            return f"{verdict.sentence.removesuffix(tail)}{what} at {clock(verdict.at + left)} if {condition}"
+    return verdict.sentence
 
 
 def _list(words: Sequence[str]) -> str:
@@ -59,22 +78,19 @@ def sentence(
     unseen = [signal_words(s, v) for s, v in pairs if v.name in blind]
     few = [signal_words(s, v) for s, v in pairs if v.note and v.blind is None]
     if state is TriggerState.PENDING:
-        left = duration(dwell_remaining(rule.trigger, memory) or 0.0)
         if condition is None:
-            return f"cannot tell now ({_list(unseen or few)}): the dwell stands still with {left} left"
-        return f"{_list(breached) or rule.trigger.text}; fires in {left} if it stays"
+            return f"cannot tell now ({_list(unseen or few)}): the dwell stands still"
+        return f"{_list(breached) or rule.trigger.text}; {_FIRES}"
     if state is TriggerState.FIRED:
         if condition is None:
             return f"fired, and cannot tell now: {_list(unseen or few)}"
         return f"{_list(breached) or rule.trigger.text}; held for {span(rule.trigger.dwell_s)}"
     if state is TriggerState.CLEARING:
-        left = duration(hold_remaining(rule.trigger, memory) or 0.0)
         if condition is None:
-            return f"cannot tell now ({_list(unseen or few)}): the hold stands still with {left} left"
-        return f"the condition is gone; clear in {left} if it stays away"
+            return f"cannot tell now ({_list(unseen or few)}): the hold stands still"
+        return f"the condition is gone; {_CLEARS}"
     if state is TriggerState.BLIND:
-        left_blind = blind_remaining(rule.trigger, memory)
-        tail = "has fired as blind" if left_blind is None else f"fires as blind in {duration(left_blind)}"
+        tail = "has fired as blind" if blind_remaining(rule.trigger, memory) is None else _FIRES_BLIND
         if condition is False:  # what is seen settles it, whatever the blind signals are
             return f"{_list(unseen)}; what is seen does not trigger; {tail}"
         return f"cannot tell: {_list(unseen)}; {tail}"

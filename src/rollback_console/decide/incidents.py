@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import itertools
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from rollback_console.decide.attribution import Case, Release, attribute, silent, unanswered
 from rollback_console.model.identity import DeploymentId
@@ -24,10 +24,12 @@ _TROUBLE = (TriggerState.PENDING, TriggerState.FIRED, TriggerState.CLEARING, Tri
 
 @dataclass(frozen=True, slots=True)
 class Fleet:
-    """What grouping needs to know: the rules, and the releases seen (oldest first)."""
+    """What grouping needs to know: the rules, the releases seen (oldest first), and to which version a rollback of a
+    deployment is under way."""
 
     rules: Mapping[DeploymentId, DeploymentRule]
     releases: Sequence[Release]
+    executing: Mapping[DeploymentId, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +76,7 @@ def group(
             fleet.releases,
             len(verdicts),
             blind,
+            fleet.executing,
         )
         attribution, advice, sentence = attribute(case)
         onset = onsets[members[0]]

@@ -15,6 +15,7 @@ from typing import TypeVar
 from rollback_console.actions import BY_ID, Context
 from rollback_console.authorize.keys import LockedKey
 from rollback_console.authorize.roles import Authority
+from rollback_console.engine.advice import advice_against
 from rollback_console.engine.checks import run_check
 from rollback_console.engine.locate import alerting
 from rollback_console.engine.loop import Engine
@@ -146,7 +147,10 @@ class Acts:
             raise PreflightFailed(f"{pointer.model} has no pointer {pointer.alias}", "set it in the registry first")
         target = await self._target(rule, way, current, to)
         now = self.engine.clock.now()
-        plan = make_plan(rule=rule, path=way, from_version=current, target=target, manual=driver.manual, now=now)
+        plan = make_plan(
+            rule=rule, path=way, from_version=current, target=target, manual=driver.manual, now=now,
+            against=advice_against(self.engine.snapshot(), deployment),
+        )  # fmt: skip
         checks = await preflight(plan, driver, rule.deployment, self._lock_of(str(deployment)), now)
         return with_checks(plan, checks)
 
@@ -167,7 +171,8 @@ class Acts:
         if isinstance(found, NoTarget):
             reasons = "; ".join(f"v{version} {reason}" for version, reason in found.reasons)
             raise PreflightFailed(
-                f"{found.why}{': ' + reasons if reasons else ''}", "name one yourself, if you know it"
+                f"{found.why}{': ' + reasons if reasons else ''}",
+                "if you know a good one, name it: o on the rollback's screen, --to VERSION on the command line",
             )
         return found
 
@@ -189,7 +194,7 @@ class Acts:
 
     async def abort(self, execution: str, reason: str) -> None:
         await self._gate("abort", Permission.ABORT, self._execution(execution).plan.deployment)
-        await self.runner.abort(execution, self._operator, reason or "no reason given")
+        await self.runner.abort(execution, self._operator, reason.strip() or "no reason given")
         self._seen()
 
     async def adopt(self, deployment: DeploymentId, reason: str) -> None:

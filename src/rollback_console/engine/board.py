@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from operator import itemgetter
 
 from rollback_console.decide.incidents import Trouble
@@ -47,6 +47,7 @@ class Board:
         self.before: dict[int, TriggerMemory] = {}
         self.verdicts: dict[int, Verdict] = {}
         self.registry_versions: dict[int, str | None] = {}
+        self.last_seen: Callable[[int], tuple[str, float] | None] = lambda index: None  # (version, at), by serving
         self._traces = [tuple(Trace(signal.name, step_s, 0.0, ()) for signal in rule.signals) for rule in self.rules]
         self._views: list[DeploymentView | None] = [None] * len(self.rules)
         by_name = sorted(range(len(self.rules)), key=lambda index: self.rules[index].deployment.id)
@@ -130,8 +131,10 @@ class Board:
             or view.snoozed_until != until
             or view.registry_version != registry
         ):
-            traces = self._traces[index]
-            view = DeploymentView(rule, self.verdicts.get(index), traces, registry, incident, until, self._revision)
+            traces, verdict = self._traces[index], self.verdicts.get(index)
+            seen = self.last_seen(index) if verdict is not None and verdict.version is None else None
+            version, at = seen if seen is not None else (None, None)
+            view = DeploymentView(rule, verdict, traces, registry, incident, until, self._revision, version, at)
             self._views[index] = view
         return view
 

@@ -31,7 +31,7 @@ from rollback_console.model.identity import DeploymentId
 from rollback_console.model.incident import Incident
 from rollback_console.model.observation import BackendHealth, BackendState
 from rollback_console.model.operator import Operator
-from rollback_console.model.plan import Execution
+from rollback_console.model.plan import Execution, ExecutionState, StepState
 from rollback_console.model.rules import DeploymentRule
 from rollback_console.model.snapshot import DeploymentDetail, JournalStatus, Snapshot
 from rollback_console.model.verdict import TriggerState
@@ -42,6 +42,8 @@ Publish = Callable[[Snapshot], None]
 _REGISTRY_S = 30.0
 _DETAIL_S = 30.0
 ON_GRID = 1e-6  # evaluation times nearer than this are one
+_UNDER_WAY = (ExecutionState.RUNNING, ExecutionState.VERIFYING)
+_TOUCHES = ("set", "registry")  # steps after which the pointer stands elsewhere
 
 
 class Present:
@@ -66,6 +68,7 @@ class Present:
         self.sampler = Sampler(self.rules, metrics)
         self.board = Board(self.rules, options.step_s)
         self.versions = VersionHistory(self.sampler, options.step_s, options.lookback_s)
+        self.board.last_seen = self.versions.last_seen
         self.backfill = Backfill(self.sampler, self.versions, options.step_s, options.lookback_s)
         self.roles = roles or Roles()
         self.writer = Writer(journal, self.rules, inline=inline) if journal is not None else None
@@ -157,8 +160,14 @@ class Present:
         if self.folded is not None and not (self.recording and self._grouped):
             previous = [i for i in self.folded.incidents.values() if i.closed_at is None] or previous
         self._grouped = True
-        fleet = Fleet(self._by_id, self.releases())
+        fleet = Fleet(self._by_id, self.releases(), self._under_way())
         self.incidents = group(fleet, self.board.by_id(), self.board.troubles(), previous, seen_at)
+
+    def _under_way(self) -> dict[DeploymentId, str]:
+        """To which version a rollback of a deployment runs now, here or in another process."""
+        known = self.folded.executions if self.folded is not None else ()
+        stands = (self._live.get(each.id, each) if each.ended_at is None else each for each in known)
+        return {each.plan.deployment: each.plan.to_version for each in stands if each.state in _UNDER_WAY}
 
     async def _poll_registry(self) -> None:
         """Where the pointers stand, every half minute. A registry that does not answer changes nothing known."""
@@ -206,9 +215,19 @@ class Present:
             await self._flush(None)
 
     def executing(self, execution: Execution) -> None:
-        """An execution of this process changed: show it as it is now, ahead of what the journal folds to."""
+        """An execution of this process changed: show it as it is now, ahead of what the journal folds to. Once it has
+        touched the pointer, that is read at once: beside a step that says it is set, the screen shows no older one."""
+        before = self._live.get(execution.id)
         self._live[execution.id] = execution
         self.fold()
+        if self.evaluated_at is not None and (before is None or before.state is not execution.state):
+            self._regroup()  # what is advised while it runs is something else
+        if _touched(execution) > _touched(before):
+            self._spawn(self._read_pointers())
+        self.publish()
+
+    async def _read_pointers(self) -> None:
+        await self.look_at_pointers()
         self.publish()
 
     def _healths(self) -> tuple[BackendHealth, ...]:
@@ -270,3 +289,9 @@ class Present:
         task = asyncio.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+
+
+def _touched(execution: Execution | None) -> int:
+    """How many of the steps that set or verify the pointer are done."""
+    steps = execution.steps if execution is not None else ()
+    return sum(1 for step in steps if step.name in _TOUCHES and step.state is StepState.DONE)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from rollback_console.decide.condition import signals_of
 from rollback_console.decide.explain import signal_words
 from rollback_console.decide.judge import step
 from rollback_console.engine.loop import Engine
+from rollback_console.engine.present import ON_GRID
 from rollback_console.errors import BackendError
 from rollback_console.execute.run import Recovery, RecoveryState
 from rollback_console.model.identity import DeploymentId
@@ -43,16 +46,35 @@ class RecoveryObserver:
         """Confirmed when every signal of the trigger was seen inside its margin at every evaluation for as long as the
         path's `verify for` asks, each on a window that began after `since`. A signal whose policy for blindness is
         `healthy` holds nothing up while it is blind, and confirms nothing either."""
-        rule, engine = self._rule(deployment), self._engine
-        window = max((s.window_s for s in rule.signals if s.name in signals_of(rule.trigger.when)), default=0.0)
-        first = engine.aligned(since + window + engine.options.delay_s) + engine.options.step_s
-        watch = self._watches.setdefault((deployment, since), _Watch(first))
+        rule = self._rule(deployment)
+        watch = self._watches.setdefault((deployment, since), _Watch(self._first(rule, since)))
         try:
             await self._look(watch, deployment, rule)
         except BackendError as error:
             return Recovery(RecoveryState.VERIFYING, f"cannot tell now: {error.message}")
-        need = max((path.verify_for_s for path in rule.recovery), default=0.0)
-        return self._judged(watch, rule, need)
+        return self._judged(watch, rule, _need(rule))
+
+    def earliest(self, deployment: DeploymentId, since: float) -> float:
+        """The clock's time at which `recovered` can say confirmed at the earliest: the evaluation at which every one of
+        the trigger's windows lies after `since` and has then been inside for as long as is asked, and the delay behind
+        which evaluations are made. What was seen outside meanwhile puts it off."""
+        rule, options = self._rule(deployment), self._engine.options
+        watch = self._watches.get((deployment, since))
+        seen = watch.seen if watch is not None else []
+        start = watch.first if watch is not None else self._first(rule, since)
+        begun = _inside_since(seen)
+        if begun is not None:
+            start = begun
+        elif seen:
+            start = seen[-1][0] + options.step_s
+        steps = math.ceil(_need(rule) / options.step_s - ON_GRID)
+        return start + steps * options.step_s + options.delay_s
+
+    def _first(self, rule: DeploymentRule, since: float) -> float:
+        """The first evaluation on windows that all began after `since`."""
+        engine = self._engine
+        window = max((s.window_s for s in rule.signals if s.name in signals_of(rule.trigger.when)), default=0.0)
+        return engine.aligned(since + window + engine.options.delay_s) + engine.options.step_s
 
     async def _look(self, watch: _Watch, deployment: DeploymentId, rule: DeploymentRule) -> None:
         """Add the evaluations since the last look, out of history: a console that was restarted sees the same."""
@@ -70,9 +92,7 @@ class RecoveryObserver:
     def _judged(self, watch: _Watch, rule: DeploymentRule, need: float) -> Recovery:
         if not watch.seen:
             return Recovery(RecoveryState.VERIFYING, "no whole window lies after the change yet")
-        since = None
-        for at, inside in watch.seen:
-            since = (at if since is None else since) if inside else None
+        since = _inside_since(watch.seen)
         rules = {signal.name: signal for signal in rule.signals}
         outside = [signal_words(rules[v.name], v) for v in watch.last if not _passes(rules[v.name], v)]
         if since is None:
@@ -88,6 +108,19 @@ class RecoveryObserver:
 
     def _rule(self, deployment: DeploymentId) -> DeploymentRule:
         return self._engine.rules[self._engine.index[deployment]]
+
+
+def _need(rule: DeploymentRule) -> float:
+    """For how long all must have been inside, in seconds: what the policy's longest path asks."""
+    return max((path.verify_for_s for path in rule.recovery), default=0.0)
+
+
+def _inside_since(seen: Sequence[tuple[float, bool]]) -> float | None:
+    """The first of the last evaluations that were all inside, None where the last was not."""
+    since = None
+    for at, inside in seen:
+        since = (at if since is None else since) if inside else None
+    return since
 
 
 def _passes(rule: SignalRule, verdict: SignalVerdict) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 
 from rollback_console.engine.folding import Folded
@@ -23,6 +24,7 @@ class PointerWatch:
         self._last: dict[tuple[str, str], str | None] = {}
         self.by_deployment: dict[int, str | None] = {}
         self.read_at: float | None = None  # Unix seconds just before the last reading that was answered
+        self._reading = asyncio.Lock()  # one at a time: an older answer that came last would look like a move back
 
     @property
     def stands(self) -> dict[tuple[str, str], str | None]:
@@ -35,6 +37,10 @@ class PointerWatch:
         The first sight of a pointer is compared with the last move that the journal holds, so that what was flipped
         while nobody watched is seen as well.
         """
+        async with self._reading:
+            return await self._read(registry, now, folded)
+
+    async def _read(self, registry: ModelRegistry, now: float, folded: Folded | None) -> list[tuple[PointerMoved, str]]:
         try:
             models = {model.name: model for model in await registry.models()}
         except BackendError:

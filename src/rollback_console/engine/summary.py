@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
+from rollback_console.decide.explain import in_absolute_times
 from rollback_console.model.identity import DeploymentId
 from rollback_console.model.incident import Incident
 from rollback_console.model.plan import ExecutionState
@@ -15,6 +16,10 @@ NEXT_UPDATE_S = 900.0
 
 def _clock(at: float) -> str:
     return datetime.fromtimestamp(at, UTC).strftime("%H:%M UTC")
+
+
+def _to_the_second(at: float) -> str:
+    return datetime.fromtimestamp(at, UTC).strftime("%H:%M:%S UTC")
 
 
 def summarize(snapshot: Snapshot, deployment: DeploymentId | None = None) -> str:
@@ -65,7 +70,8 @@ def _view_line(view: DeploymentView) -> str:
         return f"{view.id}: not evaluated yet"
     cost = next((part for part in verdict.impact.parts if part.name == "revenue" and part.value is not None), None)
     money = f"; about {number(cost.value)} {cost.unit} at risk" if cost is not None else ""
-    return f"{view.id} v{verdict.version or '?'}: {verdict.sentence}{money}"
+    seen = f", last seen {_clock(view.last_seen_at)}" if view.last_seen_at is not None else ""
+    return f"{view.id} v{view.serving_version or '?'}{seen}: {in_absolute_times(verdict, _to_the_second)}{money}"
 
 
 def _doing(snapshot: Snapshot, views: list[DeploymentView]) -> str | None:
@@ -73,10 +79,9 @@ def _doing(snapshot: Snapshot, views: list[DeploymentView]) -> str | None:
     for execution in reversed(snapshot.executions):
         if execution.plan.deployment in names:
             plan = execution.plan
-            tail = f": {execution.detail}" if execution.detail and execution.state is not ExecutionState.RUNNING else ""
-            return (
-                f"Rollback v{plan.from_version} to v{plan.to_version} by {execution.operator}: {execution.state}{tail}"
-            )
+            said = execution.detail if execution.state is not ExecutionState.RUNNING else ""
+            stands = said if said.startswith(execution.state) else ": ".join(filter(None, (execution.state, said)))
+            return f"Rollback v{plan.from_version} to v{plan.to_version} by {execution.operator}: {stands}"
     return None
 
 

@@ -165,6 +165,11 @@ class VersionHistory:
 
     # -- asking -------------------------------------------------------------------------------------------------------
 
+    def last_seen(self, index: int) -> tuple[str, float] | None:
+        """(version, Unix seconds) that serving last reported, None where it never did."""
+        version, at = self.current.get(index), self._noted.get(index)
+        return (version, at) if version is not None and at is not None else None
+
     def releases(self, at: float, rollbacks: Sequence[tuple[str, float, str]] = ()) -> tuple[Release, ...]:
         """Every change seen as of `at`, oldest first. `rollbacks`: (environment/name, at, to version) of our own."""
         found = []

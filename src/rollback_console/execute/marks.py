@@ -12,12 +12,14 @@ PAUSED_TAG = f"{PREFIX}.paused"  # on the registered model: names of re-promotin
 
 
 def rollback_tags(execution: str, before: str, after: str, at: float, operator: str) -> tuple[tuple[str, str], ...]:
-    """What the version that was rolled back from is tagged with. `at` is the request's time, so that a resumed
-    execution writes the same words."""
-    return (
-        (ROLLED_BACK_TAG, f"{execution} from v{before} to v{after} at {utc(at)} by {operator or 'unknown'}"),
-        (KNOWN_BAD_TAG, f"rolled back from by {execution} at {utc(at)}"),
-    )
+    """What the version that was rolled back from is tagged with, whatever comes of it. `at` is the request's time, so
+    that a resumed execution writes the same words."""
+    return ((ROLLED_BACK_TAG, f"{execution} from v{before} to v{after} at {utc(at)} by {operator or 'unknown'}"),)
+
+
+def bad_tags(execution: str, at: float) -> tuple[tuple[str, str], ...]:
+    """The mark that keeps it from being gone back to: only where the signals recovered without it."""
+    return ((KNOWN_BAD_TAG, f"rolled back from by {execution} at {utc(at)}"),)
 
 
 def utc(at: float) -> str:

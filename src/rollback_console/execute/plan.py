@@ -20,7 +20,7 @@ from rollback_console.model.plan import Check, Plan, Stage
 from rollback_console.model.rules import AuthorityRule, DeploymentRule, RecoveryPath
 from rollback_console.model.text import span
 
-_NOT_IN_DIGEST = ("checks", "created_at", "expires_at", "digest", "why_target")
+_NOT_IN_DIGEST = ("checks", "created_at", "expires_at", "digest", "why_target", "against")
 
 
 def make_plan(
@@ -31,8 +31,10 @@ def make_plan(
     target: Target,
     manual: Callable[[Plan], tuple[str, ...]],
     now: float,
+    against: str = "",
 ) -> Plan:
-    """A plan without its checks yet (`preflight` makes those, `with_checks` adds them). `manual` is the driver's."""
+    """A plan without its checks yet (`preflight` makes those, `with_checks` adds them). `manual` is the driver's;
+    `against` why the console advises against it, or ""."""
     deployment = rule.deployment
     draft = Plan(
         deployment=deployment.id,
@@ -53,6 +55,7 @@ def make_plan(
         created_at=float(now),
         expires_at=float(now + path.authority.expires_s),
         digest="",
+        against=against,
     )
     whole = replace(draft, manual=manual(draft))
     return replace(whole, digest=plan_digest(whole))
@@ -77,7 +80,11 @@ def _stages(alias: str, before: str, after: str, path: RecoveryPath) -> tuple[St
         Stage("registry", f"reads {alias} again", f"it must name v{after}"),
         Stage("tag", f"tags v{before} as rolled back from", "a failure is said, and does not undo the move"),
         Stage("serving", "asks serving what it serves", f"it must report v{after} within {within}"),
-        Stage("signals", "watches the signals, from then on", f"healthy for {steady}, within {within}"),
+        Stage(
+            "signals",
+            f"watches the signals, from then on; marks v{before} known bad once they have recovered",
+            f"healthy for {steady}, within {within}",
+        ),
     )
 
 
@@ -103,10 +110,11 @@ def _document(plan: Plan) -> dict[str, Any]:
         "policy_digest": plan.policy_digest,
         "manual": list(plan.manual),
         "why_target": plan.why_target,
-        "checks": [[check.name, check.ok, check.detail] for check in plan.checks],
+        "checks": [[check.name, check.ok, check.detail, check.remedy] for check in plan.checks],
         "created_at": plan.created_at,
         "expires_at": plan.expires_at,
         "digest": plan.digest,
+        "against": plan.against,
     }
 
 
@@ -159,6 +167,7 @@ def plan_from_bytes(data: bytes) -> Plan:
             created_at=float(raw["created_at"]),
             expires_at=float(raw["expires_at"]),
             digest=raw["digest"],
+            against=raw.get("against", ""),
         )
     except (ValueError, KeyError, TypeError) as error:
         raise InputError(f"these are not a plan's bytes: {error}", "plan again") from error

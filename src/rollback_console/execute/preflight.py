@@ -92,7 +92,7 @@ def check_not_known_bad(plan: Plan, tags: Mapping[str, str], key: str, remedy: s
     """`tags` are the target's; `key` the mark's name; `remedy` how to take it off (a shell line)."""
     if key in tags:
         words = f"v{plan.to_version} is marked known bad ({tags[key]})"
-        return Check("not known bad", False, f"{words}; if that is no longer so, take the mark off: {remedy}")
+        return Check("not known bad", False, f"{words}; if that is no longer so, take the mark off", remedy)
     return Check("not known bad", True, f"nobody marked v{plan.to_version} as known bad")
 
 

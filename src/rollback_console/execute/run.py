@@ -48,6 +48,10 @@ class Observer(Protocol):
         """Have the signals recovered, by evidence from after `since` (Unix seconds) alone."""
         ...
 
+    def earliest(self, deployment: DeploymentId, since: float) -> float:
+        """When `recovered` can say confirmed at the earliest (Unix seconds), by what was seen since `since` so far."""
+        ...
+
 
 class Stopped(Exception):
     """An execution ends here; why, in one sentence. Never leaves this folder."""

@@ -257,8 +257,9 @@ class Runner:
         person = await signed if isinstance(signed, Awaitable) else signed
         blob = self._journal.put_blob(plan_bytes(plan))
         asked = Requested(
-            execution=execution, plan=plan.digest, plan_blob=blob, phrase=phrase, reason=reason, person=person
-        )
+            execution=execution, plan=plan.digest, plan_blob=blob, phrase=phrase, reason=reason, person=person,
+            against=plan.against,
+        )  # fmt: skip
         entry = self._journal.append(asked, deployment=str(plan.deployment), operator=operator)
         return Run(plan, History(entry, asked), self._journal, lock, self._on_change, operator)
 

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 
 from rollback_console.clock import Clock
 from rollback_console.errors import BackendError, LockHeld, PreflightFailed, WorldChanged
-from rollback_console.execute.marks import rollback_tags, utc
+from rollback_console.execute.marks import bad_tags, rollback_tags, utc
 from rollback_console.execute.protocol import Driver
 from rollback_console.execute.run import NotConfirmed, Observer, RecoveryState, Run
 from rollback_console.journal.kinds import PointerMoved
@@ -123,7 +123,7 @@ class Steps:
         plan, request = run.plan, run.history.request
         tags = rollback_tags(run.id, plan.from_version, plan.to_version, request.at, request.operator)
         await self._driver.mark(plan.model, plan.from_version, tags)
-        return Result(f"v{plan.from_version} is tagged as rolled back from, and as known bad")
+        return Result(f"v{plan.from_version} is tagged as rolled back from")
 
     async def _unlock(self, run: Run) -> Result:
         await self._driver.free_lock(run.pointer, run.holder)
@@ -155,12 +155,13 @@ class Steps:
     async def _signals(self, run: Run) -> Result:
         plan = run.plan
         since = self._since(run)
-        earliest, deadline = since + plan.verify_for_s, since + plan.verify_within_s
+        soonest, deadline = since + plan.verify_for_s, since + plan.verify_within_s
         while True:
             recovery = await self._observer.recovered(plan.deployment, since)
             now = self._clock.now()
-            if recovery.state is RecoveryState.CONFIRMED and now >= earliest:
-                return Result(recovery.detail or f"healthy for {span(now - since)}")
+            if recovery.state is RecoveryState.CONFIRMED and now >= soonest:
+                marked = await self._brand(run)
+                return Result("; ".join([recovery.detail or f"healthy for {span(now - since)}", marked]))
             if recovery.state is RecoveryState.FAILED or now >= deadline:
                 late = f"not recovered within {span(plan.verify_within_s)}"
                 said = recovery.detail or "no evidence either way"
@@ -169,6 +170,18 @@ class Steps:
             more = f"; {recovery.detail}" if recovery.detail and recovery.state is RecoveryState.VERIFYING else ""
             run.say("signals", self._verifying(run, now) + more)
             await self._wait(run)
+
+    async def _brand(self, run: Run) -> str:
+        """Mark the version rolled back from as known bad, now that the signals say that it was; in words. What was done
+        against advice says nothing of the version, and a mark that cannot be written undoes no confirmation."""
+        plan, request = run.plan, run.history.request
+        if plan.against:
+            return f"v{plan.from_version} is not marked as known bad: this was done against advice"
+        try:
+            await self._driver.mark(plan.model, plan.from_version, bad_tags(run.id, request.at))
+        except BackendError as error:
+            return f"v{plan.from_version} could not be marked as known bad: {error.message}"
+        return f"v{plan.from_version} is marked as known bad"
 
     async def _wait(self, run: Run) -> None:
         """Between two looks: is the pointer still ours, is the lock still held."""
@@ -192,10 +205,13 @@ class Steps:
         return self._clock.now()
 
     def _verifying(self, run: Run, now: float) -> str:
-        earliest = self._since(run) + run.plan.verify_for_s
-        if now < earliest:
-            return f"verifying, cannot confirm before {_clock_face(earliest)}"
-        return f"verifying, until {_clock_face(self._since(run) + run.plan.verify_within_s)} at the latest"
+        since = self._since(run)
+        earliest = max(since + run.plan.verify_for_s, self._observer.earliest(run.plan.deployment, since))
+        deadline = since + run.plan.verify_within_s
+        if now >= earliest:
+            return f"verifying, until {_clock_face(deadline)} at the latest"
+        ends = f", and ends at {_clock_face(deadline)}" if earliest > deadline else ""
+        return f"verifying, cannot confirm before {_clock_face(earliest)}{ends}"
 
     # What the journal knows of other hands
 

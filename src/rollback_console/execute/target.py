@@ -149,7 +149,7 @@ def _none(current: str, reasons: dict[str, str], registered: Mapping[str, ModelV
     others = len([version for version in registered if version != current])
     return NoTarget(
         f"nothing is known of any version but v{current} serving; the registry holds {others} other"
-        f"{'' if others == 1 else 's'}: name one with --to if you know it is good"
+        f"{'' if others == 1 else 's'}"
     )
 
 

@@ -144,6 +144,7 @@ class Requested(Body):
     phrase: str
     reason: str
     person: PersonSignature | None = None
+    against: str = ""  # the sentence in which the console advised against the plan, where it did
 
 
 class Refusal(Body):

@@ -91,7 +91,8 @@ def _clock(b: k.ClockJump) -> str:
 
 def _request(b: k.Requested) -> str:
     signed = f"signed by {b.person.operator}" if b.person else "not signed by a person"
-    return f"asked to execute {b.phrase} as {b.execution} (plan {b.plan[:12]}, {signed}): {b.reason}"
+    but = " against advice" if b.against else ""
+    return f"asked to execute {b.phrase}{but} as {b.execution} (plan {b.plan[:12]}, {signed}): {b.reason}"
 
 
 def _refusal(b: k.Refusal) -> str:

@@ -11,11 +11,13 @@ from rollback_console.model.rules import AuthorityRule
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One preflight check: `ok` True, False, or None when it cannot be told (which refuses as well)."""
+    """One preflight check: `ok` True, False, or None when it cannot be told (which refuses as well). `remedy`: a shell
+    line that takes what stands in the way out of it, "" where there is none."""
 
     name: str
     ok: bool | None
     detail: str
+    remedy: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,8 +31,8 @@ class Stage:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What people approve. The digest covers every field but `checks`, `created_at`, `expires_at`, `digest` and
-    `why_target` (how long it may be used is covered as `authority.expires_s`): two plans made
+    """What people approve. The digest covers every field but `checks`, `created_at`, `expires_at`, `digest`,
+    `why_target` and `against` (how long it may be used is covered as `authority.expires_s`): two plans made
     a minute apart for the same move are the same plan."""
 
     deployment: DeploymentId
@@ -51,6 +53,7 @@ class Plan:
     created_at: float
     expires_at: float
     digest: str  # SHA-256, hex
+    against: str = ""  # "" or the sentence in which the console advises against it; it blocks nothing
 
     @property
     def executable(self) -> bool:

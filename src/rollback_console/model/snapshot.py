@@ -37,6 +37,13 @@ class DeploymentView:
     incident: str | None = None
     snoozed_until: float | None = None
     revision: int = 0
+    last_version: str | None = None  # what serving last reported, where it reports nothing now
+    last_seen_at: float | None = None  # Unix seconds of that; None while serving reports
+
+    @property
+    def serving_version(self) -> str | None:
+        """What serves: as reported now, else as last reported (`last_seen_at` says when), else None."""
+        return self.verdict.version if self.verdict and self.verdict.version is not None else self.last_version
 
     @property
     def id(self) -> DeploymentId:
