@@ -160,6 +160,9 @@ def test_a_rollback_by_hand_is_adopted(stack: Stack) -> None:
         stack.registry.point(ADS, "champion", BAD)
         flipped = time.monotonic()
         until(lambda: any(line.get("to") == "fired" for line in _lines(watched)), 60, watched.read_text)
+        beside = stack.run("rollback", name, "--plan", "--json")  # another process records, this one knows as much
+        assert beside.returncode == 0, beside.stdout + beside.stderr
+        assert json.loads(beside.stdout)["to"] == GOOD
         # pointers are looked at twice a minute: what came and went between two looks was never seen
         until(lambda: time.monotonic() - flipped > 33, 40)
         stack.registry.point(ADS, "champion", GOOD)  # somebody's curl

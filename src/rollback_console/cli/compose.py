@@ -237,16 +237,23 @@ async def find_authority(seat: Seat, *, ask: bool) -> None:
 
 @asynccontextmanager
 async def console(ctx: click.Context) -> AsyncIterator[Acts]:
-    """The acts for a command of the command line: the engine has evaluated, and goes on evaluating meanwhile."""
+    """The acts for a command of the command line: the engine has evaluated, and goes on evaluating meanwhile.
+
+    It also knows who served before, or tried to read that and could not: a way back is chosen from it.
+    """
     seat = live(ctx.params.get("config"), ctx.params.get("journal"), command=ctx.info_name or "command")
     ready: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+    first: float | None = None
 
     def seen(snapshot: Snapshot) -> None:
+        nonlocal first
         if ready.done():
             return
-        if snapshot.evaluated_at is not None:
+        engine = seat.engine
+        first = engine.evaluated_at if first is None else first
+        if first is not None and (engine.versions.loaded or engine.evaluated_at != first):
             ready.set_result(None)
-        elif "failed" in snapshot.notice:  # nobody watches a screen here: say it instead of trying for ever
+        elif first is None and "failed" in snapshot.notice:  # nobody watches a screen: no trying for ever
             ready.set_exception(ConsoleError(snapshot.notice, "`rollback-console doctor` looks at everything"))
 
     try:
