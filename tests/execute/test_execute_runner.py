@@ -5,7 +5,10 @@ from __future__ import annotations
 import asyncio
 import os
 import random
+import re
 from collections.abc import Callable
+from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -294,6 +297,66 @@ async def test_an_early_yes_is_not_believed(bench: Bench) -> None:
     assert signals.ended_at is not None
     assert signals.started_at is not None
     assert signals.ended_at - signals.started_at >= 60.0
+
+
+async def test_cannot_confirm_before_is_never_said_once_that_time_has_come(bench: Bench) -> None:
+    bench.serving.after_s = 130.0  # what the policy's windows add to the 60 s it asks for
+    said: list[tuple[float, str]] = []
+    look = bench.serving.recovered
+
+    async def recovered(deployment: DeploymentId, since: float) -> Recovery:
+        said.append((bench.clock.now(), bench.changes[-1].detail))
+        return await look(deployment, since)
+
+    bench.serving.recovered = recovered  # type: ignore[method-assign]
+    ended = await bench.whole()
+    signals = next(step for step in ended.steps if step.name == "signals")
+    earliest = bench.serving.since[0] + 130.0
+    assert signals.ended_at == earliest
+    at = datetime.fromtimestamp(earliest, UTC).strftime("%H:%M:%S UTC")
+    assert {detail for _, detail in said} == {f"verifying, cannot confirm before {at}"}
+    assert said[-2][0] < earliest
+
+
+async def test_an_earliest_that_lies_behind_the_end_is_said_with_the_end(bench: Bench) -> None:
+    bench.serving.after_s = 5_000.0
+    ended = await bench.whole()
+    assert ended.state is ExecutionState.NOT_CONFIRMED
+    assert any(
+        re.search(r"cannot confirm before \S+ UTC, and ends at \S+ UTC", change.detail) for change in bench.changes
+    )
+
+
+@pytest.mark.parametrize("how", ["not confirmed", "against advice", "aborted"])
+async def test_only_a_confirmed_recovery_brands_a_version(tmp_path: Path, how: str) -> None:
+    bench = Bench(tmp_path)
+    plan = await plan_for(bench.driver, START)
+    if how == "not confirmed":
+        bench.serving.after_s = 1e9
+    if how == "against advice":
+        plan = replace(plan, against="the console advises against: upstream: rolling back will not help")
+    execution = await bench.runner.start(plan, "ana", "v8 hurts", phrase(plan))
+    if how == "aborted":
+        await bench.runner.abort(execution, "ana", "no reason given")
+    ended = await bench.runner.wait(execution)
+    assert ended.state == (ExecutionState.DONE if how == "against advice" else how)
+    assert "rollback-console.known_bad" not in await bench.files.read_tags(MODEL, "8")
+    if how == "against advice":
+        assert "not marked as known bad: this was done against advice" in ended.detail
+
+
+async def test_a_mark_that_cannot_be_written_is_said_and_undoes_no_confirmation(bench: Bench) -> None:
+    write = bench.files.write_tag
+
+    async def refused(model: str, version: str | None, key: str, value: str) -> None:
+        if key == "rollback-console.known_bad":
+            raise BackendRefused("403 from the registry", "look at its permissions")
+        await write(model, version, key, value)
+
+    bench.files.write_tag = refused  # type: ignore[method-assign]
+    ended = await bench.whole()
+    assert ended.state is ExecutionState.DONE
+    assert "v8 could not be marked as known bad: 403 from the registry" in ended.detail
 
 
 async def test_a_final_no_ends_the_wait(bench: Bench) -> None:

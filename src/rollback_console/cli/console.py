@@ -7,7 +7,15 @@ from typing import TYPE_CHECKING
 
 import click
 
-from rollback_console.cli.common import config_option, journal_option, need_config, need_terminal
+from rollback_console.cli.common import (
+    config_option,
+    emit_lines,
+    find_journal,
+    journal_option,
+    need_config,
+    need_terminal,
+)
+from rollback_console.errors import ConsoleError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -32,10 +40,22 @@ def command(
     need_terminal("`rollback-console status` prints the fleet, `watch` follows it")
     app = console_app(deployment, theme, config, journal)
     app.run()
+    _say_unfinished(config, journal)
     if app.problem is not None:
         raise app.problem
     if app.return_code:
         raise click.exceptions.Exit(app.return_code)
+
+
+def _say_unfinished(config: Path | None, journal: Path | None) -> None:
+    """Back on the terminal: what was executing when the console was left is somebody's to take up."""
+    from rollback_console.cli.executions import left_unfinished
+
+    try:
+        path = find_journal(journal, config)
+    except ConsoleError:
+        return  # what is wrong with the settings is said for itself
+    emit_lines(left_unfinished(path, journal))
 
 
 def console_app(

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 import click
 
 from rollback_console.cli.common import emit_lines, need_terminal
+from rollback_console.errors import UsageError
+from rollback_console.model.text import plain
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -26,6 +28,8 @@ if TYPE_CHECKING:
 def command(speed: float, seed: int, theme: str, deployment: str | None) -> None:
     """The console on a simulated fleet with an incident under way. No configuration, no network, its own journal."""
     need_terminal("without one, `rollback-console rehearse demo --headless` plays the same story")
+    if deployment is not None:
+        _known(deployment)
     from rollback_console.tui.app import ConsoleApp
 
     path: list[Path] = []
@@ -44,6 +48,24 @@ def command(speed: float, seed: int, theme: str, deployment: str | None) -> None
     app = ConsoleApp(start, open_at=deployment, theme=theme, title="rollback-console demo")
     app.run()
     _leave(app.problem, path)
+
+
+def _known(deployment: str) -> None:
+    """Raises UsageError where the demo has no such deployment. Its metric backend knows no alerts to open at."""
+    from difflib import get_close_matches
+
+    from rollback_console.policy.load import parse_policy
+    from rollback_console.rehearse.demo import demo_setup
+
+    setup = demo_setup()
+    ids = [rule.deployment.id for rule in parse_policy(setup.policy_bytes, setup.policy_name).rules]
+    names = [str(each) for each in ids] + [each.name for each in ids]
+    if deployment not in names:
+        near = get_close_matches(deployment, names, n=1)
+        raise UsageError(
+            f"the demo has no deployment {plain(deployment, 80)}",
+            f"did you mean {near[0]}?" if near else "without a name it opens on the fleet",
+        )
 
 
 def _leave(problem: Exception | None, path: list[Path]) -> None:

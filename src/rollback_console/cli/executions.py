@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import shlex
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from rollback_console.cli.common import config_option, emit_json, emit_lines, find_journal, journal_option, json_option
 from rollback_console.cli.rollback import execution_facts, execution_lines, exit_code
+from rollback_console.errors import ConsoleError
+
+if TYPE_CHECKING:
+    from rollback_console.model.plan import Execution
 
 
 @click.command("executions", epilog="Example: rollback-console executions --unfinished")
@@ -18,19 +24,9 @@ from rollback_console.cli.rollback import execution_facts, execution_lines, exit
 @json_option
 def executions(unfinished: bool, config: Path | None, journal: Path | None, as_json: bool) -> None:
     """Every execution of the journal, oldest first. Needs no network and no key."""
-    from rollback_console.execute.fold import KINDS
-    from rollback_console.execute.fold import executions as fold
-    from rollback_console.journal.locks import ExecutionLock
-    from rollback_console.journal.store import Journal
     from rollback_console.model.plan import ExecutionState
 
-    path = find_journal(journal, config)
-    with Journal.open_read_only(path) as book:
-        found = fold(
-            book.entries(kinds=KINDS),
-            book.get_blob,
-            lambda deployment: ExecutionLock(path, str(deployment)).holder() is None,
-        )
+    found = _of(find_journal(journal, config))
     if unfinished:
         found = tuple(item for item in found if item.state is ExecutionState.UNFINISHED)
     if as_json:
@@ -39,9 +35,44 @@ def executions(unfinished: bool, config: Path | None, journal: Path | None, as_j
     for item in found:
         emit_lines(execution_lines(item))
         if item.state is ExecutionState.UNFINISHED:
-            emit_lines([f"  go on: rollback-console resume {item.id}   or stop: rollback-console abort {item.id}"])
+            where = f" --journal {shlex.quote(str(journal))}" if journal is not None else ""
+            emit_lines([f"  go on: rollback-console resume {item.id}{where}"])
+            emit_lines([f'  or stop: rollback-console abort {item.id} --reason "WHY"{where}'])
     if not found:
         emit_lines(["nothing is unfinished" if unfinished else "nothing was executed"])
+
+
+def _of(path: Path) -> tuple[Execution, ...]:
+    """Every execution of the journal at `path`."""
+    from rollback_console.execute.fold import KINDS
+    from rollback_console.execute.fold import executions as fold
+    from rollback_console.journal.locks import ExecutionLock
+    from rollback_console.journal.store import Journal
+
+    with Journal.open_read_only(path) as book:
+        return fold(
+            book.entries(kinds=KINDS),
+            book.get_blob,
+            lambda deployment: ExecutionLock(path, str(deployment)).holder() is None,
+        )
+
+
+def left_unfinished(path: Path, journal: Path | None) -> list[str]:
+    """What is to be said when a console on the journal at `path` was left: a line for each unfinished execution.
+    `journal` as it was named on the command line. A journal that cannot be read has been said already."""
+    from rollback_console.model.plan import ExecutionState
+
+    try:
+        found = _of(path) if path.exists() else ()
+    except ConsoleError:
+        return []
+    where = f" --journal {shlex.quote(str(journal))}" if journal is not None else ""
+    return [
+        f"unfinished: {item.id} on {item.plan.deployment}: rollback-console resume {item.id}{where}"
+        f" (or abort {item.id})"
+        for item in found
+        if item.state is ExecutionState.UNFINISHED
+    ]
 
 
 @click.command("resume", epilog="Example: rollback-console resume ex-3f2a9c0d11e7")

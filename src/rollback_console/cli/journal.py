@@ -19,6 +19,7 @@ from rollback_console.cli.common import (
     journal_option,
     json_option,
     mute,
+    warn,
 )
 from rollback_console.errors import ConsoleError, UsageError
 
@@ -156,7 +157,9 @@ def _verification_lines(found: Verification, path: Path, decisions: bool) -> Ite
 @click.option("--since", metavar="TIME", help="RFC 3339, or a span such as 2h or 3d before now.")
 @click.option("--limit", type=click.IntRange(1), default=100, show_default=True, help="The last so many.")
 @json_option
+@click.pass_context
 def list_command(
+    ctx: click.Context,
     journal: Path | None,
     config: Path | None,
     kinds: tuple[str, ...],
@@ -172,6 +175,7 @@ def list_command(
     earliest = _since(since) if since is not None else None
     with _reader(journal, config) as reader:
         found = [item(entry) for entry in reader.tail(limit, kinds, deployment=deployment, since=earliest)]
+        forged = reader.not_as_signed(line.seq for line in found)
     for line in found:
         if as_json:
             emit_json_line({
@@ -188,6 +192,18 @@ def list_command(
                 line.text,
             )
             emit_lines(["  ".join(part for part in parts if part)])
+    _say_forged(ctx, forged)
+
+
+def _say_forged(ctx: click.Context, forged: tuple[int, ...]) -> None:
+    """Entries shown that are not what was signed: on stderr, and exit 1."""
+    if not forged:
+        return
+    which = ", ".join(map(str, forged[:10])) + (f" and {len(forged) - 10} more" if len(forged) > 10 else "")
+    many = f"entries {which} are not as they were" if len(forged) > 1 else f"entry {which} is not as it was"
+    warn(f"NOT AS SIGNED: {many} signed: believe nothing in {'them' if len(forged) > 1 else 'it'};"
+         " `rollback-console journal verify` walks the whole chain")  # fmt: skip
+    ctx.exit(1)
 
 
 @command.command("show", epilog="Example: rollback-console journal show 42 --json")
@@ -195,18 +211,21 @@ def list_command(
 @journal_option
 @config_option
 @json_option
-def show_command(seq: int, journal: Path | None, config: Path | None, as_json: bool) -> None:
+@click.pass_context
+def show_command(ctx: click.Context, seq: int, journal: Path | None, config: Path | None, as_json: bool) -> None:
     """One entry with every column and its body."""
     from rollback_console.journal.timeline import clock_text, sentence
 
     with _reader(journal, config) as reader:
         entry = reader.get(seq)
         last = reader.count()
+        forged = reader.not_as_signed([seq]) if entry is not None else ()
     if entry is None:
         raise UsageError(f"there is no entry {seq}", f"the last one is {last}")
     body = json.loads(entry.body)
     if as_json:
         emit_json(_entry_json(entry, body))
+        _say_forged(ctx, forged)
         return
     emit_lines([
         f"entry {entry.seq} of chain {entry.chain}",
@@ -216,6 +235,7 @@ def show_command(seq: int, journal: Path | None, config: Path | None, as_json: b
         f"  prev {entry.prev}",
     ])  # fmt: skip
     emit_lines("  " + line for line in json.dumps(body, indent=2, ensure_ascii=False).split("\n"))
+    _say_forged(ctx, forged)
 
 
 def _entry_json(entry: Entry, body: object) -> dict[str, Any]:

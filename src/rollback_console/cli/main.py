@@ -6,6 +6,7 @@ import errno
 import importlib
 import io
 import os
+import re
 import sys
 from collections.abc import Sequence
 
@@ -186,6 +187,15 @@ def _unread() -> int:
     return 0  # the reader left with what it wanted
 
 
+def _meant_as_journal(error: click.ClickException) -> str:
+    """A word too many to a command that reads a journal was most likely the journal: how to say that; else ""."""
+    found = re.fullmatch(r"Got unexpected extra arguments? \((.*)\)", error.format_message().rstrip("."))
+    context = getattr(error, "ctx", None)
+    if found is None or context is None or "journal" not in {each.name for each in context.command.params}:
+        return ""
+    return f"did you mean `{context.command_path} --journal {plain(found[1], 200)}`?"
+
+
 def _say(error: Exception) -> int:
     """One line (a file's problems: one each) on stderr; the exit code."""
     code = 1
@@ -199,7 +209,8 @@ def _say(error: Exception) -> int:
     elif isinstance(error, click.ClickException):
         context = getattr(error, "ctx", None)
         path = context.command_path if context is not None else "rollback-console"
-        text, code = f"error: {plain(error.format_message(), 600).rstrip('.')}: see {path} --help", error.exit_code
+        hint = _meant_as_journal(error) or f"see {path} --help"
+        text, code = f"error: {plain(error.format_message(), 600).rstrip('.')}: {hint}", error.exit_code
     elif isinstance(error, RuntimeError) and "home directory" in str(error):  # platformdirs and pathlib say it so
         text, code = "error: this account has no home folder: set HOME, or name the files (--config, --journal)", 2
     elif isinstance(error, OSError) and error.filename is not None:

@@ -95,13 +95,22 @@ def _report(result: DrillResult, path: Path, as_json: bool) -> None:
         [f"{'PASSED' if result.passed else 'FAILED'}: {result.scenario} by {result.operator}, seed {result.seed}"]
     )
     emit_lines([f"decision: {result.decision}; {result.steps_done} steps done, {result.steps_skipped} skipped"])
-    for word, seconds in (
-        ("noticed", result.noticed_s),
-        ("decided", result.decided_s),
-        ("acted", result.acted_s),
-        ("recovered", result.recovered_s),
+    for word, seconds, wrongly in (
+        ("noticed", result.noticed_s, result.noticed_wrongly_s),
+        ("decided", result.decided_s, result.decided_wrongly_s),
+        ("acted", result.acted_s, result.acted_wrongly_s),
+        ("recovered", result.recovered_s, None),
     ):
-        emit_lines([f"{word:<10} {duration(seconds) + ' after the trigger fired' if seconds is not None else 'never'}"])
+        emit_lines([f"{word:<10} {_when(word, seconds, wrongly)}"])
     emit_lines(f"wrong: {each}" for each in (*result.wrong_turns, *result.failed_because))
     emit_lines(f"refused: {each}" for each in result.refused)
     emit_lines([f"journal: {path}"])
+
+
+def _when(word: str, seconds: float | None, wrongly: float | None) -> str:
+    """When the operator did it to what had to be rolled back, and when to what had not."""
+    right = f"{duration(seconds)} after the trigger fired" if seconds is not None else ""
+    wrong = f"{word} wrongly after {duration(wrongly)}" if wrongly is not None else ""
+    if right or not wrong:
+        return "; ".join(filter(None, (right, wrong))) or "never"
+    return f"{wrong}; what had to be rolled back, never"

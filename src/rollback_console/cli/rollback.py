@@ -16,7 +16,7 @@ from rollback_console.model.text import plain
 
 if TYPE_CHECKING:
     from rollback_console.model.identity import DeploymentId
-    from rollback_console.model.plan import Execution, Plan
+    from rollback_console.model.plan import Check, Execution, Plan
 
 
 class ConsoleCommands(Commands, Protocol):
@@ -140,15 +140,21 @@ def plan_lines(plan: Plan) -> list[str]:
     return [
         f"plan      {plan.deployment}: {plan.model}@{plan.alias} from v{plan.from_version} to v{plan.to_version}",
         f"why       {plan.why_target}",
+        *([f"AGAINST   {plan.against}"] if plan.against else []),
         f"path      {plan.path} ({plan.driver}), holds until {rfc3339(plan.expires_at)}",
         f"digest    {plan.digest}",
         "checks",
-        *(f"  {marks[check.ok]}{check.name}: {check.detail}" for check in plan.checks),
+        *(line for check in plan.checks for line in _check_lines(marks[check.ok], check)),
         "stages",
         *(f"  {stage.name}: {stage.does}; {stage.gate}" for stage in plan.stages),
         "by hand",
         *(f"  {line}" for line in plan.manual),
     ]
+
+
+def _check_lines(mark: str, check: Check) -> list[str]:
+    remedy = [f"      {check.remedy}"] if check.remedy and check.ok is not True else []
+    return [f"  {mark}{check.name}: {check.detail}", *remedy]
 
 
 def plan_facts(plan: Plan) -> dict[str, Any]:
@@ -162,10 +168,11 @@ def plan_facts(plan: Plan) -> dict[str, Any]:
         "path": plan.path,
         "driver": plan.driver,
         "why": plan.why_target,
+        "against": plan.against or None,
         "digest": plan.digest,
         "executable": plan.executable,
         "expires_at": rfc3339(plan.expires_at),
-        "checks": [{"name": c.name, "ok": c.ok, "detail": c.detail} for c in plan.checks],
+        "checks": [{"name": c.name, "ok": c.ok, "detail": c.detail, "remedy": c.remedy or None} for c in plan.checks],
         "stages": [{"name": s.name, "does": s.does, "gate": s.gate} for s in plan.stages],
         "manual": list(plan.manual),
     }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import click
@@ -11,7 +12,7 @@ import click
 from rollback_console.cli.common import config_option, emit_json, emit_lines, find_config, json_option, warn, write
 from rollback_console.errors import InputError
 from rollback_console.model.text import plain, plain_block
-from rollback_console.model.walk import Runbook, RunbookStep
+from rollback_console.model.walk import Runbook, RunbookProblem, RunbookStep
 from rollback_console.runbook.library import Library, find, read
 from rollback_console.runbook.words import role, shown, title
 
@@ -26,7 +27,7 @@ def command() -> None:
 @json_option
 def check(paths: tuple[str, ...], as_json: bool) -> None:
     """Parse markdown files, and every *.md below folders; exit 1 if one has an error."""
-    checked = [(name, read(path)) for name, path in _files(paths)]
+    checked = [(name, _read(path)) for name, path in _files(paths)]
     if as_json:
         emit_json([_facts(name, runbook) for name, runbook in checked])
     else:
@@ -93,6 +94,15 @@ def _files(paths: Sequence[str]) -> Iterator[tuple[str, Path]]:
             raise InputError(f"{plain(given)} does not exist", "name a markdown file, or a folder that holds some")
 
 
+def _read(path: Path) -> Runbook:
+    """The file as a runbook; one that is not markdown by its name is read all the same, with a warning."""
+    runbook = read(path)
+    if path.suffix.lower() in (".md", ".markdown"):
+        return runbook
+    why = "not a markdown file by its name: it is read as if it were, and no folder's runbooks will include it"
+    return replace(runbook, problems=(RunbookProblem(1, "warning", why), *runbook.problems))
+
+
 def _library(config: Path | None) -> Library:
     settings = find_config(config)
     if settings is None:
@@ -132,7 +142,10 @@ def _report(name: str, runbook: Runbook) -> Iterator[str]:
     errors = sum(problem.severity == "error" for problem in runbook.problems)
     warnings = len(runbook.problems) - errors
     counts = [_count(count, word) for count, word in ((errors, "error"), (warnings, "warning")) if count]
-    yield f"{'✗' if errors else '●'} {name}: {', '.join([_count(len(runbook.steps), 'step'), *counts])}"
+    head = ", ".join([_count(len(runbook.steps), "step"), *counts])
+    yield f"{'✗' if errors else '●'} {name}: {plain(runbook.title, 120)}: {head}"
+    for number, step in enumerate(runbook.steps, start=1):
+        yield f"  {'   ' * step.level}{number}. {plain(step.title, 160)}{_about(step)}"
     for problem in runbook.problems:
         yield f"  {name}:{problem.line}: {problem.severity}: {problem.message}"
 

@@ -25,12 +25,13 @@ def command(incident: str | None, config: Path | None, journal: Path | None, as_
 
 
 async def _summary(name: str | None, config: Path | None, journal: Path | None) -> str:
-    from rollback_console.cli.compose import live
+    from rollback_console.cli.compose import find_authority, live
     from rollback_console.cli.status import evaluate
     from rollback_console.engine.summary import summarize
 
     seat = live(config, journal, command="summary", writes=False)
     try:
+        await find_authority(seat, ask=False)  # who is at the console; never asks for a passphrase
         snapshot = await evaluate(seat)
         incident = next((i for i in snapshot.incidents if i.id == name), None)
         if incident is not None:

@@ -12,6 +12,8 @@ from rollback_console.model.snapshot import Snapshot
 from rollback_console.rehearse.desk import Act
 from rollback_console.rehearse.truth import Cure, Truth
 
+_NOTICING = ("focus", "start_walk", "plan", "note", "execute")
+
 
 @dataclass(frozen=True, slots=True)
 class DrillResult:
@@ -35,6 +37,10 @@ class DrillResult:
     refused: tuple[str, ...]
     failed_because: tuple[str, ...]
     elapsed_s: float
+    # Where something else than the cures was rolled back: when that was noticed, decided, done, after the first fire.
+    noticed_wrongly_s: float | None = None
+    decided_wrongly_s: float | None = None
+    acted_wrongly_s: float | None = None
 
     def detail(self) -> dict[str, Any]:
         """Plain values for the journal's `drill` entry and for `--json`."""
@@ -47,12 +53,15 @@ class Scorer:
     def __init__(self, truth: Truth) -> None:
         self._truth = truth
         self._fired: dict[DeploymentId, float] = {}
+        self._first_fire: float | None = None  # of any deployment
         self._recovered: dict[DeploymentId, float] = {}
         self._last: Snapshot | None = None
 
     def see(self, snapshot: Snapshot) -> None:
         """Take note of one evaluation."""
         self._last = snapshot
+        if self._first_fire is None and any(v.verdict is not None and v.verdict.alarming for v in snapshot.deployments):
+            self._first_fire = snapshot.at
         for cure in self._truth.cures:
             view = snapshot.view(cure.deployment)
             if view is not None and view.verdict is not None and view.verdict.alarming:
@@ -71,6 +80,7 @@ class Scorer:
         done = [a for a in acts if not a.refused]
         executed = [(a.deployment, a.detail) for a in done if a.act == "execute"]
         right = {(cure.deployment, cure.to_version) for cure in self._truth.cures}
+        mistaken = {name for name, to in executed if name is not None and (name, to) not in right}
         wrong = tuple(f"rolled back {name} to v{to}" for name, to in executed if (name, to) not in right)
         decision = "wrong" if wrong else "right" if right <= set(executed) else "none"
         recovered = self._after(self._recovered)
@@ -91,7 +101,7 @@ class Scorer:
             operator=operator,
             passed=not because and not wrong,
             decision=decision,
-            noticed_s=self._first(acts, ("focus", "start_walk", "plan", "note", "execute")),
+            noticed_s=self._first(acts, _NOTICING),
             decided_s=self._first(done, ("plan",)),
             acted_s=self._first(done, ("execute",)),
             recovered_s=recovered,
@@ -101,7 +111,16 @@ class Scorer:
             refused=tuple(f"{a.act} {a.deployment}: {a.refused}" for a in acts if a.refused),
             failed_because=tuple(because),
             elapsed_s=elapsed_s,
+            noticed_wrongly_s=self._wrongly(acts, _NOTICING, mistaken),
+            decided_wrongly_s=self._wrongly(done, ("plan",), mistaken),
+            acted_wrongly_s=self._wrongly(done, ("execute",), mistaken),
         )
+
+    def _wrongly(self, acts: Sequence[Act], kinds: tuple[str, ...], mistaken: set[DeploymentId]) -> float | None:
+        """Seconds from the first fire of all to the first act of these kinds on what was rolled back mistakenly."""
+        moments = [act.at for act in acts if act.act in kinds and act.deployment in mistaken]
+        begin = self._first_fire
+        return round(max(0.0, min(moments) - begin), 3) if moments and begin is not None else None
 
     def _first(self, acts: Sequence[Act], kinds: tuple[str, ...]) -> float | None:
         """Seconds from the fire to the first act of these kinds on it; the slowest of several cures counts."""
