@@ -84,6 +84,8 @@ def _rollback(context: Context) -> str | None:
 def _runbook(context: Context) -> str | None:
     if context.snapshot is None:
         return "still connecting"
+    if context.snapshot.review:
+        return context.snapshot.look_only
     return None if context.snapshot.runbooks else "no runbooks were found; settings name their folders"
 
 

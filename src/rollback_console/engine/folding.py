@@ -22,11 +22,12 @@ from rollback_console.journal.kinds import (
 )
 from rollback_console.journal.timeline import item
 from rollback_console.model.identity import DeploymentId
-from rollback_console.model.incident import Attribution, AttributionKind, Incident
+from rollback_console.model.incident import Attribution, AttributionKind, Incident, Recommendation
 from rollback_console.model.plan import Execution, ExecutionState
 from rollback_console.model.registry import PointerMove
 from rollback_console.model.rules import DeploymentRule
 from rollback_console.model.snapshot import TimelineItem
+from rollback_console.model.text import plain
 from rollback_console.model.walk import Walk
 from rollback_console.runbook.walk import walks
 
@@ -112,17 +113,7 @@ class Folded:
         elif isinstance(body, PolicyInForce):
             self.papers[(body.what, body.name)] = body.digest
         elif isinstance(body, IncidentRecorded):
-            self._take_incident(entry, body)
-
-    def _take_incident(self, entry: Entry, body: IncidentRecorded) -> None:
-        self.incidents[body.id] = Incident(
-            body.id,
-            tuple(DeploymentId.parse(name) for name in body.members if _names(name)),
-            body.onset,
-            Attribution(_kind(body.attribution), tuple(body.reasons)),
-            body.sentence,
-            closed_at=entry.at if body.event == "closed" else None,
-        )
+            self.incidents[body.id] = incident_of(entry, body)
 
     def _refold(self, executions_changed: bool, walks_changed: bool) -> None:
         if executions_changed or any(e.ended_at is None for e in self._executions):
@@ -162,6 +153,29 @@ class Folded:
         """Is a cool-down running at `at` (Unix seconds): from the action, for as long as the policy says."""
         length = self._cool_down.get(deployment, 0.0)
         return any(name == deployment and made <= at < made + length for name, made, _ in self.rollbacks())
+
+
+def incident_of(entry: Entry, body: IncidentRecorded) -> Incident:
+    """An incident as an entry records it. What another program wrote oddly is left out; all of it is safe to show."""
+    return Incident(
+        plain(body.id, 40),
+        tuple(DeploymentId.parse(name) for name in body.members if _names(name)),
+        body.onset,
+        Attribution(_kind(body.attribution), tuple(plain(reason) for reason in body.reasons)),
+        plain(body.sentence),
+        tuple(
+            Recommendation(DeploymentId.parse(name), _text(each.get("path")), _text(each.get("to")), plain(sentence))
+            for each in body.recommendations
+            if isinstance(name := each.get("deployment"), str)
+            and _names(name)
+            and isinstance(sentence := each.get("sentence"), str)
+        ),
+        closed_at=entry.at if body.event == "closed" else None,
+    )
+
+
+def _text(value: object) -> str | None:
+    return plain(value, 200) if isinstance(value, str) else None
 
 
 def _names(deployment: str) -> bool:

@@ -126,6 +126,7 @@ class Snapshot:
     notice: str = ""  # back-filling, following another process, ...
     # Unfinished executions; pointers that somebody else moved after they were brought back: a sentence each.
     alarms: tuple[str, ...] = ()
+    review: bool = False  # a journal read afterwards: nothing runs, and nothing can be done
 
     def view(self, deployment: DeploymentId) -> DeploymentView | None:
         """The view of one deployment, or None."""

@@ -8,11 +8,11 @@ from rollback_console.errors import Refused
 from rollback_console.model.identity import DeploymentId
 from rollback_console.model.plan import Plan, StepState
 from rollback_console.model.walk import CheckResult
-from rollback_console.review.timeline import Review
+from rollback_console.review.timeline import CHANGES_NOTHING, Review
 
 
 def _refuse() -> NoReturn:
-    raise Refused("a review changes nothing", "open the live console: rollback-console")
+    raise Refused(CHANGES_NOTHING, "open the live console: rollback-console")
 
 
 class ReviewCommands:

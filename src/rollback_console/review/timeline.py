@@ -5,19 +5,24 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from rollback_console.engine.folding import incident_of
 from rollback_console.execute.fold import KINDS as EXECUTION_KINDS
 from rollback_console.execute.fold import executions
+from rollback_console.journal.kinds import IncidentRecorded
 from rollback_console.journal.store import Journal
 from rollback_console.journal.timeline import item
 from rollback_console.journal.verify import verify
+from rollback_console.model.incident import Incident
 from rollback_console.model.snapshot import JournalStatus, Snapshot, TimelineItem
 from rollback_console.runbook.walk import KINDS as WALK_KINDS
 from rollback_console.runbook.walk import walks
 
+CHANGES_NOTHING = "a review changes nothing"
+
 
 @dataclass(frozen=True, slots=True)
 class Review:
-    """What a journal holds, and whether it may be believed."""
+    """What a journal holds, and whether it may be believed. `timeline` has every entry, the snapshot's no ticks."""
 
     path: Path
     verified: bool
@@ -33,6 +38,7 @@ def open_review(path: Path) -> Review:
     with Journal.open_read_only(path) as journal:
         timeline = tuple(item(entry) for entry in journal.entries())
         done = executions(journal.entries(kinds=EXECUTION_KINDS), journal.get_blob, lambda _: True)
+        incidents = _incidents(journal)
         walked = tuple(walks(journal.entries(kinds=WALK_KINDS), journal.get_blob))
     problems = tuple(str(problem) for problem in verification.problems)
     if verification.ok:
@@ -46,15 +52,28 @@ def open_review(path: Path) -> Review:
         at=last,
         evaluated_at=last,
         step_s=0.0,
-        band="REVIEW",
+        band="REVIEW · REHEARSAL" if verification.rehearsal else "REVIEW",
         deployments=(),
+        incidents=incidents,
         hub="offline",
         journal=JournalStatus(str(path), verification.entries, False, None, "" if verification.ok else headline),
-        look_only="a review changes nothing",
+        look_only=CHANGES_NOTHING,
         executions=done,
         walks=walked,
-        timeline=timeline,
+        timeline=tuple(line for line in timeline if line.kind != "tick"),  # as live: samples, not happenings
+        recommendations=tuple(advice for incident in incidents for advice in incident.recommendations),
+        review=True,
         notice=headline,
         speed=0.0,
     )
     return Review(path, verification.ok, problems, headline, timeline, snapshot)
+
+
+def _incidents(journal: Journal) -> tuple[Incident, ...]:
+    """Every incident as the journal left it, in the order in which they were opened."""
+    found: dict[str, Incident] = {}
+    for entry in journal.entries(kinds=("incident",)):
+        body = entry.parsed()
+        if isinstance(body, IncidentRecorded):
+            found[body.id] = incident_of(entry, body)
+    return tuple(found.values())
