@@ -27,9 +27,9 @@ if TYPE_CHECKING:
 @click.argument("deployment", required=False)
 def command(speed: float, seed: int, theme: str, deployment: str | None) -> None:
     """The console on a simulated fleet with an incident under way. No configuration, no network, its own journal."""
-    need_terminal("without one, `rollback-console rehearse demo --headless` plays the same story")
     if deployment is not None:
         _known(deployment)
+    need_terminal("without one, `rollback-console rehearse demo --headless` plays the same story")
     from rollback_console.tui.app import ConsoleApp
 
     path: list[Path] = []
