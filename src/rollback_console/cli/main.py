@@ -138,6 +138,8 @@ def run(arguments: Sequence[str]) -> int:
     debug = "--debug" in words or bool(os.environ.get("ROLLBACK_CONSOLE_DEBUG"))
     if "--" not in words and "_ROLLBACK_CONSOLE_COMPLETE" not in os.environ:
         words = [word for word in words if word != "--debug"]  # wherever it stands
+    if debug:
+        os.environ["ROLLBACK_CONSOLE_DEBUG"] = "1"  # for whoever puts an engine together
     _prepare_streams()
     try:
         code = _run(words)

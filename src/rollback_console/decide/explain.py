@@ -90,6 +90,8 @@ def sentence(
             return f"cannot tell now ({_list(unseen or few)}): the hold stands still"
         return f"the condition is gone; {_CLEARS}"
     if state is TriggerState.BLIND:
+        if not blind:
+            return f"cannot tell yet: {_list(few + [signal_words(s, v) for s, v in pairs if v.blind is not None])}"
         tail = "has fired as blind" if blind_remaining(rule.trigger, memory) is None else _FIRES_BLIND
         if condition is False:  # what is seen settles it, whatever the blind signals are
             return f"{_list(unseen)}; what is seen does not trigger; {tail}"

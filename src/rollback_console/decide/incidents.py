@@ -59,7 +59,7 @@ def group(
     goes_on = {name for name in verdicts if seen_at is None or onsets.get(name, seen_at) <= seen_at}
     previous = [replace(old, members=tuple(name for name in old.members if name in goes_on)) for old in previous]
     troubled = sorted(
-        (name for name, verdict in verdicts.items() if verdict.state in _TROUBLE or verdict.fired_as_blind),
+        (n for n, verdict in verdicts.items() if n in onsets and (verdict.state in _TROUBLE or verdict.fired_as_blind)),
         key=lambda name: (onsets[name], name),
     )
     blind = sum(1 for verdict in verdicts.values() if verdict.blind)

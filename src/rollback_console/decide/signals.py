@@ -57,13 +57,16 @@ def judge(rule: SignalRule, reading: Reading) -> SignalVerdict:
 def effective(rule: SignalRule, verdict: SignalVerdict, last: LastKnown, at: float) -> tuple[Effective, bool, bool]:
     """What the signal counts as: (condition, flagged blind, resets the dwell), by its policy for blindness.
 
-    Too few trials is unknown but not blind: nothing is broken, there is only nothing to say yet.
+    Too few trials, or a value with nothing to compare it with yet, is unknown but not blind: nothing is broken, there
+    is only nothing to say.
     """
     if verdict.breached is not None or verdict.blind is None:
         return verdict.breached, False, False
     kind = rule.blind.kind
     if kind is BlindPolicyKind.HEALTHY:
         return False, False, False
+    if verdict.value is not None and verdict.blind is not Blind.QUERY_FAILED:
+        return None, False, False
     if kind is BlindPolicyKind.BREACH:
         return True, True, False
     if kind is BlindPolicyKind.RESET:

@@ -70,7 +70,7 @@ def advance(
 
 
 def state_of(memory: TriggerMemory, *, cooling: bool) -> tuple[TriggerState, float | None]:
-    """The state that a memory shows, and since when (None while healthy or cooling)."""
+    """The state that a memory shows, and since when (None while healthy or cooling, or with too little to go by)."""
     if memory.fired_at is not None:
         if memory.clear_since is not None:
             return TriggerState.CLEARING, memory.clear_since
@@ -79,6 +79,8 @@ def state_of(memory: TriggerMemory, *, cooling: bool) -> tuple[TriggerState, flo
         return TriggerState.PENDING, memory.active_since
     if memory.blind_since is not None:
         return TriggerState.BLIND, memory.blind_since
+    if memory.at is not None and not memory.known:
+        return TriggerState.BLIND, None  # nothing is broken, and yet it cannot be told: too few, or no baseline
     return (TriggerState.COOLING if cooling else TriggerState.HEALTHY), None
 
 

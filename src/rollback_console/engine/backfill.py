@@ -22,6 +22,7 @@ from rollback_console.model.rules import DeploymentRule
 from rollback_console.model.verdict import TriggerMemory, TriggerState, Verdict
 
 BASELINES = -2  # (-1 is no query): stands for the queries of version baselines among the numbers of those that failed
+_MOST_POINTS = 4_000_000  # that a cold start asks of the backend, its version history aside
 _SLICE = 50  # evaluations between two chances for others to run: a few milliseconds
 Cooling = Callable[[int, float], bool]  # (deployment number, at): is a cool-down running
 
@@ -94,10 +95,10 @@ class Backfill:
         rules = self._sampler.rules
         rows: dict[int, list[Observation]] = {index: [] for index in range(len(rules))}
         changes: dict[int, list[Change]] = {}
-        span, high, unsettled = self.settling_s, until, set(rows)
+        span, high, unsettled, furthest = self.settling_s, until, set(rows), self._furthest()
         after = known.at + self._step if known is not None else -math.inf
-        while unsettled and high >= max(after, until - self._lookback):
-            low = max(after, until - math.ceil(min(span, self._lookback) / self._step) * self._step)
+        while unsettled and high >= max(after, until - furthest):
+            low = max(after, until - math.ceil(min(span, furthest) / self._step) * self._step)
             progress(f"back-filling {round(until - low)} s of history", done, set(rows) - unsettled)
             only = sorted(unsettled)
             older: dict[int, list[Observation]] = {index: [] for index in only}
@@ -121,6 +122,13 @@ class Backfill:
             (c for found in changes.values() for c in found), key=lambda c: (c.observation.at, c.index)
         )
         return done
+
+    def _furthest(self) -> float:
+        """How far back a cold start reads at the most (seconds): the look-back, or what a large fleet's share of points
+        allows. Whose trigger is not settled by then is shown as of there; one long-blind deployment in a thousand must
+        not make every console read a day of all of them."""
+        points = max(1, len(self._sampler.rules) * len(self._sampler.plan.queries))
+        return min(self._lookback, max(self.settling_s, _MOST_POINTS / points * self._step))
 
     async def gap(self, known: Known, until: float, cooling: Cooling) -> Replayed:
         """Go on from what was known to `until`, evaluation by evaluation, as if nobody had slept."""
