@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+_BETWEEN_KEYS_S = 0.015
 _HERE = Path(__file__).resolve().parents[2]
 
 
@@ -62,8 +63,15 @@ class Terminal:
             self._call("send-keys", name)
 
     def type(self, text: str) -> None:
-        """Type characters, one key each."""
-        self._call("send-keys", "-l", text)
+        """Type characters as a person does, one key after the other: faster ones are refused as a paste."""
+        for character in text:
+            self._call("send-keys", "-l", character)
+            time.sleep(_BETWEEN_KEYS_S)
+
+    def paste(self, text: str) -> None:
+        """Paste as a terminal does that marks no paste: all characters at once."""
+        self._call("set-buffer", text)
+        self._call("paste-buffer")
 
     def until(self, wanted: str | Callable[[str], bool], within: float = 30.0) -> str:
         """Wait until the pane matches a pattern (or a test of it); fails with the pane otherwise."""

@@ -170,6 +170,11 @@ def _roll_back(console: Terminal) -> None:
     console.keys("Enter")
     console.until(r"sandbox/checkout-ranker v7", 10)
     time.sleep(0.5)
+    console.paste("sandbox/checkout-ranker v7")  # even the right one
+    console.keys("Enter")
+    console.until(r"paste is refused", 10)
+    time.sleep(0.5)
+    assert "type exactly" in console.text
     console.type("sandbox/checkout-ranker v8")  # the wrong version first: nothing may happen
     console.keys("Enter")
     time.sleep(0.5)

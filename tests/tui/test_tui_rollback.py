@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
 
 import pytest
@@ -31,18 +32,21 @@ from rollback_console.model.plan import ExecutionState
 from rollback_console.tui.screens.rollback import RollbackScreen
 from rollback_console.tui.widgets.confirm import ConfirmScreen, parts_of, what_differs
 from rollback_console.tui.widgets.lines import Lines
+from rollback_console.tui.widgets.plan import now_stands
 from rollback_console.tui.widgets.prompt import PromptScreen, YesNoScreen
 
 PHRASE = "production/checkout-ranker v7"
 
 
 class Hand:
-    """A clock that the test moves, for the time between keys."""
+    """A clock that the test moves, for the time between keys; `pace` seconds pass by themselves at each look."""
 
     def __init__(self) -> None:
         self.now = 100.0
+        self.pace = 0.0
 
     def __call__(self) -> float:
+        self.now += self.pace
         return self.now
 
 
@@ -69,12 +73,15 @@ async def test_the_plan_at_each_size(size: tuple[int, int]) -> None:
 
 
 async def test_nothing_of_the_plan_is_lost_on_a_small_screen() -> None:
-    async with opened(here, size=(60, 20)) as (app, _, _):
+    async with opened(here, size=(60, 20)) as (app, pilot, _):
         text = " ".join(app.screen.query_one("#left", Lines).text.split())
         for words in (PLAN.why_target[:30], "sets @champion", "Preflight", "the lock is free", "oncall, commander"):
             assert words in text
-        joined = "".join(row.lstrip(" ↪$") for row in app.screen.query_one("#left", Lines).text.split("\n"))
-        assert '"version": "7"}' in joined.replace("\n", "")
+        joined = " ".join(row.lstrip(" ↪$") for row in app.screen.query_one("#left", Lines).text.split("\n"))
+        assert '"version": "7"}' in joined  # broken at spaces alone
+        await press(pilot, "c")
+        await settle(pilot, lambda: bool(app.clipboard))
+        assert app.clipboard == PLAN.manual[0]  # a word that is too long for the line is whole here
 
 
 async def test_a_blocked_plan_says_why_and_is_not_executed() -> None:
@@ -164,7 +171,7 @@ async def test_reason_then_phrase_then_it_is_executed_and_followed() -> None:
     async with opened(lambda: RollbackScreen(ID, monotonic=hand)) as (app, pilot, commands):
         await to_confirmation(app, pilot)
         assert_golden("rollback_confirm_80x24", screen_text(app))
-        hand.now += 1
+        hand.now, hand.pace = hand.now + 1, 0.02
         await type_text(pilot, PHRASE)
         assert not commands.of("execute")
         await press(pilot, "enter")
@@ -252,7 +259,7 @@ async def test_a_wrong_phrase_says_which_part_differs(typed: str, words: str) ->
     hand = Hand()
     async with opened(lambda: RollbackScreen(ID, monotonic=hand)) as (app, pilot, commands):
         dialog = await to_confirmation(app, pilot)
-        hand.now += 1
+        hand.now, hand.pace = hand.now + 1, 0.02
         await type_text(pilot, typed)
         await press(pilot, "enter")
         await settle(pilot)
@@ -278,7 +285,127 @@ def test_a_rehearsal_s_phrase_differs_in_its_first_word() -> None:
     assert "something follows" in what_differs(PHRASE + "7", PHRASE)
 
 
+AGAINST = "v7 was tagged bad when execution X-0 rolled back from it 40 minutes ago: its errors come back"
+
+
+@pytest.mark.parametrize("size", [(60, 20), (80, 24), (120, 40)])
+async def test_advice_against_a_plan_is_the_first_line_of_plan_and_dialog(size: tuple[int, int]) -> None:
+    plan = dataclasses.replace(PLAN, against=AGAINST)
+    where = f"{size[0]}x{size[1]}"
+    async with opened(here, commands=FakeCommands(plan), size=size) as (app, pilot, _):
+        assert app.screen.query_one("#head", Lines).text.startswith(" AGAINST ADVICE  v7 was tagged bad")
+        assert_golden(f"rollback_against_{where}", screen_text(app))
+        await press(pilot, "x")
+        await settle(pilot, lambda: isinstance(app.screen, PromptScreen))
+        assert "AGAINST ADVICE" in screen_text(app)
+        await settle(pilot, lambda: isinstance(app.focused, Input))
+        await type_text(pilot, "no other way")
+        await press(pilot, "enter")
+        await settle(pilot, lambda: isinstance(app.screen, ConfirmScreen))
+        await settle(pilot)
+        assert app.screen.query_one(Lines).text.startswith(" AGAINST ADVICE  v7 was tagged bad")
+        assert_golden(f"rollback_against_confirm_{where}", screen_text(app))
+
+
+async def test_the_dialog_keeps_its_keys_on_a_tiny_screen() -> None:
+    plan = dataclasses.replace(PLAN, against=AGAINST)
+    async with opened(here, commands=FakeCommands(plan), size=(40, 12)) as (app, pilot, _):
+        await to_confirmation(app, pilot)
+        await settle(pilot)
+        text = screen_text(app)
+        for words in ("AGAINST ADVICE", "type exactly", "production/checkout-ranker v7", "enter executes", "escape"):
+            assert words in text, text
+
+
+async def test_what_comes_faster_than_a_hand_is_a_paste() -> None:
+    hand = Hand()
+    async with opened(lambda: RollbackScreen(ID, monotonic=hand)) as (app, pilot, commands):
+        dialog = await to_confirmation(app, pilot)
+        hand.now += 1
+        await type_text(pilot, PHRASE)  # a paste that the terminal does not mark
+        await press(pilot, "enter")
+        assert dialog.typed == ""
+        assert "that came too fast to be typed: paste is refused" in " ".join(screen_text(app).split())
+        hand.now += 1
+        hand.pace = 0.049 / 14  # fifteen in less than 50 ms: a slow line's burst
+        await type_text(pilot, PHRASE[:15])
+        assert dialog.typed == PHRASE[:15]
+        hand.now += 1
+        await type_text(pilot, PHRASE[15:])
+        await press(pilot, "enter")
+        await settle(pilot, lambda: bool(commands.of("execute")))
+
+
+async def test_a_short_phrase_at_once_is_a_paste_as_well() -> None:
+    hand = Hand()
+    async with opened(here) as (app, pilot, _):
+        dialog = ConfirmScreen("sandbox/a v7", (), monotonic=hand)
+        app.push_screen(dialog)
+        await settle(pilot, lambda: app.screen is dialog)
+        hand.now += 1
+        await type_text(pilot, "sandbox/a v7")
+        assert dialog.typed == ""
+
+
+async def test_x_before_the_plan_is_kept_and_other_characters_are_no_hotkeys() -> None:
+    commands = FakeCommands()
+    commands.plan_waits = asyncio.Event()
+    async with opened(here, commands=commands) as (app, pilot, _):
+        await type_text(pilot, "xptq")
+        await settle(pilot)
+        assert isinstance(app.screen, RollbackScreen)
+        assert "x is kept" in screen_text(app)
+        assert len(commands.of("plan")) == 1
+        commands.plan_waits.set()
+        await settle(pilot, lambda: isinstance(app.screen, PromptScreen))
+
+
+async def test_what_is_typed_while_a_dialog_opens_is_no_hotkey() -> None:
+    async with opened(here) as (app, pilot, commands):
+        await type_text(pilot, "xqpaot")
+        await settle(pilot, lambda: isinstance(app.screen, PromptScreen))
+        assert app.is_running
+        assert len(commands.of("plan")) == 1
+        assert not commands.of("execute")
+
+
 # ── the execution
+
+
+def test_what_stands_now_is_said_by_its_newest_witness() -> None:
+    view = samples.detailed_view()
+    assert view.verdict is not None
+    running = execution()  # its registry step ended 70 s ago, its serving step 52 s ago
+    late = dataclasses.replace(view, verdict=dataclasses.replace(view.verdict, at=AT - 80))
+    text = now_stands(running, late, AT, AT - 75)
+    assert "the registry says v7, as this execution found 1m10s ago (polled 1m15s ago: v8)" in text
+    assert "serving reports v7, as this execution found 52s ago (polled 1m20s ago: v8)" in text
+    moved = dataclasses.replace(view, registry_version="7")
+    assert "the registry says v7, serving reports v8;" in now_stands(running, moved, AT, AT - 1)
+    assert "the registry says v7 (polled 12s ago)" in now_stands(running, moved, AT, AT - 12)
+
+
+async def test_an_execution_begins_at_the_top_and_offers_no_second_one() -> None:
+    async with opened(here) as (app, pilot, _):
+        left = app.screen.query_one("#left", Lines)
+        await press(pilot, "G")
+        await settle(pilot, lambda: left.scroll_offset.y > 0)
+        assert "x execute" in screen_text(app)
+        await publish(app, pilot, samples.snapshot(executions=(execution(),)))
+        await settle(pilot, lambda: left.scroll_offset.y == 0)
+        assert "x execute" not in screen_text(app)
+        await publish(app, pilot, samples.snapshot(executions=(execution(ExecutionState.DONE),)))
+        assert "x execute" not in screen_text(app)
+
+
+async def test_beside_an_execution_the_signals_are_live() -> None:
+    shown = samples.snapshot(executions=(execution(),))
+    async with opened(here, shown, size=(120, 40)) as (app, _, _):
+        right = app.screen.query_one("#right", Lines).text
+        assert right.startswith("Signals now")
+        assert "error rate" in right
+        assert "What happens" not in right
+
 
 
 @pytest.mark.parametrize("state", list(ExecutionState))
@@ -303,26 +430,29 @@ async def test_an_older_execution_that_ended_does_not_hide_the_plan() -> None:
         assert "✓ ready" in screen_text(app)
 
 
-async def test_abort_asks_once_and_takes_a_reason() -> None:
+async def test_abort_aborts_at_the_yes_and_asks_why_afterwards() -> None:
     async with opened(here, samples.snapshot(executions=(execution(),))) as (app, pilot, commands):
         await press(pilot, "a")
-        await settle(pilot, lambda: isinstance(app.screen, PromptScreen))
+        await settle(pilot, lambda: isinstance(app.screen, YesNoScreen))
         assert "Abort execution X-1?" in screen_text(app)
         await press(pilot, "enter")
         await settle(pilot)
-        assert isinstance(app.screen, PromptScreen)  # enter is no yes
+        assert isinstance(app.screen, YesNoScreen)  # enter is no yes
+        assert not commands.of("abort")
         await press(pilot, "y")
+        await settle(pilot, lambda: bool(commands.of("abort")))
+        assert commands.of("abort") == [("abort", "X-1", "")]  # nothing is waited for
         await settle(pilot, lambda: app.focused is not None and isinstance(app.focused, Input))
         await type_text(pilot, "wrong model")
         await press(pilot, "enter")
-        await settle(pilot, lambda: bool(commands.of("abort")))
-        assert commands.of("abort") == [("abort", "X-1", "wrong model")]
+        await settle(pilot, lambda: bool(commands.of("note")))
+        assert commands.of("note") == [("note", "execution X-1 was aborted: wrong model", ID)]
 
 
 async def test_no_aborts_nothing_and_neither_does_leaving() -> None:
     async with opened(here, samples.snapshot(executions=(execution(),))) as (app, pilot, commands):
         await press(pilot, "a")
-        await settle(pilot, lambda: isinstance(app.screen, PromptScreen))
+        await settle(pilot, lambda: isinstance(app.screen, YesNoScreen))
         await press(pilot, "n")
         await settle(pilot, lambda: isinstance(app.screen, RollbackScreen))
         await press(pilot, "escape")
@@ -361,7 +491,7 @@ async def test_a_refused_execution_is_said_and_the_plan_stays() -> None:
     async with opened(lambda: RollbackScreen(ID, monotonic=hand)) as (app, pilot, commands):
         commands.refuse = "the pointer names v9"
         await to_confirmation(app, pilot)
-        hand.now += 1
+        hand.now, hand.pace = hand.now + 1, 0.02
         await type_text(pilot, PHRASE)
         await press(pilot, "enter")
         await settle(pilot, lambda: "the pointer names v9" in told(app))
@@ -388,6 +518,6 @@ async def test_hostile_text_in_every_field(text: str) -> None:
     async with opened(lambda: RollbackScreen(where), busy, FakeCommands(plan), (120, 40)) as (app, pilot, _):
         samples.assert_safe(app)
         await press(pilot, "a")
-        await settle(pilot, lambda: isinstance(app.screen, PromptScreen))
+        await settle(pilot, lambda: isinstance(app.screen, YesNoScreen))
         await settle(pilot)
         samples.assert_safe(app)

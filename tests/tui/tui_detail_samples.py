@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
 import unicodedata
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -191,9 +192,12 @@ class FakeCommands(base.FakeCommands):
         super().__init__()
         self.plan_made = plan
         self.plan_error = plan_error
+        self.plan_waits: asyncio.Event | None = None  # a plan is made once it is set
 
     async def plan(self, deployment: DeploymentId, path: str | None = None, to: str | None = None) -> Plan:
         self.asked.append(("plan", deployment, path, to))
+        if self.plan_waits is not None:
+            await self.plan_waits.wait()
         if self.plan_error is not None:
             raise self.plan_error
         return dataclasses.replace(

@@ -82,6 +82,10 @@ class ConsoleScreen(Screen[None]):
         """(key, word) pairs of the screen's own that the footer shows before the acts."""
         return ()
 
+    def hidden_acts(self) -> frozenset[str]:
+        """Ids of acts that make no sense now, so that the footer does not name them."""
+        return frozenset()
+
     def on_screen_resume(self) -> None:
         if self.snapshot is not None:
             self.on_snapshot(self.snapshot)

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import ClassVar
 
 from rich.text import Text
+from textual import events
 from textual.app import ComposeResult
 from textual.binding import Binding
 from textual.containers import Horizontal
@@ -28,11 +29,15 @@ from rollback_console.tui.widgets.plan import (
     execution_lines,
     manual_lines,
     plan_lines,
+    stage_lines,
+    target_lines,
     title_lines,
 )
+from rollback_console.tui.widgets.signals import live_lines
 
 LIVE = (ExecutionState.RUNNING, ExecutionState.VERIFYING, ExecutionState.UNFINISHED)
 _WIDE = 110
+_PATIENCE_S = 3.0  # for so long keys wait for a plan; after that they are keys again, whatever keeps the plan
 
 
 class RollbackScreen(ConsoleScreen):
@@ -76,6 +81,9 @@ class RollbackScreen(ConsoleScreen):
         self._problem = ""
         self._asked = 0  # how many plans were asked for: an answer to an older question is dropped
         self._planning = False
+        self._asked_at = monotonic()  # since when a plan is waited for
+        self._kept = False  # x was pressed before the plan was there: it is answered when it is
+        self._due = False  # a dialog is about to open: what is typed is meant for it
         self._path_index = 0
         self._to: str | None = None
         self._shown: str | None = None  # the execution whose end stays on the screen
@@ -118,7 +126,9 @@ class RollbackScreen(ConsoleScreen):
     def on_snapshot(self, snapshot: Snapshot) -> None:
         running = self.execution()
         if running is not None:
-            self._shown = running.id
+            if self._shown != running.id or self._plan is not None:
+                self.query("#left").first(Lines).scroll_home(animate=False) if self.query("#left") else None
+            self._shown, self._plan, self._kept = running.id, None, False
         elif self._asked == 0 and self.commands is not None:
             self._ask_plan()
         self._draw()
@@ -130,13 +140,32 @@ class RollbackScreen(ConsoleScreen):
         redraw(self, "head")
         running = self.execution()
         if running is not None and running.ended_at is None:
-            redraw(self, "left")
+            redraw(self, "left", "right")
 
     def footer_hints(self) -> tuple[tuple[str, str], ...]:
         running = self.execution()
         if running is not None:
             return () if running.state in LIVE else (("p", "plan anew"),)
         return (("p", "path"), ("o", "version"), ("c", "by hand"))
+
+    def hidden_acts(self) -> frozenset[str]:
+        return frozenset({"execute"}) if self.execution() is not None else frozenset()
+
+    @property
+    def _waiting(self) -> bool:
+        """Is a plan waited for, and not for long yet."""
+        if self.execution() is not None or self._hand_clock() - self._asked_at > _PATIENCE_S:
+            return False
+        return self._planning or (self._plan is None and not self._problem)
+
+    def on_key(self, event: events.Key) -> None:
+        """What is typed while a plan is made or a dialog opens is no hotkey: x is kept, other characters go."""
+        if event.is_printable and (self._due or self._waiting):
+            event.stop()
+            event.prevent_default()
+            if event.key == "x" and not self._due and not self._kept:
+                self._kept = True
+                self._draw()
 
     # ── the plan
 
@@ -157,7 +186,7 @@ class RollbackScreen(ConsoleScreen):
             self.say("plan: still connecting", "warning")
             return
         self._asked += 1
-        self._planning, self._problem = True, ""
+        self._planning, self._problem, self._asked_at = True, "", self._hand_clock()
         asked, paths = self._asked, self._paths()
         path = paths[self._path_index % len(paths)] if paths else None
 
@@ -177,6 +206,10 @@ class RollbackScreen(ConsoleScreen):
     def _changed(self) -> None:
         if self.is_mounted:
             self._draw()
+            if self._kept and not self._planning:
+                self._kept = False
+                if self.is_current:
+                    self.action_act("execute")
 
     def action_next_path(self) -> None:
         running = self.execution()
@@ -254,22 +287,23 @@ class RollbackScreen(ConsoleScreen):
         from rollback_console.tui.widgets.prompt import PromptScreen
 
         title = f"Why is {plan.deployment} moved {version_word(plan.from_version)} → {version_word(plan.to_version)}?"
-        self.app.push_screen(
-            PromptScreen(title, "one line; it stands in the journal"),
-            lambda why: self._confirm(plan, why) if why else None,
-        )
+        hint = f"AGAINST ADVICE: {plan.against}" if plan.against else "one line; it stands in the journal"
+        self._due = True
+        self.app.push_screen(PromptScreen(title, hint), lambda why: self._confirm(plan, why))
 
-    def _confirm(self, plan: Plan, why: str) -> None:
+    def _confirm(self, plan: Plan, why: str | None) -> None:
         from rollback_console.tui.widgets.confirm import ConfirmScreen
 
-        if self.commands is None:
+        self._due = False
+        if self.commands is None or not why:
             return
         what = (
             f"{version_word(plan.from_version)} → {version_word(plan.to_version)} on {plan.deployment}: the pointer"
             f" @{plain(plan.alias, 40)} of {plain(plan.model, 60)} moves.",
             f"Reason: {plain(why, 200)}",
         )
-        dialog = ConfirmScreen(self.commands.phrase(plan), what, monotonic=self._hand_clock)
+        phrase = self.commands.phrase(plan)
+        dialog = ConfirmScreen(phrase, what, against=plan.against, monotonic=self._hand_clock)
         self.app.push_screen(dialog, lambda typed: self._execute(plan, why, typed) if typed else None)
 
     def _execute(self, plan: Plan, why: str, typed: str) -> None:
@@ -288,14 +322,30 @@ class RollbackScreen(ConsoleScreen):
         if running is None or running.state not in LIVE or commands is None:
             self.say("Abort: nothing is executing on this deployment", "warning")
             return
+        from rollback_console.tui.widgets.prompt import YesNoScreen
+
+        def answered(yes: bool | None) -> None:
+            self._due = False
+            if yes:
+                self.run_command(commands.abort(running.id, ""), "abort", lambda _: self.say("abort is asked for"))
+                self._ask_why_aborted(running)
+
+        self._due = True
+        hint = "y stops it before the next touch, at once; why is asked afterwards. What was done stands as it is."
+        self.app.push_screen(YesNoScreen(f"Abort execution {running.id}?", hint), answered)
+
+    def _ask_why_aborted(self, aborted: Execution) -> None:
         from rollback_console.tui.widgets.prompt import PromptScreen
 
-        def answered(why: str | None) -> None:
-            if why:
-                self.run_command(commands.abort(running.id, why), "abort", lambda _: self.say("abort is asked for"))
+        def told(why: str | None) -> None:
+            if why and self.commands is not None:
+                text = f"execution {aborted.id} was aborted: {why}"
+                self.run_command(self.commands.note(text, self._deployment), "note", lambda _: self.say("noted"))
 
-        hint = "It stops before the next touch. What was done stands as it is."
-        self.app.push_screen(PromptScreen(f"Abort execution {running.id}?", hint, ask_first=True), answered)
+        title = f"Why was execution {aborted.id} aborted?"
+        self.app.push_screen(
+            PromptScreen(title, "The abort is asked for already; escape leaves it without a word."), told
+        )
 
     def act_resume(self) -> None:
         running, commands = self.execution(), self.commands
@@ -329,6 +379,7 @@ class RollbackScreen(ConsoleScreen):
             if self._problem:
                 return [title, *paragraph(self._problem, width, "bad", first="✗ ", most=4)]
             why = "… planning: target, checks, manual equivalent" if self._planning else "… connecting"
+            why += "; x is kept until then" if self._kept else ""
             return [title, line((why, "dim"))]
         rows = title_lines(self._plan, width, self.console_app.now(), roomy=self.size.height > 22)
         paths = self._paths()
@@ -351,33 +402,39 @@ class RollbackScreen(ConsoleScreen):
         view, now = self._view(), self.console_app.now()
         running = self.execution()
         if running is not None:
-            rows = [*self._alarms(width), *execution_lines(running, view, width, now)]
+            rows = [*self._alarms(width), *execution_lines(running, view, width, now, self._polled_at())]
             return rows if self._two() else [*rows, line(""), *plan_lines(running.plan, view, width)]
-        if self._plan is None:
+        plan = self._plan
+        if plan is None:
             return []
-        rows, proof = plan_lines(self._plan, view, width), self._proof(self._plan, width)
         if self._two():
-            return rows
-        # On one column, what stands in the way comes first.
-        return [*rows, line(""), *proof] if self._plan.executable else [*proof, line(""), *rows]
+            return plan_lines(plan, view, width)
+        # On one column, what stands in the way comes first, and who must say yes before what happens.
+        checks, stages = check_lines(plan, width), stage_lines(plan, view, width)
+        authority, target = self._authority(plan, width), target_lines(plan, width)
+        order = (target, authority, stages, checks) if plan.executable else (checks, authority, target, stages)
+        return [row for part in (*order, manual_lines(plan, width)) for row in (*part, line(""))][:-1]
+
+    def _polled_at(self) -> float | None:
+        """When the registry last answered the console's own poll."""
+        backends = self.snapshot.backends if self.snapshot else ()
+        return next((backend.last_ok for backend in backends if backend.name in ("registry", "mlflow")), None)
 
     def _right(self, width: int, height: int) -> list[Text]:
         if not self._two():
             return []
-        running = self.execution()
+        running, view = self.execution(), self._view()
         if running is not None:
-            return [*plan_lines(running.plan, self._view(), width), line(""), *manual_lines(running.plan, width)]
-        return self._proof(self._plan, width) if self._plan else []
+            if view is None or self.snapshot is None:
+                return []
+            return live_lines(self.snapshot, view, (width, height), self.console_app.now())
+        if self._plan is None:
+            return []
+        checks, authority = check_lines(self._plan, width), self._authority(self._plan, width)
+        return [*checks, line(""), *authority, line(""), *manual_lines(self._plan, width)]
 
-    def _proof(self, plan: Plan, width: int) -> list[Text]:
-        operator = self.snapshot.operator if self.snapshot else None
-        return [
-            *check_lines(plan, width),
-            line(""),
-            *authority_lines(plan, operator, width),
-            line(""),
-            *manual_lines(plan, width),
-        ]
+    def _authority(self, plan: Plan, width: int) -> list[Text]:
+        return authority_lines(plan, self.snapshot.operator if self.snapshot else None, width)
 
     def _two(self) -> bool:
         return self.size.width >= _WIDE

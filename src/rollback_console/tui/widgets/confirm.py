@@ -3,8 +3,9 @@
 What it refuses, and why:
 
 - *Paste.* A pasted phrase was not read. Terminals mark pastes (bracketed paste); such an event is refused in words. A
-  terminal that does not mark them sends keys: those cannot be told from fast typing (a tmux script types as fast), so
-  no speed limit is pretended.
+  terminal that does not mark them sends keys, faster than any hand: more than 15 of them within 50 ms, or the whole of
+  a shorter phrase, are a paste as well, and empty the field. What a slow line holds back and delivers at once may be
+  refused too; typing on is all it costs.
 - *Keys that were meant for something else.* What arrives within 300 ms of the dialog's opening, or of the terminal's
   getting the focus back, is swallowed: the repeat of the key that opened it, a word typed into the wrong window.
 - *Enter with anything but the exact phrase.* It says which part differs. Enter alone never executes.
@@ -13,6 +14,7 @@ What it refuses, and why:
 from __future__ import annotations
 
 import time
+from collections import deque
 from collections.abc import Callable
 
 from rich.text import Text
@@ -21,9 +23,11 @@ from textual.app import ComposeResult
 from textual.screen import ModalScreen
 
 from rollback_console.model.text import plain
-from rollback_console.tui.widgets.lines import Lines, chop, heading, line, paragraph
+from rollback_console.tui.widgets.lines import Lines, against_lines, chop, heading, line, paragraph
 
 QUIET_S = 0.3  # keys within this time of opening, or of the focus coming back, are swallowed
+BURST_S = 0.05  # more than BURST_KEYS within this time were not typed
+BURST_KEYS = 15
 
 
 def parts_of(phrase: str) -> list[tuple[str, str]]:
@@ -68,7 +72,8 @@ def what_differs(typed: str, phrase: str) -> str:
 class ConfirmScreen(ModalScreen[str | None]):
     """Asks for the phrase; gives it when it was typed exactly, None on escape.
 
-    `what` are plain sentences on what will happen. `monotonic` is the wall's, never a rehearsal's: it times a hand.
+    `what` are plain sentences on what will happen, `against` the one in which the console advises against it ("": it
+    does not). `monotonic` is the wall's, never a rehearsal's: it times a hand.
     """
 
     DEFAULT_CSS = """
@@ -77,8 +82,19 @@ class ConfirmScreen(ModalScreen[str | None]):
                           padding: 0 1; }
     """
 
-    def __init__(self, phrase: str, what: tuple[str, ...], *, monotonic: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        phrase: str,
+        what: tuple[str, ...],
+        *,
+        against: str = "",
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
         super().__init__()
+        self._against = against
+        self._burst: deque[float] = deque()  # when the newest characters came
+        self._burst_most = max(1, min(BURST_KEYS, len(phrase) - 1))
+        self._refused_until = 0.0  # the rest of a paste is swallowed
         self._phrase = phrase
         self._what = what
         self._monotonic = monotonic
@@ -110,17 +126,24 @@ class ConfirmScreen(ModalScreen[str | None]):
             self._hush()
 
     def _draw(self, width: int, height: int) -> list[Text]:
-        rows = [heading("Type it to execute", width)]
-        for sentence in self._what:
-            rows += paragraph(sentence, width, most=2)
-        rows += [line(""), line(("type exactly", "dim"))]
-        rows += [line("  ", (piece, "title")) for piece in chop(plain(self._phrase, 600), max(4, width - 2))[:4]]
+        room = max(6, self.app.size.height - 2)  # the border
         # The end of what is typed stays in sight, and so do the lines below it, however long a name is.
         typed = chop(plain(self._typed, 600), max(4, width - 3))[-3:]
-        rows += [line(("> " if i == 0 else "  ", "dim"), (piece, "bold")) for i, piece in enumerate(typed)]
-        rows[-1].append("▏", "accent")
-        rows += paragraph(self._word, width, "warn", most=3) if self._word else [line("")]
-        return [*rows, *paragraph("enter executes · escape cancels · paste is refused", width, "dim")]
+        field = [line(("> " if i == 0 else "  ", "dim"), (piece, "bold")) for i, piece in enumerate(typed)]
+        field[-1].append("▏", "accent")
+        field += paragraph(self._word, width, "warn", most=3) if self._word else [line("")]
+        field += paragraph("enter executes · escape cancels · paste is refused", width, "dim", most=2)
+        asked = [
+            line(("type exactly", "dim")),
+            *(line("  ", (piece, "title")) for piece in chop(plain(self._phrase, 600), max(4, width - 2))[:4]),
+        ]
+        left = room - len(field) - len(asked)
+        warned = against_lines(self._against, width, most=max(1, min(4, left)))
+        left -= len(warned)
+        told = [heading("Type it to execute", width)]
+        for sentence in self._what:
+            told += paragraph(sentence, width, most=2)
+        return [*warned, *[*told, line("")][: max(0, left)], *asked, *field]
 
     def _say(self, word: str) -> None:
         self._word = word
@@ -134,7 +157,9 @@ class ConfirmScreen(ModalScreen[str | None]):
     def on_key(self, event: events.Key) -> None:
         event.stop()
         event.prevent_default()
-        if self._monotonic() < self._quiet_until:
+        now = self._monotonic()
+        if now < self._quiet_until or (now < self._refused_until and event.key != "escape"):
+            self._refused_until = now + BURST_S if now < self._refused_until else 0.0
             return
         if event.key == "escape":
             self.dismiss(None)
@@ -148,8 +173,19 @@ class ConfirmScreen(ModalScreen[str | None]):
             self._say("")
         elif event.key == "ctrl+v":
             self._say("paste is refused: type it, so that it is read")
-        elif event.is_printable and event.character and len(self._typed) < len(self._phrase) + 40:
-            self._typed += event.character
+        elif event.is_printable and event.character:
+            self._type(event.character, now)
+
+    def _type(self, character: str, now: float) -> None:
+        while self._burst and now - self._burst[0] > BURST_S:
+            self._burst.popleft()
+        self._burst.append(now)
+        if len(self._burst) > self._burst_most:
+            self._burst.clear()
+            self._typed, self._refused_until = "", now + BURST_S
+            self._say("that came too fast to be typed: paste is refused")
+        elif len(self._typed) < len(self._phrase) + 40:
+            self._typed += character
             self._say("")
 
     def _submit(self) -> None:

@@ -43,9 +43,11 @@ class Footer(LinewiseWidget):
 
     @staticmethod
     def _keys(screen: ConsoleScreen) -> list[tuple[str, str, bool]]:
-        context = screen.context
+        context, hidden = screen.context, screen.hidden_acts()
         acts = [
-            (action.key, word_of(action), action.disabled_reason(context) is None) for action in acts_on(screen.place)
+            (action.key, word_of(action), action.disabled_reason(context) is None)
+            for action in acts_on(screen.place)
+            if action.id not in hidden
         ]
         own = [(key, word, True) for key, word in screen.footer_hints()]
         possible = [act for act in acts if act[2]]

@@ -103,6 +103,15 @@ def alarm_lines(alarms: tuple[str, ...], width: int, most: int = 2) -> list[Text
     return [row for alarm in alarms for row in paragraph(alarm, width, "bad", first="▲ ", most=most)]
 
 
+def against_lines(against: str, width: int, most: int = 4) -> list[Text]:
+    """That the console advises against something, and why: a badge, then the sentence; nothing for ""."""
+    if not against:
+        return []
+    badge = " AGAINST ADVICE "
+    rows = paragraph(against, width, "bad", first=" " * (len(badge) + 1), indent="  ", most=most)
+    return [line((badge, "alarm"), " ").append_text(rows[0][len(badge) + 1 :]), *rows[1:]]
+
+
 def heading(title: str, width: int, note: str = "") -> Text:
     """A section's title, ruled to `width`, with a note at its right."""
     note = clip(note, max(0, width - cell_len(title) - 6)) if note else ""
@@ -293,4 +302,5 @@ def _roles_in(ink: Ink) -> dict[str, Style]:
         "faint": ink.rule,
         "chosen": ink.text + ink.selected,
         "inverse": ink.strong + Style(reverse=True),
+        "alarm": ink.bad + Style(reverse=True, bold=True),
     } | {f"state.{state}": style + bold for state, style in ink.states.items()}

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from rich.cells import cell_len
 from rich.text import Text
 
 from rollback_console.model.operator import Operator
-from rollback_console.model.plan import Check, Execution, ExecutionState, Plan, StepState
+from rollback_console.model.plan import Check, Execution, ExecutionState, ExecutionStep, Plan, StepState
 from rollback_console.model.snapshot import DeploymentView
 from rollback_console.model.text import duration, plain, span
-from rollback_console.tui.widgets.lines import chop, clip, fit, heading, line, paragraph, version_word
+from rollback_console.tui.widgets.lines import against_lines, clip, fit, heading, line, paragraph, version_word
 
+_FRESH_S = 5.0  # younger answers need no age
 CHECK_WORDS = {True: ("✓", "ok", "ok"), False: ("✗", "no", "bad"), None: ("?", "cannot tell", "blind")}
 STEP_WORDS = {
     StepState.WAITING: ("○", "waiting", "dim"),
@@ -27,6 +29,7 @@ def title_lines(plan: Plan, width: int, now: float, *, roomy: bool = True) -> li
     left = plan.expires_at - now
     expiry = (f"expires in {duration(left)}", "dim" if left > 120 else "warn") if left > 0 else ("EXPIRED", "bad")
     return [
+        *against_lines(plan.against, width),
         line(("ROLLBACK ", "bold"), (where, "title")),
         *([line("")] if roomy else []),
         line("  ", ("FROM ", "dim"), (move, "inverse"), (" TO", "dim")),
@@ -42,8 +45,17 @@ def title_lines(plan: Plan, width: int, now: float, *, roomy: bool = True) -> li
 
 def plan_lines(plan: Plan, view: DeploymentView | None, width: int) -> list[Text]:
     """Why this target, the stages with their gates, and what is verified within when."""
-    rows = [heading(f"Why {version_word(plan.to_version)}", width), *paragraph(plan.why_target, width, most=6)]
-    rows += [line(""), heading("What happens", width, f"driver {plain(plan.driver, 24)}")]
+    return [*target_lines(plan, width), line(""), *stage_lines(plan, view, width)]
+
+
+def target_lines(plan: Plan, width: int) -> list[Text]:
+    """Why this version."""
+    return [heading(f"Why {version_word(plan.to_version)}", width), *paragraph(plan.why_target, width, most=6)]
+
+
+def stage_lines(plan: Plan, view: DeploymentView | None, width: int) -> list[Text]:
+    """The stages with their gates, and what is verified within when."""
+    rows = [heading("What happens", width, f"driver {plain(plan.driver, 24)}")]
     for index, stage in enumerate(plan.stages, 1):
         rows += paragraph(f"{plain(stage.name, 60)}: {plain(stage.does, 300)}", width, first=f"{index:>2} ")
         if stage.gate:
@@ -110,11 +122,21 @@ def authority_lines(plan: Plan, operator: Operator | None, width: int) -> list[T
 
 
 def manual_lines(plan: Plan, width: int) -> list[Text]:
-    """What a person would type instead; nothing of it is cut."""
-    rows = [heading("By hand", width, "c copies it")]
+    """What a person would type instead, broken at spaces alone: what is copied from the screen can be pasted, joined
+    or not. A word longer than the line is cut with an ellipsis; `c` copies the whole."""
+    rows = [heading("By hand", width, "c copies the whole")]
     for command in plan.manual:
-        pieces = chop(plain(command, 2_000), max(8, width - 4))
-        rows += [line(("$ " if i == 0 else "  ↪ ", "dim"), (piece, "code")) for i, piece in enumerate(pieces)]
+        pieces = [""]
+        for word in plain(command, 2_000).split(" "):
+            joined = f"{pieces[-1]} {word}" if pieces[-1] else word
+            if cell_len(joined) <= width - 4 or not pieces[-1]:
+                pieces[-1] = joined
+            else:
+                pieces.append(word)
+        rows += [
+            line(("$ " if i == 0 else "  ↪ ", "dim"), (clip(piece, max(8, width - 4)), "code"))
+            for i, piece in enumerate(pieces)
+        ]
     if not plan.manual:
         rows.append(line(("the driver names none", "dim")))
     return rows
@@ -150,8 +172,11 @@ _NEXT = {
 }
 
 
-def execution_lines(execution: Execution, view: DeploymentView | None, width: int, now: float) -> list[Text]:
-    """An execution under way or ended: its state in a word, what stands, what to do next, and each step."""
+def execution_lines(
+    execution: Execution, view: DeploymentView | None, width: int, now: float, polled_at: float | None = None
+) -> list[Text]:
+    """An execution under way or ended: its state in a word, what stands, what to do next, and each step. `polled_at`:
+    when the registry last answered the console's own poll."""
     word, role, stands = _outcome(execution)
     plan = execution.plan
     end = execution.ended_at if execution.ended_at is not None else now
@@ -167,7 +192,7 @@ def execution_lines(execution: Execution, view: DeploymentView | None, width: in
     rows += paragraph(stands, width, role)
     if execution.detail:
         rows += paragraph(execution.detail, width, most=4)
-    rows += paragraph(_now_stands(view), width, "dim") if view else []
+    rows += paragraph(now_stands(execution, view, now, polled_at), width, "dim") if view else []
     rows += paragraph(_NEXT[execution.state], width, "bold", first="next: ")
     rows += [line(""), heading("Steps", width, f"{plain(execution.id, 24)} by {plain(execution.operator, 24)}")]
     for step in execution.steps:
@@ -186,8 +211,27 @@ def execution_lines(execution: Execution, view: DeploymentView | None, width: in
     return [*rows, *paragraph(execution.reason, width, "dim", first="reason: ", most=4)]
 
 
-def _now_stands(view: DeploymentView) -> str:
-    serving = view.verdict.version if view.verdict else None
-    state = str(view.verdict.state).upper() if view.verdict else "not evaluated yet"
-    registry = version_word(view.registry_version)
-    return f"now: the registry says {registry}, serving reports {version_word(serving)}; the trigger is {state}"
+def now_stands(execution: Execution, view: DeploymentView, now: float, polled_at: float | None) -> str:
+    """What stands now, each thing by its newest witness, the execution's own step or the console's poll, with the
+    witness' age where it is not this moment's."""
+    steps = {step.name: step for step in execution.steps if step.state is StepState.DONE and step.ended_at is not None}
+    plan = execution.plan
+    registry = _witnessed("the registry says", view.registry_version, polled_at, plan, steps.get("registry"), now)
+    verdict = view.verdict
+    seen_at = verdict.at if verdict is not None and verdict.version is not None else view.last_seen_at
+    serving = _witnessed("serving reports", view.serving_version, seen_at, plan, steps.get("serving"), now)
+    state = str(verdict.state).upper() if verdict else "not evaluated yet"
+    return f"now: {registry}, {serving}; the trigger is {state}"
+
+
+def _witnessed(
+    words: str, seen: str | None, seen_at: float | None, plan: Plan, step: ExecutionStep | None, now: float
+) -> str:
+    polled = f"{words} {version_word(seen)}"
+    age = max(0.0, now - seen_at) if seen_at is not None else None
+    if step is None or step.ended_at is None or (seen_at is not None and seen_at >= step.ended_at):
+        return polled + (f" (polled {span(age)} ago)" if age is not None and age > _FRESH_S else "")
+    found = (
+        f"{words} {version_word(plan.to_version)}, as this execution found {span(max(0.0, now - step.ended_at))} ago"
+    )
+    return found + (f" (polled {span(age)} ago: {version_word(seen)})" if age is not None else "")

@@ -69,6 +69,8 @@ class PromptScreen(ModalScreen[str | None]):
 
     def on_key(self, event: events.Key) -> None:
         if not self._asking or event.key == "escape":
+            if event.is_printable:  # the field is not there yet: a typed word is no row of hotkeys
+                event.stop()
             return
         event.stop()
         if event.key == "y":

@@ -8,12 +8,15 @@ from rich.style import Style
 from rich.text import Text
 
 from rollback_console.model.rules import SignalRule, Worse
-from rollback_console.model.snapshot import DeploymentDetail, DeploymentView, Trace
+from rollback_console.model.snapshot import DeploymentDetail, DeploymentView, Snapshot, Trace
 from rollback_console.model.text import number, plain, span
 from rollback_console.model.verdict import SignalVerdict
+from rollback_console.tui.widgets.fleet_rows import lead
+from rollback_console.tui.widgets.glyphs import glyph_set as glyph_set_of
 from rollback_console.tui.widgets.lines import Part, clip, fit, heading, line, paragraph, utc, version_word
 from rollback_console.tui.widgets.plot import PlotData, plot_lines
 from rollback_console.tui.widgets.spark import spark
+from rollback_console.tui.widgets.state import clock_of, state_word
 
 _GAP = " "
 
@@ -132,6 +135,24 @@ def _row(facts: SignalFacts, chosen: bool, columns: _Columns, width: int) -> Tex
     row.append("  ")
     row.append(clip(word, max(4, width - row.cell_len)), role)
     return row
+
+
+def live_lines(snapshot: Snapshot, view: DeploymentView, size: tuple[int, int], now: float) -> list[Text]:
+    """The deployment as it is now, beside something else that goes on: state and clock, every signal, the worst one
+    over time. `size` is (width, lines)."""
+    width, height = size
+    glyph, word, role = state_word(view.verdict)
+    clock = clock_of(view, now, snapshot)
+    rows = [heading("Signals now", width), line((f"{glyph} {word}", role), f"  {clock}" if clock else "")]
+    if view.verdict is not None:
+        rows += paragraph(view.verdict.sentence, width, most=3)
+    worst = lead(view)
+    chosen = next((i for i, rule in enumerate(view.rule.signals) if worst and rule.name == worst.name), 0)
+    rows += [line(""), *signal_lines(view, chosen, width, glyph_set=glyph_set_of()), line("")]
+    incident = snapshot.incident_of(view.id)
+    onset = incident.onset if incident else None
+    room = (width, max(9, min(16, height - len(rows))))
+    return [*rows, *plot_section(view, snapshot.detail(view.id), onset, chosen, room, glyph_set=glyph_set_of())]
 
 
 def plot_data(facts: SignalFacts, marks: tuple[tuple[float, str], ...] = ()) -> PlotData | None:
