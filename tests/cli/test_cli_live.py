@@ -106,6 +106,8 @@ def test_an_incident_by_command_line_alone(stack: Stack) -> None:
     ten = stack.run("summary", RANKER).stdout
     assert len(ten.splitlines()) <= 10
     assert RANKER in ten
+    assert "At the console: somebody without a key" in ten
+    assert "At the console: ana;" in stack.run("summary", RANKER, key=stack.key).stdout
 
     plan = stack.run("rollback", name, "--plan", "--json")  # looking needs no key
     assert plan.returncode == 0, plan.stdout + plan.stderr

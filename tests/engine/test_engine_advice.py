@@ -15,6 +15,7 @@ from rollback_console.cli.rehearsal import HEADLESS_START, rehearsal
 from rollback_console.clock import VirtualClock
 from rollback_console.engine.recovery import RecoveryObserver
 from rollback_console.engine.summary import summarize
+from rollback_console.errors import PreflightFailed
 from rollback_console.execute.marks import KNOWN_BAD_TAG
 from rollback_console.execute.plan import plan_bytes, plan_digest, plan_from_bytes
 from rollback_console.execute.run import RecoveryState
@@ -201,3 +202,33 @@ async def test_a_deployment_that_went_silent_keeps_the_version_it_was_last_seen_
         if view.verdict is not None and view.verdict.version is not None:
             assert view.serving_version == view.verdict.version
             assert view.last_seen_at is None
+
+
+async def test_an_abort_needs_no_reason_and_the_journal_says_that_there_was_none(bench: Bench) -> None:
+    execution = await _rollback(bench, CHECKOUT)
+    await bench.until(lambda s: s.executions[-1].state is ExecutionState.VERIFYING, 300)
+    await bench.seat.acts.abort(execution, "  ")
+    ended = bench.seat.engine.snapshot().executions[-1]
+    assert ended.state is ExecutionState.ABORTED
+    assert "aborted by oncall-1: no reason given" in ended.detail
+    assert not await _marked(bench, CHECKOUT, "8")
+    again = bench.seat.engine.snapshot().incident_of(CHECKOUT)
+    assert again is not None
+    assert "under way" not in again.recommendations[0].sentence
+
+
+async def test_without_a_known_good_version_it_is_said_once_and_both_ways_to_name_one(bench: Bench) -> None:
+    engine = bench.seat.engine
+    nobody = replace(engine.rules[engine.index[CHECKOUT]].recovery[0], healthy_for_s=30 * 86_400.0)
+    index = engine.index[CHECKOUT]
+    engine.rules = tuple(
+        replace(rule, recovery=(nobody,)) if number == index else rule for number, rule in enumerate(engine.rules)
+    )
+    with pytest.raises(PreflightFailed) as refused:
+        await bench.seat.acts.plan(CHECKOUT)
+    assert "is known to have served healthily" in refused.value.message
+    assert "--to" not in refused.value.message
+    assert "if you know" not in refused.value.message
+    assert str(refused.value).count("name") == 1
+    assert "o on the rollback's screen" in refused.value.next_step
+    assert "--to VERSION on the command line" in refused.value.next_step

@@ -10,12 +10,14 @@ import asyncio
 import contextlib
 import json
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from exec_support import ID, START, Bench, in_child, plan_for, was_killed
+from exec_support import ID, MODEL, START, Bench, in_child, plan_for, was_killed
 
 from rollback_console.cli import compose
+from rollback_console.cli.executions import left_unfinished
 from rollback_console.cli.main import run
 from rollback_console.errors import NotAuthorized
 from rollback_console.execute.plan import phrase
@@ -78,6 +80,30 @@ def test_plan_prints_the_plan_its_digest_and_its_manual_equivalent_and_moves_not
     assert fake.bench.files.moves() == []
     assert run(["rollback", str(ID), "--plan", "--to", "5"]) == 5
     assert "NO  exists and READY: checkout-ranker has no v5" in capsys.readouterr().out
+
+
+def test_advice_against_and_the_way_around_a_mark_are_printed_and_in_the_json(
+    fake: FakeConsole, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asyncio.run(fake.bench.files.write_tag(MODEL, "7", "rollback-console.known_bad", "rolled back from by ex-0"))
+    plan, against = fake.plan, "the console advises against: upstream: rolling back will not help"
+
+    async def advised(deployment: DeploymentId, path: str | None = None, to: str | None = None) -> Plan:
+        return replace(await plan(deployment, path, to), against=against)
+
+    monkeypatch.setattr(fake, "plan", advised)
+    assert run(["rollback", str(ID), "--plan"]) == 5
+    said = capsys.readouterr().out
+    assert f"AGAINST   {against}" in said
+    known_bad = next(i for i, line in enumerate(said.splitlines()) if "NO  not known bad" in line)
+    assert said.splitlines()[known_bad].endswith("take the mark off")
+    assert "--request DELETE" in said.splitlines()[known_bad + 1]
+    assert run(["rollback", str(ID), "--plan", "--json"]) == 5
+    facts = json.loads(capsys.readouterr().out)
+    assert facts["against"] == against
+    assert [bool(check["remedy"]) for check in facts["checks"]] == [
+        c["name"] == "not known bad" for c in facts["checks"]
+    ]
 
 
 def test_a_script_gives_the_digest_it_saw(fake: FakeConsole, capsys: pytest.CaptureFixture[str]) -> None:
@@ -144,11 +170,20 @@ def test_unfinished_ones_are_listed_resumed_and_aborted(
 
     first = killed(tmp_path / "one")
     assert run(["executions", "--journal", str(tmp_path / "one" / "journal.db")]) == 0
-    assert f"rollback-console resume {first}" in capsys.readouterr().out
+    book = tmp_path / "one" / "journal.db"
+    said = capsys.readouterr().out
+    assert f"go on: rollback-console resume {first} --journal {book}" in said
+    assert f'or stop: rollback-console abort {first} --reason "WHY" --journal {book}' in said
+    assert left_unfinished(book, None) == [
+        f"unfinished: {first} on {ID}: rollback-console resume {first} (or abort {first})"
+    ]
+    assert f"resume {first} --journal '{tmp_path}/a b.db'" in left_unfinished(book, tmp_path / "a b.db")[0]
     assert run(["resume", first]) == 0
     assert "done" in capsys.readouterr().out
     assert run(["executions", "--unfinished", "--journal", str(tmp_path / "one" / "journal.db")]) == 0
     assert "nothing is unfinished" in capsys.readouterr().out
+    assert left_unfinished(book, None) == []
+    assert left_unfinished(tmp_path / "none.db", None) == []
     second = killed(tmp_path / "two")
     assert run(["abort", second, "--reason", "by hand"]) == 0
     assert "aborted by bo: by hand" in capsys.readouterr().out
