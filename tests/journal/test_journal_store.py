@@ -216,7 +216,9 @@ def test_what_cannot_be_recorded_exactly_is_refused_and_nothing_written(path: Pa
 
 def test_a_lone_surrogate_keeps_nothing_out_of_the_journal(path: Path) -> None:
     with new_journal(path) as journal:
-        entry = journal.append(DrillSummary(scenario="a\ud800b", seed=1, passed=True, detail={"\udfff": "\ud83d\ude80"}))
+        entry = journal.append(
+            DrillSummary(scenario="a\ud800b", seed=1, passed=True, detail={"\udfff": "\ud83d\ude80"})
+        )
         body = entry.parsed()
         assert isinstance(body, DrillSummary)
         assert body.scenario == "a\ufffdb"

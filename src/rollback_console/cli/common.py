@@ -19,6 +19,7 @@ from rollback_console.model.text import plain
 _F = TypeVar("_F", bound=Callable[..., Any])
 APP = "rollback-console"
 CONFIG_VARIABLE = "ROLLBACK_CONSOLE_CONFIG"
+debugging = False  # --debug, as `main.run` found it: an unforeseen error then shows where
 
 
 def config_option(function: _F) -> _F:

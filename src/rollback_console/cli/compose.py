@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import gc
-import os
 import random
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -16,6 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from rollback_console.cli import common
 from rollback_console.cli.common import find_journal, need_config, warn
 from rollback_console.engine.acts import Acts
 from rollback_console.engine.loop import Engine
@@ -171,7 +171,7 @@ def live(
         look_only="looking for your key",
         journal_path=str(path),
         command=command,
-        debug=bool(os.environ.get("ROLLBACK_CONSOLE_DEBUG")),
+        debug=common.debugging,
         papers=papers_of(configuration),
         follow=writes,
         journal_problem=problem,

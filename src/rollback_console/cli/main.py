@@ -12,6 +12,7 @@ from collections.abc import Sequence
 
 import click
 
+from rollback_console.cli import common
 from rollback_console.errors import ConsoleError, FileProblems, UsageError
 from rollback_console.model.text import plain, plain_block
 
@@ -138,8 +139,7 @@ def run(arguments: Sequence[str]) -> int:
     debug = "--debug" in words or bool(os.environ.get("ROLLBACK_CONSOLE_DEBUG"))
     if "--" not in words and "_ROLLBACK_CONSOLE_COMPLETE" not in os.environ:
         words = [word for word in words if word != "--debug"]  # wherever it stands
-    if debug:
-        os.environ["ROLLBACK_CONSOLE_DEBUG"] = "1"  # for whoever puts an engine together
+    common.debugging = debug  # for whoever puts an engine together
     _prepare_streams()
     try:
         code = _run(words)
