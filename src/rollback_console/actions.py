@@ -157,7 +157,8 @@ ACTIONS: tuple[Action, ...] = (
         "Stops before the next touch; says what stands as it is",
         _running,
         Permission.ABORT,
-        screens=("rollback",),
+        rare=True,
+        screens=("fleet", "deployment", "rollback"),
     ),
     Action(
         "adopt",

@@ -65,7 +65,7 @@ class Terminal:
     def type(self, text: str) -> None:
         """Type characters as a person does, one key after the other: faster ones are refused as a paste."""
         for character in text:
-            self._call("send-keys", "-l", character)
+            self._call("send-keys", "-l", "--", character)
             time.sleep(_BETWEEN_KEYS_S)
 
     def paste(self, text: str) -> None:

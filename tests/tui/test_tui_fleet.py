@@ -15,6 +15,7 @@ from tui_samples import AT
 
 from rollback_console.model.identity import DeploymentId
 from rollback_console.model.incident import Incident
+from rollback_console.model.plan import ExecutionState
 from rollback_console.model.rules import Worse
 from rollback_console.model.snapshot import Snapshot
 from rollback_console.model.verdict import Impact, ImpactPart, TriggerState
@@ -26,7 +27,7 @@ from rollback_console.tui.widgets.cells import fit_words, strip_of, width_of
 from rollback_console.tui.widgets.fleet import FleetView
 from rollback_console.tui.widgets.fleet_order import grouped, matches
 from rollback_console.tui.widgets.linewise import changed
-from rollback_console.tui.widgets.spark import spark
+from rollback_console.tui.widgets.spark import gathered, spark
 
 SIZES = [(60, 20), (80, 24), (120, 40)]
 INK = INKS[NAMES["dark"]]
@@ -248,7 +249,7 @@ async def test_moving() -> None:
         assert await at("j") == names[-1]
         assert await at("g") == names[0]
         await settle(pilot)
-        assert "I-7f3a" in screen_text(app), "the first one's incident header comes into view with it"
+        assert "── RELEASE" in screen_text(app), "the first one's incident header comes into view with it"
         assert await at("end") == names[-1]
         assert await at("home") == names[0]
         assert await at("down", "up", "up") == names[0]
@@ -334,19 +335,19 @@ def test_the_versions_that_disagree_are_said() -> None:
     assert fleet_rows.version_text(view) == "v8≠v7"
     assert fleet_rows.version_text(samples.view("m", version="blue")) == "blue"
     assert fleet_rows.version_text(samples.view("m", version=None, registry=None)) == "–"
-    narrow = fleet_rows.row(view, fleet_rows.Columns.of(50, 5), "", False, False, INK)
+    narrow = fleet_rows.row(view, fleet_rows.Columns.of(50, 5), "", "", False, INK)
     assert any("≠" in text for text, _ in narrow)
 
 
 def test_a_row_is_exactly_as_wide_as_it_is_told() -> None:
     for width, view in itertools.product(range(20, 240), samples.fleet(2)):
         columns = fleet_rows.Columns.of(width, 7)
-        parts = fleet_rows.row(view, columns, "for 12:34", True, True, INK)
+        parts = fleet_rows.row(view, columns, "for 12:34", "zz until 10:45", True, INK)
         if width >= 34:
             assert sum(width_of(text) for text, _ in parts) + 1 == width
         if width >= 56:
             for line in range(4):
-                panel = fleet_rows.panel(view, line, width - 2, "frozen", False, True, INK)
+                panel = fleet_rows.panel(view, line, width - 2, "frozen", "", True, INK)
                 assert sum(width_of(text) for text, _ in panel) <= width - 1
 
 
@@ -371,8 +372,8 @@ def test_the_change_has_the_sign_of_the_change(pct: float, worse: Worse, wanted:
 def test_spark_has_a_range_that_stands_still() -> None:
     styles = (INK.calm, INK.bad, INK.dim)
     parts = spark((3.0, None, 3.0, 2.0, float("nan"), 9e99), 8, 3.0, 2.5, Worse.LOWER, *styles)
-    assert "".join(text for text, _ in parts) == "  ▅·▅▁·█"
-    assert [style for text, style in parts if "▁" in text] == [INK.bad]
+    assert "".join(text for text, _ in parts) == "  ▅·▅▂·█"
+    assert [style for text, style in parts if "▂" in text] == [INK.bad]
     calm = spark((3.0, 3.01, 2.99), 3, 3.0, 2.5, Worse.LOWER, *styles)
     assert {style for _, style in calm} == {INK.calm}
     assert "".join(text for text, _ in spark((), 4, None, None, Worse.LOWER, *styles)) == "    "
@@ -389,7 +390,7 @@ def test_only_cells_that_differ_are_sent() -> None:
 def test_impact_is_short_in_a_row_and_whole_in_a_sentence() -> None:
     impact = Impact(41.0, (ImpactPart("users", 12_345.0, "users/min", 41.0, "x"),))
     assert fleet_rows.impact_text(Impact(0.0)) == ""
-    assert fleet_rows.impact_text(impact) == "i 41"
+    assert fleet_rows.impact_text(impact) == "impact 41"
     assert fleet_rows.impact_sentence(impact) == "impact 41: users 12.3k/min"
     verdict = samples.fired().verdict
     assert verdict is not None
@@ -437,3 +438,91 @@ def test_what_does_not_fit_is_cut_between_words() -> None:
     assert fit_words("pneumonoultramicroscopic words", 16) == "pneumonoultrami…"
     for width in range(12):
         assert len(fit_words("one two three four", width)) == width
+
+
+def test_a_sparkline_shows_the_time_before_a_fall() -> None:
+    fall = (*([3.18] * 30), *([2.91] * 10))
+    assert gathered(fall, 8, Worse.LOWER) == [3.18] * 6 + [2.91] * 2
+    assert gathered(fall, 28, Worse.LOWER) == [3.18] * 18 + [2.91] * 10
+    assert gathered((*fall[:-1], None), 8, Worse.LOWER)[-1] is None  # missing now is missing
+    assert gathered((), 8, Worse.LOWER) == gathered(fall, 0, Worse.LOWER) == []
+    drawn = "".join(t for t, _ in spark(fall, 8, 3.18, 3.02, Worse.LOWER, INK.calm, INK.bad, INK.dim))
+    assert drawn == "▅▅▅▅▅▅▃▃"
+    bound = "".join(t for t, _ in spark((0.2, 0.5), 2, None, 0.4, Worse.HIGHER, INK.calm, INK.bad, INK.dim))
+    assert bound == "▃▆"
+    own = "".join(t for t, _ in spark((1.0, 3.0), 2, None, None, Worse.HIGHER, INK.calm, INK.bad, INK.dim))
+    assert own == "▂▇"
+
+
+@pytest.mark.parametrize("size", [*SIZES, (120, 14)], ids=lambda s: f"{s[0]}x{s[1]}")
+async def test_what_is_executed_stands_in_its_row_and_gives_the_advice_s_place(size: tuple[int, int]) -> None:
+    app = console(samples.snapshot(executions=(samples.execution(ExecutionState.VERIFYING),)))
+    async with app.run_test(size=size) as pilot:
+        await settle(pilot)
+        text = screen_text(app)
+        row = next(r for r in text.splitlines() if "checkout-" in r and "FIRED" in r)
+        assert "⟳ v8→v7 verifying" in row
+        assert "advice" not in text
+        if size[0] == 60:
+            assert_golden("fleet-executing-60x20", text)
+        await pilot.press("a")
+        for _ in range(4):
+            await pilot.pause()
+        assert type(app.screen).__name__ == "RollbackScreen"
+        assert "VERIFYING" in screen_text(app)
+
+
+async def test_abort_on_the_fleet_says_why_not() -> None:
+    app = console(samples.snapshot())
+    async with app.run_test(size=(80, 24)) as pilot:
+        await settle(pilot)
+        await pilot.press("a")
+        await settle(pilot)
+        assert "nothing is executing" in "".join(n.message for n in app._notifications)
+        assert "a abort" not in screen_text(app)
+
+
+async def test_fired_as_blind_is_blind_with_an_alarm() -> None:
+    blind = samples.view("support-triage", TriggerState.BLIND, (None, None, None), since=AT - 700)
+    assert blind.verdict is not None
+    blind = dataclasses.replace(blind, verdict=dataclasses.replace(blind.verdict, fired_as_blind=True))
+    calm = samples.view("calm")
+    assert matches(blind, ["blind"])
+    assert matches(blind, ["alarm"])
+    assert not matches(calm, ["alarm"])
+    app = console(samples.snapshot(deployments=(blind, calm), incidents=()))
+    async with app.run_test(size=(80, 24)) as pilot:
+        await settle(pilot)
+        text = screen_text(app)
+        assert "▲? BLIND" in text
+        assert "FIRED" not in text
+        assert "? 1 blind, ▲ 1 of them" in text
+        assert "▲ 1 alarm" in text
+
+
+def test_an_incident_s_header_begins_with_its_cause_and_what_is_shared() -> None:
+    members = [v for v in samples.fleet() if v.incident == "I-91c0"]
+    incident = samples.INCIDENTS[1]
+    for width in (58, 66, 80, 120, 200):
+        text = "".join(t for t, _ in fleet_rows.incident_header(incident, members, width, INK))
+        assert text.startswith("── UPSTREAM feature-view:sessions · 2 deployments")
+        assert width_of(text) <= width
+    assert text.endswith("rolling back will not help · I-91c0")
+    assert "feature-view" not in "".join(t for t, _ in fleet_rows.incident_header(incident, members[:1], 58, INK))
+
+
+def test_a_row_names_its_signal_where_there_is_room_and_says_until_when_it_sleeps() -> None:
+    view = samples.fired(snoozed_until=AT + 600)
+    wide = "".join(t for t, _ in fleet_rows.row(view, fleet_rows.Columns.of(100, 5), "", "", False, INK))
+    assert "error rate    +375 %" in wide
+    asleep = fleet_rows.asleep_text(view, AT)
+    assert asleep == "zz until 14:12"
+    assert fleet_rows.asleep_text(view, AT + 601) == ""
+    for width, words in ((100, asleep), (60, asleep), (50, "zz 14:12"), (40, "zz 14:12")):
+        row = "".join(t for t, _ in fleet_rows.row(view, fleet_rows.Columns.of(width, 5), "", asleep, False, INK))
+        assert words in row, width
+
+
+def test_what_serving_reported_last_is_said_as_that() -> None:
+    view = dataclasses.replace(samples.view("m", version=None, registry="8"), last_version="7", last_seen_at=AT - 60)
+    assert fleet_rows.version_text(view) == "v7?"

@@ -407,7 +407,6 @@ async def test_beside_an_execution_the_signals_are_live() -> None:
         assert "What happens" not in right
 
 
-
 @pytest.mark.parametrize("state", list(ExecutionState))
 async def test_every_state_of_an_execution_says_what_stands_and_what_is_next(state: ExecutionState) -> None:
     async with opened(here) as (app, pilot, _):

@@ -27,14 +27,18 @@ from tui_detail_samples import (
     told,
 )
 
+from rollback_console.model.incident import Recommendation
 from rollback_console.model.plan import ExecutionState, StepState
 from rollback_console.model.snapshot import Snapshot
+from rollback_console.model.verdict import TriggerState
 from rollback_console.model.walk import Runbook, Walk, WalkStep
 from rollback_console.tui.screens.rollback import RollbackScreen
 from rollback_console.tui.screens.runbook import RunbookScreen
+from rollback_console.tui.widgets import walk as walks
 from rollback_console.tui.widgets.lines import Lines
 from rollback_console.tui.widgets.markdown import markdown_lines
 from rollback_console.tui.widgets.prompt import PromptScreen, YesNoScreen
+from rollback_console.tui.widgets.walk_checks import StepChecks
 
 
 def here() -> RunbookScreen:
@@ -360,3 +364,48 @@ def test_hostile_markdown_is_quick(body: str) -> None:
     begun = time.process_time()
     markdown_lines(body, 70)
     assert time.process_time() - begun < 1.0
+
+
+def test_one_runbook_is_proposed_the_advice_s_before_the_state_s_before_the_policy_s() -> None:
+    shown = samples.snapshot()
+    fired = shown.deployments[0]
+    assert fired.verdict is not None
+    advised = dataclasses.replace(
+        shown, incidents=(), recommendations=(Recommendation(fired.id, None, None, "do not", "upstream-fault.md"),)
+    )
+    assert walks.proposed(advised, fired) == "upstream-fault"
+    blind = dataclasses.replace(fired, verdict=dataclasses.replace(fired.verdict, state=TriggerState.BLIND))
+    unadvised = dataclasses.replace(shown, incidents=(), recommendations=())
+    assert walks.proposed(advised, blind) == "upstream-fault"
+    assert walks.proposed(unadvised, blind) == "blind-telemetry"
+    assert walks.proposed(unadvised, fired) == BOOK.name
+    assert walks.proposed(unadvised, None) is None
+    assert walks.fitting_book(unadvised, None) is None  # somebody has to choose
+    rows = [row.plain for row in walks.choice_lines(advised, fired, 0, 80)]
+    assert sum("proposed" in row for row in rows) == 1
+    other = dataclasses.replace(WALK, id="W-2", runbook=OTHERS[1], started_at=WALK.started_at - 50)
+    assert walks.fitting_book(dataclasses.replace(advised, walks=(WALK, other)), fired) == BOOK.name
+
+
+@pytest.mark.parametrize("state", [TriggerState.BLIND, TriggerState.FIRED])
+async def test_b_opens_the_proposed_one_without_asking(state: TriggerState) -> None:
+    view = samples.detailed_view()
+    assert view.verdict is not None
+    view = dataclasses.replace(view, verdict=dataclasses.replace(view.verdict, state=state))
+    async with opened(here, samples.snapshot(view, incidents=())) as (_, _, commands):
+        wanted = "blind-telemetry" if state is TriggerState.BLIND else BOOK.name
+        assert commands.of("start_walk") == [("start_walk", wanted, ID)]
+
+
+def test_a_step_s_title_is_not_said_twice_and_uses_the_width() -> None:
+    title = "Tell the channel who is on it and when you will write again, with the ten lines"
+    body = (
+        "[Tell the channel](console:copy_summary) who is **on it** and when you will write again, with the `ten lines`"
+    )
+    step = dataclasses.replace(BOOK.steps[0], title=title, body=f"{body}\n\nPaste them.")
+    walk = dataclasses.replace(WALK, steps=(dataclasses.replace(WALK.steps[2], step=step),))
+    page = " ".join(row.plain for row in walks.step_lines(walk, 0, 100, StepChecks(), AT))
+    assert page.count("when you will write again") == 1
+    assert "Paste them." in page
+    listed = " ".join(" ".join(row.plain for row in walks.step_list(walk, 0, 60, AT)).split())
+    assert title in listed

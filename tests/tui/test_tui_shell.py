@@ -26,7 +26,7 @@ from rollback_console.model.snapshot import JournalStatus, Snapshot
 from rollback_console.tui import clipboard, themes
 from rollback_console.tui.acts import find, why_stay
 from rollback_console.tui.app import ConsoleApp
-from rollback_console.tui.keys import SHELL_KEYS, acts_on
+from rollback_console.tui.keys import SHELL_KEYS, OwnKey, acts_on
 from rollback_console.tui.notify import newly_fired, worst
 from rollback_console.tui.palette import ActsProvider
 from rollback_console.tui.screens.base import ConsoleScreen
@@ -404,15 +404,15 @@ def test_the_band_says_where_one_is() -> None:
 def test_the_band_says_how_everything_is() -> None:
     backends = (
         BackendHealth("prometheus", BackendState.FAILING, None, samples.AT - 130, "refused"),
-        BackendHealth("registry", BackendState.SLOW, 4.2, samples.AT - 50),
+        BackendHealth("registry", BackendState.SLOW, 4.2, samples.AT - 64),
         BackendHealth("third", BackendState.NOT_CONFIGURED),
     )
     follower = JournalStatus("j", 1204, False, 4242)
-    said = line(health(samples.snapshot(backends=backends, journal=follower), samples.AT, INK, 160))
+    said = line(health(samples.snapshot(backends=backends, journal=follower), samples.AT, INK, 200))
     for word in (
         "✗  failing 2:10",
         "◐  slow 4.2 s",
-        "0:50 ago",
+        "polled 1m4s ago",
         "not configured",
         "✓  1,204",
         "follows pid 4242",
@@ -664,3 +664,59 @@ def test_the_hub_is_named_at_80_columns() -> None:
     wide = "".join(text for text, _ in lay_out(*health(shown, shown.at, INK, 120), 120))
     assert "prometheus ● 0.2 s" in wide
     assert "ago" not in wide  # the registry answered 4 s ago: nothing to know
+
+
+async def test_notices_are_two_at_most_short_and_wait_for_a_dialog() -> None:
+    app = console(samples.snapshot())
+    async with app.run_test(size=(80, 24)) as pilot:
+        await settle(pilot)
+        for number in range(4):
+            app.say(f"notice {number} " + "word " * 200)
+        await settle(pilot)
+        assert [n.message[:8] for n in app._notifications] == ["notice 2", "notice 3"]
+        rows = screen_text(app).splitlines()
+        told_at = [y for y, row in enumerate(rows) if "word word" in row]
+        assert min(told_at) >= 14  # neither over the band
+        assert max(told_at) < 23  # nor over the footer
+        await pilot.press("n")
+        await settle(pilot)
+        assert isinstance(app.screen, PromptScreen)
+        app.say("later")
+        await settle(pilot)
+        assert "notice 3" not in screen_text(app)  # nothing lies over a dialog
+        assert "later" not in screen_text(app)
+        await pilot.press("escape")
+        await settle(pilot)
+        assert "later" in screen_text(app)
+
+
+@pytest.mark.parametrize("theme", ["dark", "light"])
+@pytest.mark.parametrize("size", [(60, 20), (80, 24), (120, 40)])
+async def test_band_and_sheet_have_one_background_each(theme: str, size: tuple[int, int]) -> None:
+    app = console(samples.snapshot(), theme=theme)
+    async with app.run_test(size=size) as pilot:
+        await settle(pilot)
+        app.publish(samples.snapshot(at=samples.AT + 61, alarms=("one more",)))
+        await settle(pilot)
+        badge = themes.INKS[themes.NAMES[theme]].badge.bgcolor
+        grounds = {
+            piece.style.bgcolor
+            for strip in app.screen._compositor.render_strips()[:2]
+            for piece in strip
+            if piece.style is not None and piece.style.bgcolor != badge
+        }
+        assert len(grounds) == 1
+        await pilot.press("question_mark")
+        await settle(pilot)
+        sheet = app.screen.query_one("VerticalScroll").region
+        strips = [strip.crop(sheet.x, sheet.right) for strip in app.screen._compositor.render_strips()]
+        pieces = [p for strip in strips[sheet.y : sheet.bottom] for p in strip if not set(p.text) & set("▁▂▃▄▅▆▇█")]
+        grounds = {p.style.bgcolor for p in pieces if p.style is not None and not p.style.reverse}
+        assert len(grounds) == 1
+
+
+def test_the_screen_s_own_keys_come_first() -> None:
+    own = (OwnKey("p", "Plan anew", "by the next path"),)
+    text = help_text(Context(samples.snapshot()), "rollback", INK, 72, own).plain
+    assert text.startswith("This screen\n p")
+    assert text.index("Plan anew") < text.index("What can be done here")

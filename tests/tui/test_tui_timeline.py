@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import pytest
 import tui_samples as samples
 from golden import assert_golden, screen_text
 from textual.pilot import Pilot
 
-from rollback_console.model.snapshot import Snapshot
+from rollback_console.model.snapshot import Snapshot, TimelineItem
 from rollback_console.tui.app import ConsoleApp
 from rollback_console.tui.screens.entry import EntryScreen
 from rollback_console.tui.screens.fleet import FleetScreen
 from rollback_console.tui.screens.timeline import TimelineScreen
+from rollback_console.tui.themes import INKS, NAMES
+from rollback_console.tui.widgets.timeline import item_parts, matches
+
+INK = INKS[NAMES["dark"]]
 
 
 def console(shown: Snapshot | None, commands: samples.FakeCommands | None = None) -> ConsoleApp:
@@ -132,3 +138,15 @@ async def test_an_empty_journal_says_so() -> None:
         assert "The journal is empty." in screen_text(app)
         await pilot.press("enter", "j", "k", "g", "G", "pagedown")
         assert isinstance(app.screen, TimelineScreen)
+
+
+def test_lines_of_an_execution_begin_with_their_meaning() -> None:
+    said = "ex-3f2a9c0d11e7: set done: @champion of checkout-ranker names v7"
+    item = TimelineItem(9, samples.AT, "outcome", "production/checkout-ranker", "oncall-1", said)
+    for width in (60, 80, 120):
+        shown = "".join(text for text, _ in item_parts(item, width, False, INK))
+        assert "ex-3f2a" not in shown
+        assert "set done" in shown
+    assert matches(item, ["ex-3f2a9c0d11e7"])  # a filter by it still finds it, and the entry has it
+    note = dataclasses.replace(item, kind="note", text="ex-3f2a9c0d11e7: looks good")
+    assert "ex-3f2a9c0d11e7" in "".join(text for text, _ in item_parts(note, 120, False, INK))

@@ -34,6 +34,8 @@ T = TypeVar("T")
 Publish = Callable[["Snapshot"], None]
 SPEEDS = (0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 60.0)
 _CLOSE_LIMIT_S = 3.0
+_NOTICES = 2  # shown at a time, or kept for when a dialog closes: the newest
+_NOTICE_LIMIT = 240  # characters of one
 
 
 class SnapshotArrived(Message):
@@ -71,7 +73,8 @@ class ConsoleApp(App[None]):
     Screen { background: $background; color: $foreground; }
     ModalScreen { background: $background 60%; }
     ModalScreen:ansi { background: transparent; }
-    Toast { max-width: 76; }
+    Toast { max-width: 76; padding: 0 1; margin-top: 0; max-height: 4; }
+    ModalScreen ToastRack { display: none; }
     """  # under a dialog what it is about stays in sight, dimmed
 
     def __init__(
@@ -102,6 +105,7 @@ class ConsoleApp(App[None]):
         self._monotonic = monotonic
         self._received = monotonic()
         self._resume_speed = 1.0
+        self._held: list[tuple[str, str, Any, float]] = []  # notices that wait for a dialog to close
         self._herald = Herald(self, herald_simulated)
 
     # ── time
@@ -244,9 +248,32 @@ class ConsoleApp(App[None]):
             timeout = 4.0 if severity == "information" else 8.0
         from rollback_console.model.text import plain, plain_block
 
-        super().notify(
-            plain_block(message, 1200), title=plain(title, 60), severity=severity, timeout=timeout, markup=False
-        )
+        notice = (plain_block(message, _NOTICE_LIMIT), plain(title, 60), severity, timeout)
+        if self._in_dialog():
+            self._held = [*self._held, notice][-_NOTICES:]
+        else:
+            self._show_notice(*notice)
+
+    def _in_dialog(self) -> bool:
+        from textual.screen import ModalScreen
+
+        return isinstance(self.screen, ModalScreen)
+
+    def _show_notice(self, message: str, title: str, severity: Any, timeout: float) -> None:
+        super().notify(message, title=title, severity=severity, timeout=timeout, markup=False)
+
+    def _refresh_notifications(self) -> None:
+        """Textual's, of no more than the newest few: a heap of notices covers the screen it speaks of."""
+        for old in sorted(self._notifications, key=lambda notice: notice.raised_at)[:-_NOTICES]:
+            self._unnotify(old, refresh=False)
+        super()._refresh_notifications()
+
+    def tell_held(self) -> None:
+        """Show the notices that came while a dialog was open: there they would cover what is decided."""
+        if not self._in_dialog():
+            held, self._held = self._held, []
+            for notice in held:
+                self._show_notice(*notice)
 
     def run_command(
         self,

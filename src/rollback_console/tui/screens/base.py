@@ -90,6 +90,7 @@ class ConsoleScreen(Screen[None]):
         if self.snapshot is not None:
             self.on_snapshot(self.snapshot)
         self.refresh_frame()
+        self.console_app.tell_held()
 
     def refresh_frame(self) -> None:
         """Redraw band and footer (after a selection changed what can be done, or a Snapshot arrived)."""

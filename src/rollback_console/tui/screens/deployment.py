@@ -21,6 +21,7 @@ from rollback_console.model.verdict import ImpactPart
 from rollback_console.tui.keys import OwnKey, act_bindings
 from rollback_console.tui.screens.base import ConsoleScreen
 from rollback_console.tui.widgets.changes import difference_lines, link_lines, move_lines, version_lines
+from rollback_console.tui.widgets.fleet_rows import busy_text, live_execution
 from rollback_console.tui.widgets.glyphs import glyph_set
 from rollback_console.tui.widgets.lines import (
     Lines,
@@ -247,7 +248,7 @@ def head_lines(snapshot: Snapshot, view: DeploymentView, width: int, now: float,
     that is not high its sentences are cut; section 2 has them in full."""
     most = 1 if height < 22 else 2
     verdict, deployment = view.verdict, view.deployment
-    serving = version_word(verdict.version if verdict else None)
+    serving = version_word(view.serving_version)
     tail = f"  {plain(deployment.tier, 12)}"
     where = f"  {clip(deployment.id.environment, 24)}{tail}"
     name = clip(deployment.id.name, max(8, width - len(serving) - len(where) - 2))
@@ -255,6 +256,9 @@ def head_lines(snapshot: Snapshot, view: DeploymentView, width: int, now: float,
     if view.disagrees:
         text = f"▲ the registry says {version_word(view.registry_version)}, serving reports {serving}"
         rows.append(line((clip(text, width), "warn")))
+    if view.last_seen_at is not None and (verdict is None or verdict.version is None):
+        text = f"? serving reports no version now; it last reported {serving} at {utc(view.last_seen_at)}"
+        rows.append(line((clip(text, width), "blind")))
     rows += alarm_lines(snapshot.alarms_of(view.id), width)
     rows.append(_state_line(snapshot, view, width, now, short=height < 30))
     if verdict is not None:
@@ -262,8 +266,11 @@ def head_lines(snapshot: Snapshot, view: DeploymentView, width: int, now: float,
     incident = snapshot.incident_of(view.id)
     if incident is not None:
         rows += _incident_line(incident, width)
-    advice = recommended(view, snapshot)
-    if advice is not None:
+    running, advice = live_execution(snapshot, view.id), recommended(view, snapshot)
+    if running is not None:
+        text = f"{busy_text(running)}; a leads to it (by {plain(running.operator, 24)} since {utc(running.started_at)})"
+        rows += paragraph(text, width, "accent", most=most)
+    elif advice is not None:
         said = advice.sentence.startswith("do not roll back")
         what = "recommended: " if advice.path else "" if said else "no rollback: "
         rows += paragraph(advice.sentence, width, "bold", first=what, indent="  ", most=most)

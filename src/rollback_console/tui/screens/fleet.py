@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, ClassVar, cast
 
 from textual import events
 from textual.app import ComposeResult
@@ -10,6 +10,7 @@ from textual.containers import Container
 from textual.strip import Strip
 
 from rollback_console.tui import themes
+from rollback_console.tui.keys import OwnKey
 from rollback_console.tui.screens.base import ConsoleScreen
 from rollback_console.tui.themes import GLYPHS
 from rollback_console.tui.widgets.alarms import AlarmLines
@@ -38,6 +39,7 @@ class FleetTitle(LinewiseWidget):
         self._fleet = view
         self._snapshot: Snapshot | None = None
         self._counts: dict[str | None, int] = {}
+        self._alarming_blind = 0  # of those that are blind, how many fired as that
 
     def show(self, snapshot: Snapshot) -> None:
         """Count anew."""
@@ -45,6 +47,8 @@ class FleetTitle(LinewiseWidget):
         for view in snapshot.deployments:
             state = view.verdict.state if view.verdict else None
             counts[state] = counts.get(state, 0) + 1
+        blind = [v for v in snapshot.deployments if v.verdict is not None and v.verdict.state == "blind"]
+        self._alarming_blind = sum(1 for v in blind if v.verdict is not None and v.verdict.alarming)
         self._counts, self._snapshot = counts, snapshot
         self.tick()
 
@@ -67,8 +71,10 @@ class FleetTitle(LinewiseWidget):
         for importance, state in enumerate(_ORDER):
             count = self._counts.get(state)
             if count:
-                words = (f"{GLYPHS[state]} {count} {state}", ink.states[state])
-                pieces.append((0 if state == "healthy" else importance, [words]))
+                words = [(f"{GLYPHS[state]} {count} {state}", ink.states[state])]
+                if state == "blind" and self._alarming_blind:
+                    words.append((f", ▲ {self._alarming_blind} of them", ink.states["fired"]))
+                pieces.append((0 if state == "healthy" else importance, words))
         if self._counts.get(None):
             pieces.append((1, [(f"{self._counts[None]} waiting", ink.dim)]))
         return strip_of(lay_out(pieces, self._news(ink), width), width, self.base())
@@ -99,6 +105,10 @@ class FleetScreen(ConsoleScreen):
     """The first screen."""
 
     place = "fleet"
+    own_keys: ClassVar[tuple[OwnKey, ...]] = (
+        OwnKey("/", "Filter", "words of a name, a state, a version; alarm, blind, snoozed"),
+        OwnKey("j k", "The deployment below, above", "g first, G last"),
+    )
     VERTICAL_BREAKPOINTS = [(0, "-short"), (23, "-tall")]  # noqa: RUF012 - Textual's own form
     DEFAULT_CSS = """
     FleetScreen #fleet { height: 1fr; layout: vertical; }

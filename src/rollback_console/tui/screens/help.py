@@ -31,6 +31,10 @@ def help_text(context: Context, place: str, ink: themes.Ink, width: int = 72, ow
             text.append(f"  {words}" if at == 0 and len(more) <= room else f"\n         {words}", ink.dim)
         text.append("\n")
 
+    if own:
+        head("This screen")
+        for key in own:
+            line(key.shown, key.title, key.help)
     here = [a for a in ACTIONS if place in a.screens]
     elsewhere = [a for a in ACTIONS if place not in a.screens]
     for title, acts in (("What can be done here", here), ("Elsewhere, and by ^p", elsewhere)):
@@ -40,9 +44,6 @@ def help_text(context: Context, place: str, ink: themes.Ink, width: int = 72, ow
             reason = action.disabled_reason(context)
             words = f"not now: {reason}" if reason else action.help
             line(action.key, action.title, words, reason is None, action.dangerous)
-        if acts is here:
-            for key in own:
-                line(key.shown, key.title, key.help)
     text.append(" ! changes what serves; asks first, always\n", ink.dim)
     head("The console")
     for shell_key in SHELL_KEYS:

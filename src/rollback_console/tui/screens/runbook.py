@@ -31,12 +31,12 @@ _OVER = (StepState.DONE, StepState.SKIPPED)
 
 
 class RunbookScreen(ConsoleScreen):
-    """A walk, or the list to choose a runbook from: with no `name`, unless exactly one is proposed or being walked."""
+    """A walk, or the list to choose a runbook from: with no `name`, unless one is proposed or being walked."""
 
     place = "runbook"
     DEFAULT_CSS = """
     RunbookScreen #columns { height: 1fr; }
-    RunbookScreen #steps { width: 40; padding: 0 1; }
+    RunbookScreen #steps { width: 42%; min-width: 40; max-width: 72; padding: 0 1; }
     RunbookScreen #page { width: 1fr; padding: 0 1; }
     RunbookScreen #head { padding: 0 1; background: $surface; }
     """
@@ -160,9 +160,9 @@ class RunbookScreen(ConsoleScreen):
             else:
                 self._open(name)
             return
-        fitting = walks.fitting_books(snapshot, self._view())
-        if len(fitting) == 1:
-            self._open(fitting[0])
+        fitting = walks.fitting_book(snapshot, self._view())
+        if fitting is not None:
+            self._open(fitting)
 
     def _open(self, name: str) -> None:
         self._book_name, self._problem = name, ""

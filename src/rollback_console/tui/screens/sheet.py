@@ -16,7 +16,9 @@ class SheetScreen(ModalScreen[None]):
     DEFAULT_CSS = """
     SheetScreen { align: center middle; }
     SheetScreen VerticalScroll { width: 80; max-width: 100%; height: auto; max-height: 100%; background: $surface;
-                                 border: round $border; padding: 0 1; scrollbar-size-vertical: 1; }
+                                 border: round $border; padding: 0 1; scrollbar-size-vertical: 1;
+                                 scrollbar-background: $surface; scrollbar-background-hover: $surface;
+                                 scrollbar-background-active: $surface; }
     SheetScreen Static { width: 100%; height: auto; }
     """
     BINDINGS = [  # noqa: RUF012 - Textual's own form

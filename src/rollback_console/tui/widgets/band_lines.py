@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from rollback_console.model.observation import BackendHealth, BackendState
 from rollback_console.model.snapshot import Snapshot
-from rollback_console.model.text import duration, plain
+from rollback_console.model.text import duration, plain, span
 from rollback_console.tui.themes import Ink
 from rollback_console.tui.widgets.band import Piece, utc
 from rollback_console.tui.widgets.cells import Part, width_of
@@ -20,7 +20,7 @@ _BACKEND_GLYPH = {
 
 _SHORT = {"prometheus": "prom"}
 _BRIEFEST = 4
-_FRESH_S = 45.0  # the registry is asked every half minute
+_REGISTRY_POLL_S = 30.0  # the other backends are asked at every evaluation
 
 
 def where(title: str, snapshot: Snapshot, now: float, ink: Ink, width: int = 80) -> tuple[list[Piece], list[Piece]]:
@@ -104,8 +104,9 @@ def _backend(backend: BackendHealth, now: float, step_s: float, ink: Ink, brief:
         unit = " s" if brief < 2 else "s"
         latency = "" if backend.latency_s is None or brief > 2 else f" {backend.latency_s:.1f}{unit}"
         parts.append((word + latency, ink.text))
-        if age is not None and age > max(3 * step_s, _FRESH_S):  # a fresh answer's age would only flicker
-            parts.append((f" {duration(age)} ago", ink.warn))
+        poll = max(step_s, _REGISTRY_POLL_S) if name == "registry" else step_s
+        if age is not None and age > 2 * poll + 1:  # a fresh answer's age would only flicker
+            parts.append((f" polled {span(age)} ago", ink.warn))
     else:
         parts.append((f" {backend.state.value}", ink.dim))
     return (1 if backend.state is BackendState.FAILING else 4, parts)

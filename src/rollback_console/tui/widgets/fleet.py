@@ -62,7 +62,8 @@ class FleetView(FilteredView, can_focus=True):
         self._chosen: DeploymentId | None = None  # by hand; until then the most urgent is selected
         self._snapshot: Snapshot | None = None
         self._views: list[DeploymentView] = []
-        self._headers: list[tuple[Incident | None, int]] = []
+        self._headers: list[tuple[Incident | None, list[DeploymentView]]] = []
+        self._busy: dict[DeploymentId, str] = {}  # what is executed on a deployment
         self._lines: list[tuple[_Line, ...]] = []
         self._place: dict[DeploymentId, tuple[int, int]] = {}  # id -> (first line, column)
         self._several = False
@@ -98,6 +99,8 @@ class FleetView(FilteredView, can_focus=True):
         words = self.filter.lower().split()
         views = [v for v in snapshot.deployments if matches(v, words)] if words else list(snapshot.deployments)
         groups = grouped(snapshot, views)
+        on = {execution.plan.deployment for execution in snapshot.executions}
+        self._busy = {where: fleet_rows.busy_text(fleet_rows.live_execution(snapshot, where)) for where in on}
         headed = any(incident for incident, _ in groups)
         self._several = len({v.id.environment for v in snapshot.deployments}) > 1
         longest = max((len(fleet_rows.version_text(v)) for v in views), default=3)
@@ -109,7 +112,7 @@ class FleetView(FilteredView, can_focus=True):
         self._views, self._headers, self._lines, self._place = [], [], [], {}
         for incident, members in groups:
             if headed and members:
-                self._headers.append((incident, len(members)))
+                self._headers.append((incident, members))
                 self._lines.append(((-len(self._headers), 0),))
             self._add(members)
         self._select(self._chosen if self._chosen in self._place else self._most_urgent(snapshot))
@@ -175,13 +178,13 @@ class FleetView(FilteredView, can_focus=True):
         for index, line in self._lines[number]:
             if index < 0:
                 incident, members = self._headers[-1 - index]
-                parts.append((incident.id, incident.sentence, incident.attribution.kind) if incident else members)
-                parts.append(members)
+                parts.append((incident.id, incident.sentence, incident.attribution.kind) if incident else "")
+                parts.append(tuple(member.id for member in members) if incident else len(members))
                 continue
             view = self._views[index]
             clock = fleet_rows.clock_text(view.verdict, now) if line == 0 else ""
-            snoozed = view.snoozed_until is not None and view.snoozed_until > now
-            parts.append((view.id, view.revision, line, view.id == self.selected, clock, snoozed))
+            says = (clock, fleet_rows.asleep_text(view, now), self._busy.get(view.id, ""))
+            parts.append((view.id, view.revision, line, view.id == self.selected, *says))
         return (self.size.width, self._panels, self._several, self._longest, self.app.theme, *parts)
 
     def _now(self) -> float:
@@ -219,7 +222,7 @@ class FleetView(FilteredView, can_focus=True):
             parts = (
                 fleet_rows.incident_header(incident, members, width, ink)
                 if incident
-                else [("── no incident ", ink.dim), (f"· {members}", ink.dim)]
+                else [("── no incident ", ink.dim), (f"· {len(members)}", ink.dim)]
             )
             used = sum(width_of(text) for text, _ in parts)
             return strip_of([*parts, (" " + "─" * max(0, width - used - 1), ink.rule)], width, base)
@@ -229,14 +232,14 @@ class FleetView(FilteredView, can_focus=True):
         for index, sub in line:
             view = self._views[index]
             chosen = view.id == self.selected
-            snoozed = view.snoozed_until is not None and view.snoozed_until > now
+            asleep, busy = fleet_rows.asleep_text(view, now), self._busy.get(view.id, "")
             clock = fleet_rows.clock_text(view.verdict, now)
             inside: list[Part]
             if self._panels:
-                inside = fleet_rows.panel(view, sub, share - 2, clock, snoozed, self._several, ink)
+                inside = fleet_rows.panel(view, sub, share - 2, clock, asleep, self._several, ink, busy)
             else:
                 columns = fleet_rows.Columns.of(width, self._longest)
-                inside = fleet_rows.row(view, columns, clock, snoozed, self._several, ink)
+                inside = fleet_rows.row(view, columns, clock, asleep, self._several, ink, busy)
             marker: Part = ("▌" if chosen else " ", fleet_rows.state_style(view, ink))
             strips.append(strip_of([marker, *inside], share, base, ink.selected if chosen else None))
         return Strip.join(strips).adjust_cell_length(width, base)

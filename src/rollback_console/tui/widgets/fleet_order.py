@@ -19,6 +19,7 @@ def matches(view: DeploymentView, words: list[str]) -> bool:
             fleet_rows.version_text(view),
             view.incident or "",
             "blind" if verdict and verdict.blind else "",
+            "alarm" if verdict and verdict.alarming else "",
             "snoozed" if view.snoozed_until is not None else "",
         )
     ).lower()

@@ -7,12 +7,15 @@ from dataclasses import dataclass
 
 from rich.style import Style
 
+from rollback_console.model.identity import DeploymentId
 from rollback_console.model.incident import Incident
+from rollback_console.model.plan import Execution, ExecutionState
 from rollback_console.model.rules import SignalRule, Worse
-from rollback_console.model.snapshot import DeploymentView, Trace
+from rollback_console.model.snapshot import DeploymentView, Snapshot, Trace
 from rollback_console.model.text import duration, number, plain
 from rollback_console.model.verdict import Impact, SignalVerdict, TriggerState, Verdict
 from rollback_console.tui.themes import GLYPHS, WORDS, Ink
+from rollback_console.tui.widgets.band import utc
 from rollback_console.tui.widgets.cells import Part, fit, fit_words, width_of
 from rollback_console.tui.widgets.spark import spark
 
@@ -29,6 +32,7 @@ class Columns:
     change: int
     clock: int
     impact: int
+    signal: int = 0  # which signal the change is of
 
     @classmethod
     def of(cls, width: int, longest_version: int = 6) -> Columns:
@@ -40,7 +44,7 @@ class Columns:
         elif width >= 84:  # the fleet of a screen of 160
             version, line, change, clock, impact = 9, 10, 8, 9, 11
         elif width >= 72:
-            version, line, change, clock, impact = 9, 10, 8, 9, 8
+            version, line, change, clock, impact = 9, 10, 8, 9, 10
         elif width >= 58:
             version, line, change, clock, impact = 5, 8, 8, 9, 0
         elif width >= 48:
@@ -48,8 +52,9 @@ class Columns:
         else:
             version, line, change, clock, impact = 0, 0, 0, 8, 0
         version = min(version, max(3, longest_version))
-        taken = 13 + sum(column + 1 for column in (version, line, change, clock, impact) if column)
-        return cls(max(4, width - taken), version, line, change, clock, impact)
+        signal = 12 if width >= 96 else 0
+        taken = 13 + sum(column + 1 for column in (version, line, signal, change, clock, impact) if column)
+        return cls(max(4, width - taken), version, line, change, clock, impact, signal)
 
 
 def word_of_version(version: str | None) -> str:
@@ -61,8 +66,11 @@ def word_of_version(version: str | None) -> str:
 
 
 def version_text(view: DeploymentView) -> str:
-    """The serving version, and `≠v7` where the registry's pointer says another."""
+    """The serving version, and `≠v7` where the registry's pointer says another; `v8?` where serving
+    reports none now and that was the last."""
     served = view.verdict.version if view.verdict else None
+    if served is None and view.last_version is not None:
+        return f"{word_of_version(view.last_version)}?"  # what it reported last
     text = word_of_version(served or view.registry_version)
     return f"{text}≠{word_of_version(view.registry_version)}" if view.disagrees else text
 
@@ -154,7 +162,7 @@ def impact_text(impact: Impact, whole: bool = False) -> str:
     for part in impact.parts:
         if part.name == "revenue" and part.value:
             return money(part.value, part.unit) + ("/min" if whole else "/m")
-    return f"{'impact' if whole else 'i'} {impact.score:.0f}"
+    return f"impact {impact.score:.0f}"
 
 
 def money(value: float, unit: str) -> str:
@@ -183,22 +191,49 @@ def impact_sentence(impact: Impact, width: int = 200) -> str:
     return text
 
 
+_LIVE = (ExecutionState.RUNNING, ExecutionState.VERIFYING, ExecutionState.UNFINISHED)
+
+
+def live_execution(snapshot: Snapshot, deployment: DeploymentId) -> Execution | None:
+    """The execution that is open on a deployment, the newest of several, or None."""
+    mine = (e for e in reversed(snapshot.executions) if e.state in _LIVE and e.plan.deployment == deployment)
+    return next(mine, None)
+
+
+def busy_text(execution: Execution | None) -> str:
+    """What an open execution does, in short: `⟳ v8→v7 verifying`; "" for none."""
+    if execution is None:
+        return ""
+    plan = execution.plan
+    return f"⟳ {word_of_version(plan.from_version)}→{word_of_version(plan.to_version)} {execution.state}"
+
+
+def asleep_text(view: DeploymentView, now: float) -> str:
+    """Until when noise is held back: `zz until 14:32` (UTC), "" where it is not."""
+    if view.snoozed_until is None or view.snoozed_until <= now:
+        return ""
+    return f"zz until {utc(view.snoozed_until)[:5]}"
+
+
 def state_style(view: DeploymentView, ink: Ink) -> Style:
-    """The style of a deployment's state; dim before its first evaluation."""
+    """The style of a deployment's state; dim before its first evaluation; an alarm's where it fired as blind."""
+    if view.verdict and view.verdict.fired_as_blind:
+        return ink.states[TriggerState.FIRED]
     return ink.states[view.verdict.state] if view.verdict else ink.dim
 
 
 def state_parts(view: DeploymentView, ink: Ink) -> list[Part]:
-    """The 12 cells of a state after the marker: glyph, word, and `?` where a signal is blind beside it."""
+    """The 12 cells of a state after the marker: glyph, word, and `?` where a signal is blind beside it; one that fired
+    as blind is `▲? BLIND`."""
     verdict = view.verdict
     if verdict is None:
         return [(fit("… waiting", 12), ink.dim)]
     state = verdict.state
-    word = "FIRED" if verdict.fired_as_blind and state is TriggerState.BLIND else WORDS[state]
-    glyph = GLYPHS[TriggerState.FIRED] if verdict.fired_as_blind else GLYPHS[state]
-    flag = "?" if verdict.blind and (state is not TriggerState.BLIND or verdict.fired_as_blind) else " "
+    if verdict.fired_as_blind and state is TriggerState.BLIND:
+        return [(fit(f"{GLYPHS[TriggerState.FIRED]}? {WORDS[state]}", 12), ink.states[TriggerState.FIRED])]
+    flag = "?" if verdict.blind and state is not TriggerState.BLIND else " "
     style = ink.states[TriggerState.FIRED] if verdict.fired_as_blind else ink.states[state]
-    return [(fit(f"{glyph} {word}", 10), style), (flag + " ", ink.states[TriggerState.BLIND])]
+    return [(fit(f"{GLYPHS[state]} {WORDS[state]}", 10), style), (flag + " ", ink.states[TriggerState.BLIND])]
 
 
 def name_text(view: DeploymentView, several: bool, width: int) -> str:
@@ -211,34 +246,59 @@ def name_text(view: DeploymentView, several: bool, width: int) -> str:
     return whole if width_of(whole) <= width else f"{environment[:4]}/{name}"
 
 
-def row(view: DeploymentView, columns: Columns, clock: str, snoozed: bool, several: bool, ink: Ink) -> list[Part]:
-    """A deployment in one line, without its marker."""
+def row(
+    view: DeploymentView, columns: Columns, clock: str, asleep: str, several: bool, ink: Ink, busy: str = ""
+) -> list[Part]:
+    """A deployment in one line, without its marker. What is executed on it (`busy`) stands in place of version,
+    sparkline and change; until when it sleeps (`asleep`) in place of sparkline and change."""
     quiet = view.verdict is None or view.verdict.state is TriggerState.HEALTHY
     state = state_style(view, ink)
-    signal = lead(view)
-    rule = rule_of(view, signal.name) if signal else None
     parts = state_parts(view, ink)
     name = name_text(view, several, columns.name)
     parts.append((fit(name, columns.name), ink.text if quiet else ink.strong))
-    if columns.version:
-        style = ink.bad if view.disagrees else ink.dim if quiet else ink.text
-        text = version_text(view)
-        if view.disagrees and len(text) > columns.version:
-            text = f"{text.partition('≠')[0][: columns.version - 1]}≠"  # which one the registry says stands below
-        parts.append((" " + fit(text, columns.version), style))
-    if columns.spark:
-        parts.append((" ", ink.text))
-        parts += _spark(view, signal, rule, columns.spark, ink)
-    if columns.change:
-        text = change_text(signal, rule) if signal else ""
-        style = ink.bad if signal and signal.breached else ink.dim if quiet else ink.text
-        parts.append((" " + fit(text, columns.change, right=True), style))
+    inner = (columns.spark, columns.signal, columns.change)
+    behind = sum(column + 1 for column in inner if column)
+    room = behind + (columns.version + 1 if columns.version else 0)
+    if busy and room:
+        parts.append((" " + fit(busy, room - 1), ink.good))
+    else:
+        if columns.version:
+            parts.append(_version_part(view, columns.version, quiet, ink))
+        if asleep and behind:
+            word = asleep if behind > width_of(asleep) else asleep.replace("until ", "")
+            parts.append((" " + fit(word, behind - 1, right=True), ink.dim))
+        else:
+            parts += _signal_columns(view, columns, quiet, ink)
     if columns.clock:
-        word = clock or ("snoozed" if snoozed else "")
+        word = clock or ("" if behind else busy or asleep.replace("until ", ""))
         parts.append((" " + fit(word, columns.clock, right=True), state if clock else ink.dim))
     if columns.impact:
         text = impact_text(view.verdict.impact, columns.impact > 10) if view.verdict else ""
         parts.append((" " + fit(text, columns.impact, right=True), ink.text))
+    return parts
+
+
+def _version_part(view: DeploymentView, width: int, quiet: bool, ink: Ink) -> Part:
+    text = version_text(view)
+    if view.disagrees and len(text) > width:
+        text = f"{text.partition('≠')[0][: width - 1]}≠"  # which one the registry says stands below
+    return (" " + fit(text, width), ink.bad if view.disagrees else ink.dim if quiet else ink.text)
+
+
+def _signal_columns(view: DeploymentView, columns: Columns, quiet: bool, ink: Ink) -> list[Part]:
+    signal = lead(view)
+    rule = rule_of(view, signal.name) if signal else None
+    parts: list[Part] = []
+    if columns.spark:
+        parts.append((" ", ink.text))
+        parts += _spark(view, signal, rule, columns.spark, ink)
+    style = ink.bad if signal and signal.breached else ink.dim if quiet else ink.text
+    if columns.signal:
+        title = plain(rule.title or rule.name if rule else signal.name if signal else "", 60)
+        parts.append((" " + fit(title, columns.signal, right=True), ink.dim))
+    if columns.change:
+        text = change_text(signal, rule) if signal else ""
+        parts.append((" " + fit(text, columns.change, right=True), style))
     return parts
 
 
@@ -296,18 +356,18 @@ def signal_parts(view: DeploymentView, signal: SignalVerdict, width: int, ink: I
 
 
 def panel(
-    view: DeploymentView, line: int, width: int, clock: str, snoozed: bool, several: bool, ink: Ink
+    view: DeploymentView, line: int, width: int, clock: str, asleep: str, several: bool, ink: Ink, busy: str = ""
 ) -> list[Part]:
     """One of the four lines of a deployment's panel, without its marker."""
     verdict = view.verdict
     if line == 0:
         head = state_parts(view, ink)
-        word = clock or ("snoozed" if snoozed else "")
-        version = version_text(view)
+        word = f"{clock}  {asleep}" if clock and asleep else clock or asleep
+        version = busy or version_text(view)
         room = width - 12 - width_of(word) - width_of(version) - 3
         name = name_text(view, several, max(4, room))
         head.append((fit(name, max(4, min(room, width_of(name)))) + " ", ink.strong))
-        head.append((version, ink.bad if view.disagrees else ink.dim))
+        head.append((version, ink.good if busy else ink.bad if view.disagrees else ink.dim))
         used = sum(width_of(text) for text, _ in head)
         head.append((fit(word, max(0, width - used - 1), right=True), state_style(view, ink)))
         return head
@@ -323,15 +383,23 @@ def panel(
     return [("  " + fit_words(plain(verdict.sentence, 300), width - 3), ink.dim)]
 
 
-def incident_header(incident: Incident, members: int, width: int, ink: Ink) -> list[Part]:
-    """The line above an incident's members: its id, where it likely comes from, how many, what happened."""
+def incident_header(incident: Incident, members: list[DeploymentView], width: int, ink: Ink) -> list[Part]:
+    """The line above an incident's members: where it likely comes from, what they share, how many, what happened, and
+    its id where there is room left."""
     kind = incident.attribution.kind.value.upper()
-    identity = plain(incident.id, 24)
-    count = f"{members} deployment" + ("" if members == 1 else "s")
-    head = f"── {identity} "
-    used = width_of(head) + len(kind) + len(count) + 5
-    room = width - used - 1
-    parts: list[Part] = [(head, ink.dim), (kind, ink.strong), (f" · {count}", ink.text)]
+    identity = f" · {plain(incident.id, 24)}"
+    count = f"{len(members)} deployment" + ("" if len(members) == 1 else "s")
+    common = [set(view.deployment.depends_on) for view in members]
+    shared = sorted(set.intersection(*common)) if len(common) > 1 else []
+    parts: list[Part] = [("── ", ink.dim), (kind, ink.strong)]
+    if shared:
+        parts.append((f" {fit_words(plain(', '.join(shared), 120), max(8, width - 30)).rstrip()}", ink.strong))
+    parts.append((f" · {count}", ink.text))
+    room = width - sum(width_of(text) for text, _ in parts) - 4
+    sentence = plain(incident.sentence, 400)
     if room >= 12:
-        parts.append((" · " + fit_words(plain(incident.sentence, 400), room).rstrip(), ink.dim))
+        left = room - width_of(identity) if width_of(sentence) + width_of(identity) <= room else room
+        parts.append((" · " + fit_words(sentence, left).rstrip(), ink.dim))
+    if width - sum(width_of(text) for text, _ in parts) - 1 >= width_of(identity):
+        parts.append((identity, ink.dim))
     return parts

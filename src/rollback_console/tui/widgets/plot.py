@@ -10,6 +10,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from rich.cells import cell_len
 from rich.text import Text
 
 from rollback_console.model.text import number
@@ -142,7 +143,7 @@ def plot_lines(data: PlotData, width: int, height: int, *, glyph_set: str = "bra
     else:
         _draw_ascii(canvas, data)
     _gaps(canvas, data, glyphs)
-    return [*_sides(canvas, data, glyphs, span, words), *_axis(data, glyphs, across)]
+    return [*_sides(canvas, data, glyphs, span, words), *_axis(data, glyphs, across, 10 if words else 0)]
 
 
 def _rules(canvas: _Canvas, data: PlotData, glyphs: Glyphs) -> None:
@@ -181,6 +182,10 @@ def _draw_dots(canvas: _Canvas, data: PlotData, glyphs: Glyphs) -> None:
     for row, cells in enumerate(bits):
         for column, mask in enumerate(cells):
             if mask:
+                # A line that the curve crosses goes on beneath it, as dots in the middle of the cell.
+                under = canvas.cells[row][column][0]
+                middle = glyphs.bits[fine // 2]
+                mask |= middle[0] | middle[1] if under == glyphs.limit else middle[0] if under == glyphs.baseline else 0
                 canvas.cells[row][column] = (glyphs.dots[mask], "bad" if bad[column] else "ok")
 
 
@@ -204,17 +209,19 @@ def _gaps(canvas: _Canvas, data: PlotData, glyphs: Glyphs) -> None:
 
 def _sides(canvas: _Canvas, data: PlotData, glyphs: Glyphs, span: tuple[float, float], words: bool) -> list[Text]:
     low, high = span
-    left = {0: number(high, data.unit), canvas.height - 1: number(low, data.unit)}
+    left: dict[int, str] = {}
     right: dict[int, tuple[str, str]] = {}
     base, limit = _finite(data.baseline), _finite(data.limit)
+    # What is judged by is said first; the ends of the range only where nothing else stands on their lines.
+    if limit is not None:
+        left[canvas.row(limit)] = number(limit, data.unit)
+        right[canvas.row(limit)] = ("limit", "warn")
     if base is not None:
         at = canvas.row(base)
         left.setdefault(at, number(base, data.unit))
-        right[at] = ("baseline", "dim")
-    if limit is not None:
-        at = canvas.row(limit)
-        left.setdefault(at, number(limit, data.unit))
-        right[at] = ("base, lim", "warn") if at in right else ("limit", "warn")
+        right[at] = ("lim, base", "warn") if at in right else ("baseline", "dim")
+    left.setdefault(0, number(high, data.unit))
+    left.setdefault(canvas.height - 1, number(low, data.unit))
     rows: list[Text] = []
     for y, cells in enumerate(canvas.cells):
         row = line((fit(left.get(y, ""), _LABEL, right=True), "dim"), f" {glyphs.side}")
@@ -227,10 +234,15 @@ def _sides(canvas: _Canvas, data: PlotData, glyphs: Glyphs, span: tuple[float, f
     return rows
 
 
-def _axis(data: PlotData, glyphs: Glyphs, across: int) -> list[Text]:
+def _axis(data: PlotData, glyphs: Glyphs, across: int, margin: int) -> list[Text]:
+    """The axis with its marks, and below it the times of its ends and each mark's word under it. The end's time stands
+    in the `margin` at the right where there is one, so that it is nobody's word."""
+    start, end = utc(data.start, seconds=False), f"now {utc(data.end, seconds=False)}"
     rule = [glyphs.rule] * across
-    times = [" "] * across
-    ends = (utc(data.start, seconds=False), utc(data.end, seconds=False))
+    times = [" "] * (across + margin)
+    times[: len(start)] = list(start)
+    edge = len(times) - len(end)
+    times[edge:] = list(end)
     length = data.end - data.start
     for at, word in data.marks:
         if length <= 0 or not data.start <= at <= data.end:
@@ -238,10 +250,12 @@ def _axis(data: PlotData, glyphs: Glyphs, across: int) -> list[Text]:
         x = min(across - 1, int((at - data.start) / length * across))
         rule[x] = glyphs.mark
         word = clip(word, 12)
-        begin = min(max(x, len(ends[0]) + 1), across - len(word) - len(ends[1]) - 1)
-        if begin > len(ends[0]):
-            times[begin : begin + len(word)] = list(word)
-    times[: len(ends[0])] = list(ends[0])
-    times[across - len(ends[1]) :] = list(ends[1])
+        size = cell_len(word)
+        begin = min(x - size // 2, edge - 1 - size)
+        if begin + size <= x:  # it cannot stand under its mark: it points there
+            word, size, begin = f"{word}→", size + 1, begin - 1
+        begin = max(begin, len(start) + 1)
+        if begin + size < edge and all(char == " " for char in times[begin - 1 : begin + size + 1]):
+            times[begin : begin + size] = [word, *[""] * (size - 1)]
     pad = " " * (_LABEL + 2)
     return [line((pad[:-1] + glyphs.corner + "".join(rule), "dim")), line((pad + "".join(times), "dim"))]

@@ -43,11 +43,8 @@ def short_lines(view: DeploymentView, snapshot: Snapshot, width: int, height: in
     verdict = view.verdict
     if verdict is None:
         return [*lines, [(" waiting for the first evaluation", ink.dim)]]
-    advice = recommended(view, snapshot)
-    tail: list[Line] = []
-    if advice is not None:
-        tail += _paragraph(" advice  ", advice.sentence, width, max(1, height - 4), ink)
-    if verdict.impact.score > 0 and (height >= 5 or advice is None):
+    tail = _advice(view, snapshot, width, max(1, height - 4), ink, ink.text)
+    if verdict.impact.score > 0 and (height >= 5 or not tail):
         tail.append([(" " + fit(fleet_rows.impact_sentence(verdict.impact, width - 2), width - 2), ink.text)])
     if not tail:
         signals = fleet_rows.worst_first(view)[: max(0, height - 3)]
@@ -71,9 +68,7 @@ def tall_lines(view: DeploymentView, snapshot: Snapshot, now: float, width: int,
     lines.append([])
     if verdict.impact.score > 0:
         lines += _paragraph(" ", fleet_rows.impact_sentence(verdict.impact), width, 2, ink)
-    advice = recommended(view, snapshot)
-    if advice is not None:
-        lines += _paragraph(" advice  ", advice.sentence, width, 4, ink, ink.strong)
+    lines += _advice(view, snapshot, width, 4, ink, ink.strong)
     incident = next((i for i in snapshot.incidents if i.id == view.incident and i.closed_at is None), None)
     if incident is not None:
         lines.append([])
@@ -83,6 +78,16 @@ def tall_lines(view: DeploymentView, snapshot: Snapshot, now: float, width: int,
         for reason in incident.attribution.reasons[:4]:
             lines += _paragraph("  · ", reason, width, 2, ink)
     return [*lines, [], *_about(view, width, ink)]
+
+
+def _advice(view: DeploymentView, snapshot: Snapshot, width: int, most: int, ink: Ink, style: Style) -> list[Line]:
+    """What is advised; while something is executed, that instead: there is nothing to decide."""
+    running = fleet_rows.live_execution(snapshot, view.id)
+    if running is not None:
+        text = f"{fleet_rows.busy_text(running)}; a leads to it (by {running.operator} since {utc(running.started_at)})"
+        return _paragraph(" ", text, width, most, ink, ink.good)
+    advice = recommended(view, snapshot)
+    return _paragraph(" advice  ", advice.sentence, width, most, ink, style) if advice is not None else []
 
 
 def _state_line(view: DeploymentView, now: float, ink: Ink) -> Line:

@@ -13,7 +13,9 @@ def state_word(verdict: Verdict | None) -> tuple[str, str, str]:
     if verdict is None:
         return "…", "waiting", "dim"
     word = WORDS[verdict.state]
-    if verdict.fired_as_blind and verdict.state is not TriggerState.BLIND:
+    if verdict.fired_as_blind:
+        if verdict.state is TriggerState.BLIND:
+            return f"{GLYPHS[TriggerState.FIRED]}?", word, f"state.{TriggerState.FIRED.value}"
         word += " AS BLIND"
     return GLYPHS[verdict.state], word, f"state.{verdict.state.value}"
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from textual import events
 from textual.binding import Binding
 from textual.geometry import Region, Size
@@ -17,6 +19,8 @@ from rollback_console.tui.widgets.cells import Part, fit, strip_of
 from rollback_console.tui.widgets.filtering import FilteredView
 
 _DAY = 86_400
+_OF_EXECUTIONS = ("intent", "outcome", "execution")
+_OWN_ID = re.compile(r"^(?:ex|X)-\w{1,40}:? ")  # the entry has it; the line has better use for the cells
 
 
 def day_of(at: float) -> str:
@@ -46,7 +50,7 @@ def item_parts(item: TimelineItem, width: int, dated: bool, ink: Ink) -> list[Pa
     if width >= 100:
         parts.append((fit(plain(item.operator, 40), 12) + " ", ink.text))
         used += 13
-    text = plain(item.text, 400)
+    text = plain(_OWN_ID.sub("", item.text, count=1) if item.kind in _OF_EXECUTIONS else item.text, 400)
     if width < 76 and short:
         states, colon, sentence = text.partition(": ") if item.kind == "transition" else ("", "", "")
         text = f"{states} {short}: {sentence}" if colon else f"{short}: {text}"

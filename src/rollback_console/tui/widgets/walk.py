@@ -2,32 +2,44 @@
 
 from __future__ import annotations
 
+import re
+
+from rich.cells import cell_len
 from rich.text import Text
 
 from rollback_console.model.identity import DeploymentId
 from rollback_console.model.plan import StepState
 from rollback_console.model.snapshot import DeploymentView, Snapshot
 from rollback_console.model.text import duration, number, plain
+from rollback_console.model.verdict import TriggerState
 from rollback_console.model.walk import Runbook, RunbookStep, StepKind, Walk, WalkStep
 from rollback_console.tui.widgets.fleet_rows import lead
-from rollback_console.tui.widgets.lines import clip, fit, heading, line, paragraph, utc, version_word
+from rollback_console.tui.widgets.lines import clip, fit, heading, line, paragraph, utc, version_word, wrap
 from rollback_console.tui.widgets.markdown import markdown_lines
 from rollback_console.tui.widgets.plan import STEP_WORDS
 from rollback_console.tui.widgets.state import clock_of, state_word
 from rollback_console.tui.widgets.walk_checks import StepChecks
 
+_LINK = re.compile(r"\[([^\]]{0,300})\]\([^)]{0,300}\)")
+_MARKS = re.compile(r"[*_`#]|^\s*(?:[-+]|\d{1,3}[.)])\s", re.MULTILINE)
+_TITLE_LINES = 2
+BLIND_BOOK = "blind-telemetry"
 
-def proposed(snapshot: Snapshot, deployment: DeploymentView | None) -> tuple[str, ...]:
-    """Names of the runbooks proposed for a deployment, the best first: the recommendation's, then the policy's."""
+
+def proposed(snapshot: Snapshot, deployment: DeploymentView | None) -> str | None:
+    """Name of the runbook proposed for a deployment: the advice's where it names one, else the one for telemetry that
+    is blind where the state is, else the policy's; None where the library has none of them."""
     if deployment is None:
-        return ()
+        return None
     incident = snapshot.incident_of(deployment.id)
     advice = [*(incident.recommendations if incident else ()), *snapshot.recommendations]
     names = [r.runbook for r in advice if r.deployment == deployment.id and r.runbook]
+    verdict = deployment.verdict
+    if verdict is not None and verdict.state is TriggerState.BLIND:
+        names.append(BLIND_BOOK)
     if deployment.rule.runbook:
         names.append(deployment.rule.runbook)
-    known = [name for name in (book_named(snapshot, n) for n in names) if name]
-    return tuple(dict.fromkeys(known))
+    return next((name for name in (book_named(snapshot, n) for n in names) if name), None)
 
 
 def book_named(snapshot: Snapshot, name: str) -> str | None:
@@ -39,16 +51,20 @@ def book_named(snapshot: Snapshot, name: str) -> str | None:
 
 
 def ordered(snapshot: Snapshot, deployment: DeploymentView | None) -> list[Runbook]:
-    """The library, proposed ones first, then by title."""
+    """The library, the proposed one first, then by title."""
     first = proposed(snapshot, deployment)
-    rank = {name: index for index, name in enumerate(first)}
-    return sorted(snapshot.runbooks, key=lambda book: (rank.get(book.name, len(first)), book.title, book.name))
+    return sorted(snapshot.runbooks, key=lambda book: (book.name != first, book.title, book.name))
 
 
-def fitting_books(snapshot: Snapshot, deployment: DeploymentView | None) -> list[str]:
-    """Names of the runbooks that fit: those being walked here; else the proposed ones; else all."""
-    walked = [book.name for book in snapshot.runbooks if open_walk_of(snapshot, book.name, deployment)]
-    return walked or list(proposed(snapshot, deployment)) or [book.name for book in snapshot.runbooks]
+def fitting_book(snapshot: Snapshot, deployment: DeploymentView | None) -> str | None:
+    """Name of the runbook to open without asking: the one being walked here (of several the proposed one, else the
+    one begun last), else the proposed one, else the only one there is; None where somebody has to choose."""
+    walks = [open_walk_of(snapshot, book.name, deployment) for book in snapshot.runbooks]
+    walked = [walk.runbook.name for walk in sorted((w for w in walks if w), key=lambda walk: walk.started_at)]
+    first = proposed(snapshot, deployment)
+    if walked:
+        return first if first in walked else walked[-1]
+    return first or (snapshot.runbooks[0].name if len(snapshot.runbooks) == 1 else None)
 
 
 def shown_walk(snapshot: Snapshot, name: str, walk: str | None, deployment: DeploymentId | None) -> Walk | None:
@@ -67,7 +83,7 @@ def choice_lines(snapshot: Snapshot, deployment: DeploymentView | None, chosen: 
     rows = [heading("Runbooks", width, "enter walks the chosen one")]
     for index, book in enumerate(ordered(snapshot, deployment)):
         mark = "▸ " if index == chosen else "  "
-        why = "proposed · " if book.name in first else ""
+        why = "proposed · " if book.name == first else ""
         open_walk = open_walk_of(snapshot, book.name, deployment)
         going = f" · walk open, by {plain(open_walk.operator, 24)}" if open_walk else ""
         title = plain(book.title or book.name, 200)
@@ -135,8 +151,14 @@ def _step_row(step: WalkStep, index: int, chosen: bool, current: bool, width: in
     if current and step.state is StepState.WAITING:
         glyph, word, role = "▶", "now", "accent"
     lead = f"{'▸' if chosen else ' '}{glyph} {fit(word, 7)} {'  ' * min(4, max(0, step.step.level - 1))}"
-    title = clip(f"{index + 1} {plain(step.step.title, 300)}", max(6, width - len(lead)))
-    rows = [line((lead, role), (title, "chosen" if chosen else "bold" if current else ""))]
+    style = "chosen" if chosen else "bold" if current else ""
+    title = f"{index + 1} {plain(step.step.title, 300)}"
+    pieces = wrap(title, max(8, width - len(lead) - 2)) if cell_len(title) > width - len(lead) else [title]
+    if len(pieces) > _TITLE_LINES:
+        rest = " ".join(pieces[_TITLE_LINES - 1 :])
+        pieces[_TITLE_LINES - 1 :] = [clip(rest, max(6, width - len(lead) - 2))]
+    rows = [line((lead, role), (pieces[0], style))]
+    rows += [line(" " * (len(lead) + 2), (piece, style)) for piece in pieces[1:]]
     told = _told(step, now)
     if told and (chosen or step.reason):
         rows += paragraph(told, width, "dim", first="           ", most=3)
@@ -198,9 +220,19 @@ def step_lines(walk: Walk, chosen: int, width: int, checks: StepChecks, now: flo
 
 
 def _without_title(step: RunbookStep) -> str:
-    """A step's text without its first paragraph where that is the title over again."""
-    first, _, rest = step.body.lstrip().partition("\n\n")
-    return rest if " ".join(first.split()) == " ".join(step.title.split()) else step.body
+    """A step's text without its first paragraph, or its first line, where that is the title over again."""
+    body, title = step.body.lstrip(), _bare(step.title)
+    for end in ("\n\n", "\n"):
+        first, _, rest = body.partition(end)
+        if _bare(first) == title:
+            return rest
+    return step.body
+
+
+def _bare(text: str) -> str:
+    """Words without what markdown puts around them."""
+    shown = _LINK.sub(r"\1", text)
+    return " ".join(_MARKS.sub("", shown).split()).rstrip(".:").casefold()
 
 
 def _does(entry: WalkStep) -> str:
