@@ -668,7 +668,7 @@ def test_the_hub_is_named_at_80_columns() -> None:
 
 async def test_notices_are_two_at_most_short_and_wait_for_a_dialog() -> None:
     app = console(samples.snapshot())
-    async with app.run_test(size=(80, 24)) as pilot:
+    async with app.run_test(size=(80, 24), notifications=True) as pilot:
         await settle(pilot)
         for number in range(4):
             app.say(f"notice {number} " + "word " * 200)
@@ -720,3 +720,12 @@ def test_the_screen_s_own_keys_come_first() -> None:
     text = help_text(Context(samples.snapshot()), "rollback", INK, 72, own).plain
     assert text.startswith("This screen\n p")
     assert text.index("Plan anew") < text.index("What can be done here")
+
+
+def test_a_review_tells_no_count_that_it_cannot_know() -> None:
+    shown = samples.snapshot(band="REVIEW · REHEARSAL", deployments=(), incidents=(), review=True)
+    said = line(health(shown, samples.AT, INK, 120))
+    assert "alarms not known in a review" in said
+    assert "0 alarms" not in said
+    assert "REVIEW · REHEARSAL" in line(where("rollback-console", shown, samples.AT, INK, 80))
+    assert worst(shown) == "review"

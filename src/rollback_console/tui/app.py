@@ -74,7 +74,7 @@ class ConsoleApp(App[None]):
     ModalScreen { background: $background 60%; }
     ModalScreen:ansi { background: transparent; }
     Toast { max-width: 76; padding: 0 1; margin-top: 0; max-height: 4; }
-    ModalScreen ToastRack { display: none; }
+    ModalScreen Toast { display: none; }
     """  # under a dialog what it is about stays in sight, dimmed
 
     def __init__(

@@ -16,6 +16,8 @@ _ORDER = ("fired", "blind", "clearing", "pending")  # the worst first
 
 def worst(snapshot: Snapshot) -> str:
     """The worst state in the fleet with its count, as the terminal's title says it: `▲ 1 fired`."""
+    if snapshot.review:
+        return "review"
     counts: dict[str, int] = {}
     for view in snapshot.deployments:
         if view.verdict is not None:

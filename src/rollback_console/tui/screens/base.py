@@ -92,6 +92,12 @@ class ConsoleScreen(Screen[None]):
         self.refresh_frame()
         self.console_app.tell_held()
 
+    def on_screen_suspend(self) -> None:
+        """Something opens above: no notice may lie over it."""
+        from textual.widgets._toast import ToastRack  # Textual has no public name for it
+
+        self.query(ToastRack).set(display=False)
+
     def refresh_frame(self) -> None:
         """Redraw band and footer (after a selection changed what can be done, or a Snapshot arrived)."""
         self.tick_band()

@@ -85,6 +85,8 @@ def _health(snapshot: Snapshot, now: float, ink: Ink, brief: int) -> tuple[list[
     alarms = sum(1 for view in snapshot.deployments if view.verdict is not None and view.verdict.alarming)
     alarms += len(snapshot.alarms)
     word = "alarm" if alarms == 1 else "alarms"
+    if snapshot.review:  # what a journal holds is what was; what alarms now, it cannot tell
+        return left, [(2, [("alarms not known in a review", ink.dim)])]
     right: list[Piece] = [(2, [(f"▲ {alarms} {word}" if alarms else "0 alarms", ink.bad if alarms else ink.dim)])]
     return left, right
 
