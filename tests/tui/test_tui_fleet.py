@@ -526,3 +526,15 @@ def test_a_row_names_its_signal_where_there_is_room_and_says_until_when_it_sleep
 def test_what_serving_reported_last_is_said_as_that() -> None:
     view = dataclasses.replace(samples.view("m", version=None, registry="8"), last_version="7", last_seen_at=AT - 60)
     assert fleet_rows.version_text(view) == "v7?"
+
+
+async def test_nothing_of_a_row_goes_under_a_scrollbar_that_came_later() -> None:
+    app = console(samples.snapshot(deployments=samples.fleet(0)))
+    async with app.run_test(size=(80, 24)) as pilot:
+        await settle(pilot)
+        assert "$412/m" in screen_text(app)
+        app.publish(samples.snapshot(deployments=samples.fleet(12)))
+        for _ in range(4):
+            await pilot.pause()
+        assert fleet_of(app).fleet.show_vertical_scrollbar
+        assert "$412/m" in screen_text(app)

@@ -185,7 +185,8 @@ class FleetView(FilteredView, can_focus=True):
             clock = fleet_rows.clock_text(view.verdict, now) if line == 0 else ""
             says = (clock, fleet_rows.asleep_text(view, now), self._busy.get(view.id, ""))
             parts.append((view.id, view.revision, line, view.id == self.selected, *says))
-        return (self.size.width, self._panels, self._several, self._longest, self.app.theme, *parts)
+        width = self.scrollable_content_region.width  # the scrollbar may have come since
+        return (width, self.size.width, self._panels, self._several, self._longest, self.app.theme, *parts)
 
     def _now(self) -> float:
         return cast("ConsoleApp", self.app).now()
