@@ -83,7 +83,7 @@ class RollbackScreen(ConsoleScreen):
         self._planning = False
         self._asked_at = monotonic()  # since when a plan is waited for
         self._kept = False  # x was pressed before the plan was there: it is answered when it is
-        self._due = False  # a dialog is about to open: what is typed is meant for it
+        self.due = False  # a dialog is about to open: what is typed is meant for it
         self._path_index = 0
         self._to: str | None = None
         self._shown: str | None = None  # the execution whose end stays on the screen
@@ -160,10 +160,10 @@ class RollbackScreen(ConsoleScreen):
 
     def on_key(self, event: events.Key) -> None:
         """What is typed while a plan is made or a dialog opens is no hotkey: x is kept, other characters go."""
-        if event.is_printable and (self._due or self._waiting):
+        if event.is_printable and (self.due or self._waiting):
             event.stop()
             event.prevent_default()
-            if event.key == "x" and not self._due and not self._kept:
+            if event.key == "x" and not self.due and not self._kept:
                 self._kept = True
                 self._draw()
 
@@ -288,13 +288,13 @@ class RollbackScreen(ConsoleScreen):
 
         title = f"Why is {plan.deployment} moved {version_word(plan.from_version)} → {version_word(plan.to_version)}?"
         hint = f"AGAINST ADVICE: {plan.against}" if plan.against else "one line; it stands in the journal"
-        self._due = True
+        self.due = True
         self.app.push_screen(PromptScreen(title, hint), lambda why: self._confirm(plan, why))
 
     def _confirm(self, plan: Plan, why: str | None) -> None:
         from rollback_console.tui.widgets.confirm import ConfirmScreen
 
-        self._due = False
+        self.due = False
         if self.commands is None or not why:
             return
         what = (
@@ -322,45 +322,18 @@ class RollbackScreen(ConsoleScreen):
         if running is None or running.state not in LIVE or commands is None:
             self.say("Abort: nothing is executing on this deployment", "warning")
             return
-        from rollback_console.tui.widgets.prompt import YesNoScreen
+        from rollback_console.tui.screens.rollback_asks import ask_abort
 
-        def answered(yes: bool | None) -> None:
-            self._due = False
-            if yes:
-                self.run_command(commands.abort(running.id, ""), "abort", lambda _: self.say("abort is asked for"))
-                self._ask_why_aborted(running)
-
-        self._due = True
-        hint = "y stops it before the next touch, at once; why is asked afterwards. What was done stands as it is."
-        self.app.push_screen(YesNoScreen(f"Abort execution {running.id}?", hint), answered)
-
-    def _ask_why_aborted(self, aborted: Execution) -> None:
-        from rollback_console.tui.widgets.prompt import PromptScreen
-
-        def told(why: str | None) -> None:
-            if why and self.commands is not None:
-                text = f"execution {aborted.id} was aborted: {why}"
-                self.run_command(self.commands.note(text, self._deployment), "note", lambda _: self.say("noted"))
-
-        title = f"Why was execution {aborted.id} aborted?"
-        self.app.push_screen(
-            PromptScreen(title, "The abort is asked for already; escape leaves it without a word."), told
-        )
+        ask_abort(self, running, commands)
 
     def act_resume(self) -> None:
         running, commands = self.execution(), self.commands
         if running is None or running.state is not ExecutionState.UNFINISHED or commands is None:
             self.say("Resume: no execution of this deployment is unfinished", "warning")
             return
-        from rollback_console.tui.widgets.prompt import YesNoScreen
+        from rollback_console.tui.screens.rollback_asks import ask_resume
 
-        def answered(yes: bool | None) -> None:
-            if yes:
-                self.run_command(commands.resume(running.id), "resume", lambda _: self.say("resumed"))
-
-        move = f"{version_word(running.plan.from_version)} → {version_word(running.plan.to_version)}"
-        hint = f"{running.plan.deployment} {move}: it goes on where the journal stops, and checks the world first."
-        self.app.push_screen(YesNoScreen(f"Resume execution {running.id}?", hint), answered)
+        ask_resume(self, running, commands)
 
     # ── drawing
 
