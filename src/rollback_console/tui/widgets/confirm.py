@@ -174,7 +174,8 @@ class ConfirmScreen(ModalScreen[str | None]):
         elif event.key == "ctrl+v":
             self._say("paste is refused: type it, so that it is read")
         elif event.is_printable and event.character:
-            self._type(event.character, now)
+            # When the terminal gave it, not when a busy program came to it: typing held back by us is no paste.
+            self._type(event.character, event.time if self._monotonic is time.monotonic else now)
 
     def _type(self, character: str, now: float) -> None:
         while self._burst and now - self._burst[0] > BURST_S:
