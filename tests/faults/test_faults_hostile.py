@@ -131,6 +131,9 @@ def test_the_bytes_that_reach_the_terminal(tmp_path: Path, fakes: tuple[FakeProm
                      "\x1b", "n", "a\x1b[200~[/x]pasted\x1b[201~", "\r", "y", "?", "\x1b", "\x10", "\x1b"):  # fmt: skip
             console.send(keys)
             time.sleep(0.12)  # a person's pace: each screen is drawn before the next key
+        for _ in range(4):  # back to the fleet, from wherever that led
+            console.send("\x1b")
+            time.sleep(0.3)
         prometheus.refusal = json.dumps({"status": "error", "errorType": BAD, "error": BAD + LONG}).encode()
         console.until("BLIND|query fai|refuses", 10)
         time.sleep(1.0)

@@ -129,6 +129,9 @@ class ConsoleApp(App[None]):
         self.call_after_refresh(self._begin)
 
     def _begin(self) -> None:
+        from rollback_console.tui.resume import guard_resume
+
+        guard_resume()
         self.begun = True
         self.run_worker(self._connect(), group="engine", description="start the engine", exit_on_error=False)
         self.set_interval(1.0, self._second)
