@@ -222,11 +222,14 @@ def test_the_demo_is_the_one_the_readme_describes() -> None:
 
 
 def test_make_demo_runs_the_demo() -> None:
+    alone = {name: value for name, value in os.environ.items() if name not in ("MAKEFLAGS", "MAKELEVEL", "MFLAGS")}
     done = subprocess.run(
-        ["make", "--dry-run", "--always-make", "demo"], cwd=ROOT, capture_output=True, text=True, check=True
+        ["make", "--dry-run", "--always-make", "demo"], cwd=ROOT, capture_output=True, text=True, check=True, env=alone
     )
     assert done.stdout.splitlines()[-1] == ".venv/bin/rollback-console demo"
-    tested = subprocess.run(["make", "--dry-run", "test"], cwd=ROOT, capture_output=True, text=True, check=True)
+    tested = subprocess.run(
+        ["make", "--dry-run", "test"], cwd=ROOT, capture_output=True, text=True, check=True, env=alone
+    )
     assert "pytest" in tested.stdout.splitlines()[-1]
 
 

@@ -30,7 +30,7 @@ class Sandbox:
         self._log = (folder / "sandbox.log").open("w")
         self._process = subprocess.Popen(
             [sys.executable, "-m", "rollback_console.rehearse.sandbox", "--state", str(folder), "--no-console",
-             "--fault-after", "45s", "--for", "9m"],
+             "--fault-after", "90s", "--for", "9m"],
             stdout=self._log, stderr=subprocess.STDOUT, start_new_session=True,
         )  # fmt: skip
         limit = time.monotonic() + 90
@@ -107,7 +107,7 @@ def test_an_incident_from_onset_to_recovery_by_keys_alone(sandbox: Sandbox) -> N
         console.until(r"oncall", 20)
 
         # it degrades; the dwell runs down, each second; it fires
-        first = _countdown(console.until(lambda text: _countdown(text) is not None, 150))
+        first = _countdown(console.until(lambda text: _countdown(text) is not None, 240))
         later = _countdown(console.until(lambda text: (_countdown(text) or 99) < (first or 0) - 2, 30))
         assert first is not None
         assert later is not None

@@ -106,7 +106,7 @@ async def test_an_outage_freezes_the_dwell_and_is_replayed(
     settings = write_console(tmp_path, prometheus.url, mlflow.url, dwell="3s", hold="2s")
     async with running(settings, monkeypatch) as console:
         onset = int(time.time()) + 1
-        bad = [(onset, onset + 6), (onset + 10, onset + 60)]
+        bad = [(onset, onset + 6), (onset + 10, onset + 300)]
         prometheus.metrics["error_ratio", "ranker"] = lambda at: 0.5 if any(a <= at < b for a, b in bad) else 0.001
         await console.until(lambda: console.verdict().state is TriggerState.PENDING, 6)
         prometheus.server.fault = "reset"
@@ -118,7 +118,7 @@ async def test_an_outage_freezes_the_dwell_and_is_replayed(
         assert console.verdict().state is TriggerState.PENDING
         await console.until(lambda: time.time() > onset + 11, 15)
         prometheus.server.fault = "ok"
-        await console.until(lambda: not console.verdict().blind, 12)
+        await console.until(lambda: not console.verdict().blind, 75)  # the circuit waits up to a minute, at random
         await console.until(lambda: console.verdict().state is TriggerState.FIRED, 8)
         assert console.verdict().since == onset + 10 + 3
         cold = await cold_states(settings, tmp_path / "cold.db")

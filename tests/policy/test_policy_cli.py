@@ -93,7 +93,7 @@ def test_init_drafts_from_real_servers(
     prometheus_server: Callable[..., Prometheus],
     mlflow_server: Mlflow,
 ) -> None:
-    for name in ("init-checkout", "init-search", "init-abandoned"):
+    for name in ("init-checkout", "init-search", "a-init-abandoned"):
         mlflow_server.model(name)
     mlflow_server.point("init-checkout", "champion", mlflow_server.version("init-checkout"))
     mlflow_server.point("init-search", "prod", mlflow_server.version("init-search"))
@@ -106,12 +106,12 @@ def test_init_drafts_from_real_servers(
     assert run(words) == 0
     said = capsys.readouterr().out
     assert "metrics tell deployments apart by 'deployment'" in said
-    assert "init-abandoned" in said  # it has no alias: left out, and said so
+    assert "a-init-abandoned" in said  # it has no alias: left out, and said so
     together = load_all(folder / "settings.yaml")
     pointers = {str(rule.deployment.id): rule.deployment.alias for rule in together.rules}
     assert pointers["production/init-checkout"] == "champion"
     assert pointers["production/init-search"] == "prod"
-    assert "production/init-abandoned" not in pointers
+    assert "production/a-init-abandoned" not in pointers
     assert [signal.name for signal in together.rules[0].signals] == ["conversion", "error_rate", "volume"]
     assert together.roster is not None
     assert together.roster.roster.operators[0].keys[0].endswith("ana@laptop")
