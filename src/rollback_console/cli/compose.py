@@ -9,7 +9,7 @@ import asyncio
 import contextlib
 import gc
 import random
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -31,7 +31,6 @@ if TYPE_CHECKING:
 
     from rollback_console.authorize.roles import Authority
     from rollback_console.clock import Clock
-    from rollback_console.model.rules import DeploymentRule
     from rollback_console.model.snapshot import Snapshot
     from rollback_console.policy.load import Configuration
 
@@ -110,20 +109,6 @@ def open_journal(path: Path, clock: Clock) -> Journal:
             "--journal FILE names another place, `journal:` in the settings does for good",
         ) from None
     return Journal.open(path, device=DeviceKey.default(), clock=clock)
-
-
-def recompiler() -> Callable[[bytes, str], tuple[DeploymentRule, ...]]:
-    """Policy bytes out of a journal, compiled again; each policy once."""
-    from rollback_console.policy.load import parse_policy
-
-    known: dict[str, tuple[DeploymentRule, ...]] = {}
-
-    def compile_policy(data: bytes, digest: str) -> tuple[DeploymentRule, ...]:
-        if digest not in known:
-            known[digest] = parse_policy(data, f"policy {digest[:12]}").rules
-        return known[digest]
-
-    return compile_policy
 
 
 def live(

@@ -109,14 +109,3 @@ class Verdict:
     def alarming(self) -> bool:
         """Does this deployment need a person now."""
         return self.state in (TriggerState.FIRED, TriggerState.CLEARING) or self.fired_as_blind
-
-
-@dataclass(frozen=True, slots=True)
-class Transition:
-    """A change of state between two evaluations."""
-
-    deployment: DeploymentId
-    at: float
-    before: TriggerState
-    after: TriggerState
-    sentence: str
