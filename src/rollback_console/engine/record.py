@@ -13,7 +13,7 @@ import json
 import math
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 from rollback_console.decide.judge import decide
@@ -23,7 +23,7 @@ from rollback_console.journal.kinds import TransitionRecorded
 from rollback_console.model.identity import DeploymentId
 from rollback_console.model.observation import Blind, Observation, Reading, Tick
 from rollback_console.model.rules import DeploymentRule
-from rollback_console.model.verdict import TriggerMemory, TriggerState, Verdict
+from rollback_console.model.verdict import EvidenceMemory, TriggerMemory, TriggerState, Verdict
 from rollback_console.version import __version__
 
 _BLINDS: tuple[Blind | None, ...] = (None, Blind.NO_DATA, Blind.NOT_A_NUMBER, Blind.QUERY_FAILED, Blind.STALE)
@@ -124,7 +124,12 @@ def unpack(data: bytes, blobs: Blobs) -> Tick:
 def memory_document(memory: TriggerMemory) -> dict[str, Any]:
     """A trigger's memory as JSON. (Not `asdict`, which copies for ten times as long: every memory that is not calm is
     written at every tick.)"""
-    return {name: getattr(memory, name) for name in _MEMORY}
+    document = {name: getattr(memory, name) for name in _MEMORY}
+    if memory.evidence:
+        document["evidence"] = [None if each is None else asdict(each) for each in memory.evidence]
+    else:
+        del document["evidence"]  # most policies judge by bounds alone
+    return document
 
 
 def memory_from(document: Mapping[str, Any]) -> TriggerMemory:
@@ -132,6 +137,10 @@ def memory_from(document: Mapping[str, Any]) -> TriggerMemory:
     found = dict(document)
     found["last_known"] = tuple(None if last is None else (last[0], last[1]) for last in found.get("last_known", ()))
     found["onset_signals"] = tuple(found.get("onset_signals", ()))
+    found["evidence"] = tuple(
+        None if each is None else EvidenceMemory(**{**each, "logs": tuple(each["logs"])})
+        for each in found.get("evidence", ())
+    )
     return TriggerMemory(**found)
 
 

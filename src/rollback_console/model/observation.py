@@ -18,11 +18,23 @@ class Blind(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class Norm:
+    """What evidence is measured against besides the counts, as learned or given. `margin`: a fraction of the baseline,
+    every widening included. `phi`: dispersion (variance over the binomial's, at least 1) for each alternative of
+    `decide.evidence`. `control`: (x, n) of what runs beside it in the same window, else None."""
+
+    margin: float
+    phi: tuple[float, ...]
+    control: tuple[float, float] | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Reading:
     """One signal of one deployment at one evaluation.
 
-    `value` and `baseline` are in the signal's unit; `n` is the number of trials behind a ratio. With `blind` set the
-    value is None. A missing baseline is `baseline_blind`.
+    `value` and `baseline` are in the signal's unit; `n` is the number of trials behind a ratio, `x` the events among
+    them. With `blind` set the value is None. A missing baseline is `baseline_blind`. `norm` stands with signals that
+    are judged by evidence.
     """
 
     value: float | None = None
@@ -30,6 +42,8 @@ class Reading:
     n: float | None = None
     blind: Blind | None = None
     baseline_blind: Blind | None = None
+    x: float | None = None
+    norm: Norm | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,21 +19,41 @@ class Worse(StrEnum):
 
 
 class BaselineKind(StrEnum):
-    """What a signal is compared with. The statistical kinds arrive with the decision engine."""
+    """What a signal is compared with."""
 
     FIXED = "fixed"
     LAST_WEEK = "last_week"
     VERSION = "version"
+    SEASONAL = "seasonal"
+    CONTROL = "control"
 
 
 @dataclass(frozen=True, slots=True)
 class Baseline:
     """`fixed`: `value`. `last_week`: the same query 7 days earlier. `version`: the median of this signal's own
-    values over `history_s` before the version now serving began to serve."""
+    values over `history_s` before the version now serving began to serve. `seasonal`: a time-of-week profile times a
+    slow level, learned from `history_s`. `control`: what runs beside it (`control`, the deployment label's value)."""
 
     kind: BaselineKind
     value: float | None = None
     history_s: float = 86_400.0
+    control: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class EvidenceRule:
+    """How a signal of events x out of trials n is judged by evidence instead of by a plain bound (`decide.evidence`).
+
+    `budget_s`: mean time between false alarms of this signal is at least this (seconds). `dwell_s`: no burst shorter
+    than this can fire. `alone_hold_s`: how long the bar must be reached where nothing else agrees. `margin`: a fraction
+    of the baseline; None: learned from the noise. `maturity_s`: how late events follow their trials.
+    """
+
+    budget_s: float = 90 * 86_400.0
+    dwell_s: float = 300.0
+    alone_hold_s: float = 1_800.0
+    margin: float | None = None
+    maturity_s: float = 0.0
 
 
 class BlindPolicyKind(StrEnum):
@@ -87,6 +107,8 @@ class SignalRule:
     heartbeat: str | None = None  # PromQL of the Unix time of the newest sample behind the signal
     stale_s: float | None = None  # older than this by the heartbeat: stale
     unit: str = ""
+    evidence: EvidenceRule | None = None  # judged statistically, once every `window_s`; `breach` is then not used
+    sufficient_alone: bool = False  # needs nobody to agree with it
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +141,23 @@ class AtLeast:
     items: tuple[Expression, ...]
 
 
-Expression = Uses | Not | And | Or | AtLeast
+@dataclass(frozen=True, slots=True)
+class Weighted:
+    """`weight(a: 2, b: 1) >= bar`: the breached items' weights sum to the bar or more."""
+
+    items: tuple[tuple[Expression, float], ...]
+    bar: float
+
+
+@dataclass(frozen=True, slots=True)
+class Tiered:
+    """The default: a signal is breached, and it is sufficient alone, or another agrees, or it has held alone for its
+    `alone_hold_s`. Of a signal judged by evidence, "agrees" means seven tenths of the way to its bar."""
+
+    items: tuple[Uses, ...]
+
+
+Expression = Uses | Not | And | Or | AtLeast  # Weighted and Tiered join when `decide.condition` can read them
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,6 +22,20 @@ class TriggerState(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class EvidenceMemory:
+    """What one signal's detector carries on. `logs`: log evidence, one an alternative. Times are Unix seconds of
+    evaluations: `at` of the last step; `full_since` the bar is reached, `calm_since` evidence is below half of it.
+    `onset` estimates when the degradation began; `frozen_at` is the time whose baseline stays in use while suspected."""
+
+    at: float | None = None
+    logs: tuple[float, ...] = ()
+    full_since: float | None = None
+    calm_since: float | None = None
+    onset: float | None = None
+    frozen_at: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class TriggerMemory:
     """All that one evaluation hands to the next. A value: serialise it, cut the stream anywhere, go on.
 
@@ -39,6 +53,7 @@ class TriggerMemory:
     blind_fired_at: float | None = None
     last_known: tuple[tuple[bool, float] | None, ...] = ()  # per signal: (breached, at), for `last: 5m`
     onset_signals: tuple[str, ...] = ()  # which signals counted as breached at `active_since`
+    evidence: tuple[EvidenceMemory | None, ...] = ()  # per signal; empty where none is judged by evidence
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +71,10 @@ class SignalVerdict:
     blind: Blind | None
     n: float | None = None
     note: str = ""  # "too few: 12 of 200", "no baseline: no data"
-    evidence: float | None = None  # an e-value, where the signal is judged statistically
+    evidence: float | None = None  # log evidence (logM), where the signal is judged by evidence ...
+    bar: float | None = None  # ... and what it must reach, ln of the budget in minutes
+    onset: float | None = None  # Unix seconds: the likely beginning of the degradation
+    interval: tuple[float, float] | None = None  # of `degradation_pct`: 95 %, in percent
 
 
 @dataclass(frozen=True, slots=True)
