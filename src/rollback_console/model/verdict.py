@@ -25,7 +25,7 @@ class TriggerState(StrEnum):
 class EvidenceMemory:
     """What one signal's detector carries on. `logs`: log evidence, one an alternative. Times are Unix seconds of
     evaluations: `at` of the last step; `full_since` the bar is reached, `calm_since` evidence is below half of it.
-    `onset` estimates when the degradation began; `frozen_at` is the time whose baseline stays in use while suspected."""
+    `onset`: the likely beginning of the degradation; `frozen_at`: whose baseline stays in use while it is suspected."""
 
     at: float | None = None
     logs: tuple[float, ...] = ()
