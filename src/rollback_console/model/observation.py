@@ -59,6 +59,8 @@ class Observation:
     version: str | None = None
     revenue_per_minute: float | None = None
     users_per_minute: float | None = None
+    satisfaction_per_minute: float | None = None  # of the policy's `impact.satisfaction`, where that is a query
+    market_per_minute: float | None = None  # of `impact.market`
 
 
 @dataclass(frozen=True, slots=True)

@@ -174,13 +174,34 @@ class TriggerRule:
 
 
 @dataclass(frozen=True, slots=True)
+class CostRule:
+    """One more part of the impact: exactly one of `value` (PromQL: how much it is per minute now, as a cost already),
+    `constant` (per minute, for as long as the deployment is degraded) or `tier` (none | low | medium | high).
+    `full`: the amount per minute that scores all of the part's points."""
+
+    value: str | None = None
+    constant: float | None = None
+    tier: str | None = None
+    unit: str = ""
+    full: float = 100.0
+
+
+@dataclass(frozen=True, slots=True)
 class ImpactRule:
-    """What a degradation costs. First form: revenue at risk per minute, users per minute, regulatory exposure."""
+    """What a degradation costs (`decide.impact`): revenue and users at risk per minute, satisfaction, market and
+    regulatory exposure. A rate is PromQL (what comes in now) or a constant (what comes in while healthy); `*_full` is
+    the loss per minute that scores all of its points."""
 
     revenue_per_minute: str | None = None  # PromQL
     unit: str = "USD"
     users_per_minute: str | None = None  # PromQL
     regulatory: str = "none"  # none | low | medium | high
+    revenue_constant: float | None = None  # per minute while healthy, where no query tells it
+    users_constant: float | None = None
+    revenue_full: float = 10_000.0
+    users_full: float = 100_000.0
+    satisfaction: CostRule | None = None
+    market: CostRule | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -79,13 +79,15 @@ class SignalVerdict:
 
 @dataclass(frozen=True, slots=True)
 class ImpactPart:
-    """One part of the impact, with its unit and where the number comes from."""
+    """One part of the impact, with its unit and where the number comes from. `interval`: the 95 % range of `value`."""
 
-    name: str  # revenue | users | regulatory
+    name: str  # revenue | users | satisfaction | market | regulatory
     value: float | None
     unit: str
-    points: float  # its share of the score
+    points: float  # its share of the score ...
     source: str
+    most: float = 0.0  # ... and how much that can be
+    interval: tuple[float, float] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,3 +129,16 @@ class Verdict:
     def alarming(self) -> bool:
         """Does this deployment need a person now."""
         return self.state in (TriggerState.FIRED, TriggerState.CLEARING) or self.fired_as_blind
+
+
+@dataclass(frozen=True, slots=True)
+class Reason:
+    """A node of the reason tree (`decide.reasons`): what was asked, how it came out, the number that decided, and what
+    that rests on. `holds` is None where it cannot be told. `numbers` are (name, value, unit), in the signal's unit."""
+
+    kind: str  # state | condition | signal | evidence | dwell | hold | blind | impact | ...
+    name: str
+    holds: bool | None
+    text: str
+    numbers: tuple[tuple[str, float, str], ...] = ()
+    because: tuple[Reason, ...] = ()
