@@ -222,6 +222,8 @@ def test_a_tick_survives_packing_exactly() -> None:
     layout = layout_bytes(stream.rules)
     data = pack(tick, "f" * 64)
     assert unpack(data, lambda digest: layout if digest == "f" * 64 else None) == tick
+    costly = replace(tick, observations=(replace(observations[0], market_per_minute=2.5), *observations[1:]))
+    assert unpack(pack(costly, "f" * 64), lambda digest: layout) == costly
     for broken in (data[:-1], data + b"x", b"{}", data.replace(b'"readings":3', b'"readings":4')):
         try:
             unpack(broken, lambda digest: layout)

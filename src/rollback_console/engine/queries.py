@@ -53,6 +53,8 @@ class DeploymentColumns:
     version: int = -1
     revenue: int = -1
     users: int = -1
+    satisfaction: int = -1
+    market: int = -1
 
 
 @dataclass(slots=True)
@@ -102,6 +104,8 @@ def plan_queries(rules: Sequence[DeploymentRule]) -> QueryPlan:
                 version,
                 plan.number(rule.impact.revenue_per_minute, index),
                 plan.number(rule.impact.users_per_minute, index),
+                plan.number(rule.impact.satisfaction.value if rule.impact.satisfaction else None, index),
+                plan.number(rule.impact.market.value if rule.impact.market else None, index),
             )
         )
     return plan

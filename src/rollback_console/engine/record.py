@@ -30,6 +30,7 @@ _BLINDS: tuple[Blind | None, ...] = (None, Blind.NO_DATA, Blind.NOT_A_NUMBER, Bl
 _CODES = {blind: code for code, blind in enumerate(_BLINDS)}
 _NAN = math.nan
 _MEMORY = tuple(each.name for each in fields(TriggerMemory))
+_COSTS = ("satisfaction_per_minute", "market_per_minute")  # columns of a deployment that few policies ask for
 _DIGITS = 9  # settled: verdicts agree everywhere, numbers to nine digits
 Compile = Callable[[bytes, str], Sequence[DeploymentRule]]  # (policy bytes, digest) -> its rules
 Blobs = Callable[[str], bytes | None]
@@ -68,6 +69,9 @@ def pack(tick: Tick, layout: str) -> bytes:
         "versions": versions,
         "version_of": [-1 if o.version is None else numbers[o.version] for o in tick.observations],
     }
+    costs = [name for name in _COSTS if any(getattr(o, name) is not None for o in tick.observations)]
+    if costs:
+        head["costs"] = costs
     return b"".join(
         (
             json.dumps(head, separators=(",", ":")).encode(),
@@ -78,8 +82,13 @@ def pack(tick: Tick, layout: str) -> bytes:
             bytes([_CODES[r.blind] | _CODES[r.baseline_blind] << 4 for r in readings]),
             _packed([_NAN if o.revenue_per_minute is None else o.revenue_per_minute for o in tick.observations]),
             _packed([_NAN if o.users_per_minute is None else o.users_per_minute for o in tick.observations]),
+            *(_packed([_nan(getattr(o, name)) for o in tick.observations]) for name in costs),
         )
     )
+
+
+def _nan(value: float | None) -> float:
+    return _NAN if value is None else value
 
 
 def _column(data: bytes) -> list[float | None]:
@@ -99,12 +108,16 @@ def unpack(data: bytes, blobs: Blobs) -> Tick:
         raise ValueError("its layout blob is gone")
     layout = json.loads(stored)
     count, rows = head["readings"], head["deployments"]
-    if len(layout["rows"]) != rows or len(rest) != count * 25 + rows * 16:
+    costs: list[str] = head.get("costs", [])
+    if not set(costs) <= set(_COSTS):
+        raise ValueError("it has columns that are not known here")
+    if len(layout["rows"]) != rows or len(rest) != count * 25 + rows * 8 * (2 + len(costs)):
         raise ValueError("its columns do not fit its head")
     cuts = [0, count * 8, count * 16, count * 24, count * 25, count * 25 + rows * 8, count * 25 + rows * 16]
     value, base, trials, codes, revenue, users = (rest[a:b] for a, b in itertools.pairwise(cuts))
     values, bases, ns = _column(value), _column(base), _column(trials)
     revenues, served = _column(revenue), _column(users)
+    more = [_column(rest[cuts[-1] + k * rows * 8 : cuts[-1] + (k + 1) * rows * 8]) for k in range(len(costs))]
     observations, offset = [], 0
     for row, (name, policy) in enumerate(layout["rows"]):
         width = len(layout["signals"][policy])
@@ -115,9 +128,9 @@ def unpack(data: bytes, blobs: Blobs) -> Tick:
         offset += width
         number = head["version_of"][row]
         version = head["versions"][number] if number >= 0 else None
-        observations.append(
-            Observation(DeploymentId.parse(name), head["at"], readings, version, revenues[row], served[row])
-        )
+        also = {cost: column[row] for cost, column in zip(costs, more, strict=True)}
+        who = DeploymentId.parse(name)
+        observations.append(Observation(who, head["at"], readings, version, revenues[row], served[row], **also))
     return Tick(head["at"], tuple(observations))
 
 

@@ -124,6 +124,8 @@ class Sampler:
             self.version_at(answers, index),
             _finite(answers, columns.revenue, index),
             _finite(answers, columns.users, index),
+            _finite(answers, columns.satisfaction, index),
+            _finite(answers, columns.market, index),
         )
 
 
