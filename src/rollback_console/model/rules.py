@@ -29,15 +29,37 @@ class BaselineKind(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class Stretch:
+    """A stretch of time that a person named, in Unix seconds, its end not included; and why."""
+
+    start: float
+    end: float
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
 class Baseline:
     """`fixed`: `value`. `last_week`: the same query 7 days earlier. `version`: the median of this signal's own
     values over `history_s` before the version now serving began to serve. `seasonal`: a time-of-week profile times a
-    slow level, learned from `history_s`. `control`: what runs beside it (`control`, the deployment label's value)."""
+    slow level, learned from `history_s`, the week being that of `timezone` (an IANA name). `control`: what runs beside
+    it (`control`, the deployment label's value). `holidays`: days of that time zone, ``2026-12-25`` or, for every
+    year, ``12-25``, which are no example for other weeks. `exclude`: stretches that nothing is learned from."""
 
     kind: BaselineKind
     value: float | None = None
     history_s: float = 86_400.0
     control: str | None = None
+    timezone: str = "UTC"
+    holidays: tuple[str, ...] = ()
+    exclude: tuple[Stretch, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class AdaptiveDwell:
+    """A dwell that the stakes choose (`decide.adaptive`), between these bounds, in seconds."""
+
+    from_s: float
+    to_s: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,8 +67,9 @@ class EvidenceRule:
     """How a signal of events x out of trials n is judged by evidence instead of by a plain bound (`decide.evidence`).
 
     `budget_s`: mean time between false alarms of this signal is at least this (seconds). `dwell_s`: no burst shorter
-    than this can fire. `alone_hold_s`: how long the bar must be reached where nothing else agrees. `margin`: a fraction
-    of the baseline; None: learned from the noise. `maturity_s`: how late events follow their trials.
+    than this can fire; with `adaptive` it is where the choice between its bounds begins. `alone_hold_s`: how long the
+    bar must be reached where nothing else agrees. `margin`: a fraction of the baseline; None: learned from the noise,
+    and never below `least_margin`. `maturity_s`: how late events follow their trials.
     """
 
     budget_s: float = 90 * 86_400.0
@@ -54,6 +77,8 @@ class EvidenceRule:
     alone_hold_s: float = 1_800.0
     margin: float | None = None
     maturity_s: float = 0.0
+    least_margin: float = 0.005
+    adaptive: AdaptiveDwell | None = None
 
 
 class BlindPolicyKind(StrEnum):
@@ -161,9 +186,36 @@ Expression = Uses | Not | And | Or | AtLeast  # Weighted and Tiered join when `d
 
 
 @dataclass(frozen=True, slots=True)
+class Weekly:
+    """A time of the week: begins `start_s` after midnight of `days` (0 is Monday) in `timezone` (an IANA name) and
+    lasts `length_s` by the clock on the wall."""
+
+    days: tuple[int, ...]
+    start_s: float
+    length_s: float
+    timezone: str = "UTC"
+
+
+@dataclass(frozen=True, slots=True)
+class ExpectedChange:
+    """A change that people expect (maintenance, an experiment, a campaign), and why: from `start` to `end` (Unix
+    seconds, the end not included; None: open), and within that only at the `weekly` times where those are given."""
+
+    why: str
+    start: float | None = None
+    end: float | None = None
+    weekly: Weekly | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class TriggerRule:
     """How breaches become one state. Seconds throughout; the boundaries are Prometheus' own (`for`,
-    `keep_firing_for`): fires at the first evaluation with ``t - active >= dwell``, ends with ``t - clear >= hold``."""
+    `keep_firing_for`): fires at the first evaluation with ``t - active >= dwell``, ends with ``t - clear >= hold``.
+
+    What follows `blind_dwell_s` holds back automatic action and never the state (`decide.guards`): `not_before_s`
+    after a release, `re_arm_s` of health after it fired, at most `loop_guard` automatic actions in 24 hours, none
+    during `expected` changes.
+    """
 
     when: Expression
     text: str  # the expression as written
@@ -171,6 +223,11 @@ class TriggerRule:
     hold_s: float = 0.0
     cool_down_s: float = 3600.0
     blind_dwell_s: float = 300.0
+    not_before_s: float = 0.0
+    re_arm_s: float = 0.0
+    loop_guard: int = 2
+    expected: tuple[ExpectedChange, ...] = ()
+    adaptive: AdaptiveDwell | None = None  # then `dwell_s` is where the choice between its bounds begins
 
 
 @dataclass(frozen=True, slots=True)
