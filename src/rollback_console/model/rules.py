@@ -134,6 +134,8 @@ class SignalRule:
     unit: str = ""
     evidence: EvidenceRule | None = None  # judged statistically, once every `window_s`; `breach` is then not used
     sufficient_alone: bool = False  # needs nobody to agree with it
+    x_hour: str | None = None  # `x` and `n` over a window of one hour, for learning: where judged by evidence
+    n_hour: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,7 +24,7 @@ from rollback_console.policy.policy import Policy, PolicyDeployment, PolicyPath,
 from rollback_console.policy.promql import fill, is_per_deployment, words_of
 from rollback_console.policy.quantities import format_duration
 
-_QUERIES = ("value", "x", "n", "heartbeat")
+_QUERIES = ("value", "x", "n", "heartbeat", "x_hour", "n_hour")
 
 
 def compile_policy(policy: Policy, digest: str) -> tuple[DeploymentRule, ...]:
@@ -97,6 +97,8 @@ def _signal(name: str, signal: PolicySignal) -> SignalRule:
         x=_filled(signal.x, words),
         n=_filled(signal.n, words),
         heartbeat=_filled(signal.heartbeat, words),
+        x_hour=_hourly(signal.x, signal.window),
+        n_hour=_hourly(signal.n, signal.window),
     )
 
 
@@ -113,7 +115,19 @@ def _own(signal: SignalRule, words: dict[str, str]) -> SignalRule:
         x=_filled(signal.x, words),
         n=_filled(signal.n, words),
         heartbeat=_filled(signal.heartbeat, words),
+        x_hour=_filled(signal.x_hour, words),
+        n_hour=_filled(signal.n_hour, words),
     )
+
+
+def _hourly(query: str | None, window: float) -> str | None:
+    """The query over one hour, which baselines are learned from: by its own `$window`, or as the sum of its windows."""
+    if query is None:
+        return None
+    hour = fill(query, {"window": "1h"})
+    return (
+        hour if hour != query else f"sum_over_time(({query}\n)[1h:{format_duration(window)}])"
+    )  # a comment ends there
 
 
 def _filled(query: str | None, words: dict[str, str]) -> str | None:
