@@ -23,9 +23,16 @@ class TriggerState(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class EvidenceMemory:
-    """What one signal's detector carries on. `logs`: log evidence, one an alternative. Times are Unix seconds of
-    evaluations: `at` of the last step; `full_since` the bar is reached, `calm_since` evidence is below half of it.
-    `onset`: the likely beginning of the degradation; `frozen_at`: whose baseline stays in use while it is suspected."""
+    """What one signal's detector carries on (`decide.evidence`). Times are Unix seconds.
+
+    `at`: of the last step. `logs`: log evidence, one an alternative, of the starts since the last mark; then as many of
+    the span before it. `since`: per log, when its excursion began and the tallies then; `tally`: (events missing,
+    events expected) since the last mark, then the same since the mark before. `full_since`: the bar is reached;
+    `calm_since`: evidence is below half of it, and was not. `onset`: the likely beginning of the degradation, while one
+    is suspected; `frozen_at`: whose baseline stays in use meanwhile. `version`, `released_at`, `release_logs`: the
+    known start of the first day after a deployment. `acted`: a cool-down was running at the last step; `drop`, `meter`:
+    the degradation (a fraction) that was acted on, and the log likelihood ratio for "it is gone" since.
+    """
 
     at: float | None = None
     logs: tuple[float, ...] = ()
@@ -33,6 +40,27 @@ class EvidenceMemory:
     calm_since: float | None = None
     onset: float | None = None
     frozen_at: float | None = None
+    since: tuple[tuple[float, float, float], ...] = ()
+    tally: tuple[float, float, float, float] = (0.0, 0.0, 0.0, 0.0)
+    version: str | None = None
+    released_at: float | None = None
+    release_logs: tuple[float, ...] = ()
+    acted: bool = False
+    drop: float | None = None
+    meter: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class CostMemory:
+    """What the present trouble has cost so far. `since`: its onset (Unix seconds); `whole`: nothing before the first
+    evaluation that knew of it is missing; `seen_s`, `unseen_s`: how much of it was priced, and how much nobody saw;
+    `lost`: in the order of `decide.impact.AMOUNTS`, None where nothing is priced."""
+
+    since: float
+    whole: bool = True
+    seen_s: float = 0.0
+    unseen_s: float = 0.0
+    lost: tuple[float | None, ...] = (None, None, None, None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +82,7 @@ class TriggerMemory:
     last_known: tuple[tuple[bool, float] | None, ...] = ()  # per signal: (breached, at), for `last: 5m`
     onset_signals: tuple[str, ...] = ()  # which signals counted as breached at `active_since`
     evidence: tuple[EvidenceMemory | None, ...] = ()  # per signal; empty where none is judged by evidence
+    cost: CostMemory | None = None  # what the present trouble has cost; None while there is none, or nothing is priced
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +108,8 @@ class SignalVerdict:
 
 @dataclass(frozen=True, slots=True)
 class ImpactPart:
-    """One part of the impact, with its unit and where the number comes from. `interval`: the 95 % range of `value`."""
+    """One part of the impact, with its unit and where the number comes from. `interval`: the 95 % range of `value`;
+    `total`: what came together since `Impact.since`, in the unit without its "/min"."""
 
     name: str  # revenue | users | satisfaction | market | regulatory
     value: float | None
@@ -88,15 +118,19 @@ class ImpactPart:
     source: str
     most: float = 0.0  # ... and how much that can be
     interval: tuple[float, float] | None = None
+    total: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Impact:
-    """What the degradation costs now. `score` 0-100 is the sum of its parts' points, by the formula in
-    `decide.impact`."""
+    """What the degradation costs now. `score` 0-100 is the sum of its parts' points, at most 100, by the formula in
+    `decide.impact`. `since`: the parts' totals count from here (Unix seconds); `at_least`: they lack time that nobody
+    saw."""
 
     score: float
     parts: tuple[ImpactPart, ...] = ()
+    since: float | None = None
+    at_least: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,315 @@
+"""Evidence: how strongly x events out of n, minute after minute, contradict "healthy".
+
+A mixture Shiryaev-Roberts e-detector. Each alternative k (a drop of 3 %, ..., 60 %; or a rise) multiplies likelihood
+ratios from every possible start, so that the expected sum grows by one a minute while all is well: the mean time
+between false alarms is at least the budget. Sources: Ville 1939; Lorden 1971; Shin, Ramdas & Rinaldo 2024
+(doi 10.51387/23-NEJSDS51). Every safeguard below only lowers the statistic, so that the bound survives it.
+
+- *margin*: against pb = (1 -+ m) p, not p. *Winsorised* toward health: one absurd minute says no more than a bad one.
+- *phi*: the log likelihood ratio divided by the noise's dispersion. *Cap*: (h - 1.7) / D a minute, so that no burst
+  shorter than the dwell D fires.
+- *Spans*: at marks, every 12 h of the clock, starts older than the mark before are forgotten. What is known at a time
+  therefore hangs on no more than the last 24 h, exactly: a cold start that has read these is in the very same state as
+  a console that never slept. The evidence is kept as two sums: starts since the last mark, and of the span before.
+
+After a deployment the start is known, for a day: the plain product from there, full at E >= 1,000.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from functools import lru_cache
+from math import exp, inf, log, log1p, sqrt
+
+from rollback_console.model.observation import Norm
+from rollback_console.model.rules import EvidenceRule, Worse
+from rollback_console.model.verdict import EvidenceMemory
+
+# Drops as fractions of the baseline; rises as factors of it. As many of one as of the other: `Norm.phi` fits both.
+ALTERNATIVES: Mapping[Worse, tuple[float, ...]] = {
+    Worse.LOWER: (0.03, 0.05, 0.08, 0.12, 0.20, 0.35, 0.60),
+    Worse.HIGHER: (1.1, 1.2, 1.5, 2.0, 3.0, 5.0, 10.0),
+}
+COUNT = 7
+AGREES = 0.7  # of the way from rest to the bar: then one signal backs another
+REST = 1.7  # where log evidence idles on healthy streams
+SPAN_S = 43_200.0  # between two marks
+RELEASE_BAR = log(1000.0)  # of the product from a known start
+RELEASE_S = 86_400.0  # how long a start is known
+RECOVERED = log(20.0)  # the recovery meter's bar
+CALM_S = 600.0  # below half of the bar for so long: no longer suspected
+_HEADROOM = 3.0  # evidence beyond the bar that is kept, and has to be lost again
+_WINSOR = 1.5  # standard deviations beyond an alternative's mean
+_LEAST = 1e-9
+EMPTY = EvidenceMemory()
+
+Triples = tuple[tuple[float, float, float], ...]
+
+
+def bar(rule: EvidenceRule) -> float:
+    """h: what log evidence must reach, ln of the false-alarm budget in minutes."""
+    return log(rule.budget_s / 60.0)
+
+
+def log_m(memory: EvidenceMemory) -> float:
+    """The log of the mean evidence over the alternatives; -inf where empty."""
+    total = sum(map(exp, memory.logs))
+    if total > 0.0:
+        return log(total / COUNT)
+    return max(memory.logs) - log(COUNT) if memory.logs else -inf
+
+
+def log_release(memory: EvidenceMemory) -> float:
+    """The log evidence of the product from a known start; -inf where no start is known."""
+    total = sum(map(exp, memory.release_logs))
+    return log(total / COUNT) if total > 0.0 else -inf
+
+
+def meter(memory: EvidenceMemory, rule: EvidenceRule) -> tuple[float, float]:
+    """(log evidence, its bar) of the fuller of the two tests: the detector, or the known start after a deployment."""
+    h, found = bar(rule), log_m(memory)
+    release = log_release(memory) if memory.release_logs else -inf
+    return (release, RELEASE_BAR) if release / RELEASE_BAR > found / h else (found, h)
+
+
+def agrees(memory: EvidenceMemory, rule: EvidenceRule) -> bool:
+    """Does this signal back another: seven tenths of the way from rest to its bar."""
+    h = bar(rule)
+    return log_m(memory) >= REST + AGREES * (h - REST) or log_release(memory) >= AGREES * RELEASE_BAR
+
+
+def suspected(memory: EvidenceMemory) -> bool:
+    """Was half of the bar reached, and it has not been calm since."""
+    return memory.onset is not None
+
+
+@lru_cache(maxsize=8192)
+def _ratios(worse: Worse, pb: float) -> tuple[tuple[float, float, float, float], ...]:
+    """Per alternative: ln(p1/pb), ln((1-p1)/(1-pb)), p1, its square root. A rise that would pass one shrinks what is
+    left instead: 1 - p1 = (1 - pb) / factor."""
+    found = []
+    for each in ALTERNATIVES[worse]:
+        p1 = (1.0 - each) * pb if worse is Worse.LOWER else min(each * pb, 1.0 - (1.0 - pb) / each)
+        found.append((log(p1 / pb), log1p((pb - p1) / (1.0 - pb)), p1, sqrt(p1)))
+    return tuple(found)
+
+
+def bounded(worse: Worse, p: float, margin: float) -> float:
+    """pb: the baseline with its margin, beyond which a rate counts as degraded; kept inside (0, 1)."""
+    return min(max(p * (1.0 - margin if worse is Worse.LOWER else 1.0 + margin), _LEAST), 1.0 - _LEAST)
+
+
+def steps(worse: Worse, x: float, n: float, p: float, norm: Norm, winsor: float = _WINSOR) -> list[float]:
+    """l_k: the log likelihood ratios of one window, divided by phi, winsorised, not yet capped."""
+    if norm.control is not None:
+        raw = _beside(worse, x, n, norm.margin, norm.control, winsor)
+    else:
+        x = min(max(x, 0.0), n)
+        spread = winsor * sqrt(n)
+        ratios = _ratios(worse, bounded(worse, p, norm.margin))
+        raw = []
+        for a, b, p1, root in ratios:
+            if worse is Worse.LOWER:
+                y = n * p1 - spread * root
+                y = max(y, x)
+            else:
+                y = n * p1 + spread * root
+                y = min(y, x)
+            raw.append(y * a + (n - y) * b)
+    phi = norm.phi
+    if not phi:
+        return raw
+    return [each / phi[0] for each in raw] if len(phi) == 1 else [a / b for a, b in zip(raw, phi, strict=True)]
+
+
+def _beside(
+    worse: Worse, x: float, n: float, margin: float, control: tuple[float, float], winsor: float
+) -> list[float]:
+    """As `steps`, with a control arm: conditioned on x1 + x2, so that what both share cancels."""
+    x2, n2 = control
+    lower = worse is Worse.LOWER
+    own = n * (1.0 - margin if lower else 1.0 + margin)
+    theta = own / (own + n2)
+    found = []
+    for each in ALTERNATIVES[worse]:
+        weighted = own * (1.0 - each if lower else each)
+        other = weighted / (weighted + n2)
+        mean = (x + x2) * other
+        reach = winsor * sqrt(mean * (1.0 - other))
+        y = max(x, mean - reach) if lower else min(x, mean + reach)
+        found.append(y * log(other / theta) + x2 * log((1.0 - other) / (1.0 - theta)))
+    return found
+
+
+def advance(
+    rule: EvidenceRule,
+    worse: Worse,
+    memory: EvidenceMemory,
+    at: float,
+    x: float,
+    n: float,
+    p: float,
+    norm: Norm,
+    *,
+    minutes: float = 1.0,
+) -> EvidenceMemory:
+    """The memory after one window of `minutes` ending at `at` (Unix seconds, later than `memory.at`): x events out of n
+    against the baseline p. No trials change nothing."""
+    if not n > 0.0 or (norm.control is not None and not norm.control[1] > 0.0):
+        return memory
+    h = log(rule.budget_s / 60.0)
+    dwell = rule.dwell_s / 60.0 / minutes
+    cap = max(h - REST, _LEAST) / dwell if dwell > 0.0 else inf
+    ls = [each if each < cap else cap for each in steps(worse, x, n, p, norm)]
+    recent, older, since, tally = _turned(memory, at)
+    top = h + _HEADROOM
+    before = [exp(each) for each in recent] if recent else [0.0] * COUNT
+    grown = [log(minutes + had) + each for had, each in zip(before, ls, strict=True)]
+    logs = [each if each < top else top for each in grown]
+    start = (at - 60.0 * minutes - rule.maturity_s, tally[0], tally[1])
+    began = [
+        start if had <= minutes else was for had, was in zip(before, since[:COUNT] or (start,) * COUNT, strict=True)
+    ]
+    if older:
+        logs += [had + each if had + each < top else top for had, each in zip(older, ls, strict=True)]
+        began += since[COUNT:]
+    expected = n * p if norm.control is None else n * norm.control[0] / norm.control[1]
+    missing = expected - x if worse is Worse.LOWER else x - expected
+    tally = (tally[0] + missing, tally[1] + expected, tally[2] + missing, tally[3] + expected)
+    release = _known_start(memory, at, ls, dwell)
+    total = sum(map(exp, logs))
+    full = total >= COUNT * exp(h)
+    half = total >= COUNT * exp(h / 2)
+    if release:
+        product = sum(map(exp, release))
+        full = full or product >= COUNT * exp(RELEASE_BAR)
+        half = half or product >= COUNT * exp(RELEASE_BAR / 2)
+    full_since = (at if memory.full_since is None else memory.full_since) if full else None
+    onset, frozen, calm, drop, gone = memory.onset, memory.frozen_at, None, memory.drop, memory.meter
+    if drop is not None:
+        gone += _for_recovery(worse, x, n, p, norm, drop)
+    if half:
+        if memory.full_since is None or onset is None:  # known better as evidence grows; settled once it is full
+            onset = began[max(range(len(logs)), key=logs.__getitem__)][0]
+            if release and sum(map(exp, release)) > total and memory.released_at is not None:
+                onset = max(onset, memory.released_at)
+        frozen = at if frozen is None else frozen
+    elif onset is not None:
+        calm = at if memory.calm_since is None else memory.calm_since
+        if at - calm >= CALM_S or (drop is not None and gone >= RECOVERED):
+            onset = frozen = calm = drop = None
+            gone = 0.0
+    return EvidenceMemory(
+        at, tuple(logs), full_since, calm, onset, frozen, tuple(began), tally, memory.version,
+        memory.released_at if release else None, release, memory.acted, drop, gone,
+    )  # fmt: skip
+
+
+def _turned(
+    memory: EvidenceMemory, at: float
+) -> tuple[Sequence[float], Sequence[float], Triples, tuple[float, float, float, float]]:
+    """(recent logs, older logs, since, tally) as of `at`: at a mark the recent ones become the older ones."""
+    logs, since, tally = memory.logs, memory.since, memory.tally
+    marks = 0 if memory.at is None else at // SPAN_S - memory.at // SPAN_S
+    if marks == 0:
+        return logs[:COUNT], logs[COUNT:], since, tally
+    if marks == 1:
+        opening = (memory.at or at, 0.0, 0.0)
+        return (), logs[:COUNT], (opening,) * COUNT + since[:COUNT], (0.0, 0.0, tally[0], tally[1])
+    return (), (), (), (0.0, 0.0, 0.0, 0.0)
+
+
+def _known_start(memory: EvidenceMemory, at: float, ls: Sequence[float], dwell: float) -> tuple[float, ...]:
+    """The logs of the product from the minute of deployment, while that is known; capped so that it, too, takes a dwell
+    to be full."""
+    if memory.released_at is None or at - memory.released_at > RELEASE_S:
+        return ()
+    cap = RELEASE_BAR / dwell if dwell > 0.0 else inf
+    before = memory.release_logs or (0.0,) * COUNT
+    top = RELEASE_BAR + _HEADROOM
+    return tuple([min(had + min(each, cap), top) for had, each in zip(before, ls, strict=True)])
+
+
+def _for_recovery(worse: Worse, x: float, n: float, p: float, norm: Norm, drop: float) -> float:
+    """The log likelihood ratio of "healthy again" against "half of the degradation is still there"."""
+    if norm.control is not None:
+        p = norm.control[0] / norm.control[1]
+    healthy = min(max(p, _LEAST), 1.0 - _LEAST)
+    half = min(max(healthy * (1.0 - drop / 2 if worse is Worse.LOWER else 1.0 + drop / 2), _LEAST), 1.0 - _LEAST)
+    x = min(max(x, 0.0), n)
+    ratio = x * log(healthy / half) + (n - x) * log((1.0 - healthy) / (1.0 - half))
+    return ratio / max(norm.phi, default=1.0)
+
+
+def released(memory: EvidenceMemory, at: float, version: str | None) -> EvidenceMemory:
+    """The memory, knowing what serves at `at`: where another version than before serves alone, a start is known."""
+    if version is None or version == memory.version or " + " in version:
+        return memory
+    if memory.version is None:
+        return replace(memory, version=version)
+    return replace(memory, version=version, released_at=at, release_logs=())
+
+
+def after_action(memory: EvidenceMemory, at: float, drop: float | None) -> EvidenceMemory:
+    """The memory when an action's cool-down begins: evidence emptied, and the recovery meter set against the `drop` (a
+    fraction of the baseline) that was acted on. What was suspected is so until it is calm or has recovered."""
+    return EvidenceMemory(
+        at if memory.at is not None else None,
+        onset=memory.onset,
+        frozen_at=memory.frozen_at,
+        version=memory.version,
+        acted=True,
+        drop=drop if memory.onset is not None and drop is not None and drop > 0.0 else None,
+    )
+
+
+def degradation(memory: EvidenceMemory, worse: Worse, p: float, norm: Norm) -> tuple[float, float, float] | None:
+    """(estimate, low, high) of the degradation since its onset, in percent of the baseline, positive on the worse side;
+    None while nothing is known. A 95 % interval by the normal approximation, widened by phi, as if the onset were
+    known: it does not count that the onset was chosen for being bad."""
+    if not memory.logs or not memory.since:
+        return None
+    lead = max(range(len(memory.logs)), key=memory.logs.__getitem__)
+    _, missing, expected = memory.since[lead]
+    offset = 0 if lead < COUNT else 2
+    missing, expected = memory.tally[offset] - missing, memory.tally[offset + 1] - expected
+    if expected <= 0.0:
+        return None
+    share = missing / expected
+    level = 1.0 - share if worse is Worse.LOWER else 1.0 + share  # the rate now, of the baseline
+    phi = norm.phi[lead % COUNT] if len(norm.phi) > 1 else (norm.phi[0] if norm.phi else 1.0)
+    noise = max(level, 1.0 / expected) * max(1.0 - p * level, 0.0) * phi / expected
+    if norm.control is not None and norm.control[0] > 0.0:
+        noise *= 1.0 + expected / norm.control[0]  # the control's own noise
+    reach = 1.96 * sqrt(noise)
+    return 100.0 * share, 100.0 * (share - reach), 100.0 * (share + reach)
+
+
+def eta_s(
+    rule: EvidenceRule, worse: Worse, memory: EvidenceMemory, n: float, p: float, norm: Norm, minutes: float = 1.0
+) -> float | None:
+    """Seconds until evidence is full if the degradation stays as estimated and n trials a window go on; 0 where it is
+    full, None where it will not be."""
+    if memory.full_since is not None:
+        return 0.0
+    found = degradation(memory, worse, p, norm)
+    if found is None or not n > 0.0:
+        return None
+    share = found[0] / 100.0
+    if norm.control is not None:
+        p = norm.control[0] / norm.control[1] if norm.control[1] > 0.0 else p
+    x = n * p * (1.0 - share if worse is Worse.LOWER else 1.0 + share)
+    h = bar(rule)
+    dwell = rule.dwell_s / 60.0 / minutes
+    gains = [min(each, (h - REST) / dwell if dwell > 0.0 else inf) for each in steps(worse, x, n, p, norm)]
+    waits = list(_waits(memory.logs, gains, h + log(COUNT)))
+    waits += _waits(
+        memory.release_logs, [min(g, RELEASE_BAR / dwell if dwell else inf) for g in gains], RELEASE_BAR + log(COUNT)
+    )
+    return min(waits) * 60.0 * minutes if waits else None
+
+
+def _waits(logs: Sequence[float], gains: Sequence[float], goal: float) -> Iterable[float]:
+    """Windows until each log alone would carry the mean over its bar."""
+    return [max(0.0, goal - had) / gain for number, had in enumerate(logs) if (gain := gains[number % COUNT]) > _LEAST]
