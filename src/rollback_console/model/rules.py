@@ -184,7 +184,7 @@ class Tiered:
     items: tuple[Uses, ...]
 
 
-Expression = Uses | Not | And | Or | AtLeast  # Weighted and Tiered join when `decide.condition` can read them
+Expression = Uses | Not | And | Or | AtLeast | Weighted | Tiered
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,8 +18,10 @@ from rollback_console.model.rules import (
     Or,
     RecoveryPath,
     SignalRule,
+    Tiered,
     TriggerRule,
     Uses,
+    Weighted,
     Worse,
 )  # fmt: skip
 from rollback_console.model.text import number
@@ -128,6 +130,15 @@ def in_words(expression: Expression) -> str:
                 listed = ", ".join(item.signal for item in items if isinstance(item, Uses))
                 return f"at least {k} of {listed} {'is' if k == 1 else 'are'} degraded"
             return f"at least {k} of these hold: " + "; ".join(in_words(item) for item in items)
+        case Weighted(weighed, bar):
+            listed = ", ".join(f"{weight:g} if {_grouped(item)}" for item, weight in weighed)
+            return f"the weights of what holds come to {bar:g} or more ({listed})"
+        case Tiered(items):
+            listed = ", ".join(item.signal for item in items)
+            return (
+                f"one of {listed} is degraded, and it is sufficient alone, or another agrees, or it has held alone for "
+                "long enough"
+            )
 
 
 def _grouped(item: Expression) -> str:

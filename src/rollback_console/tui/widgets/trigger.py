@@ -17,7 +17,9 @@ from rollback_console.model.rules import (
     Not,
     Or,
     SignalRule,
+    Tiered,
     Uses,
+    Weighted,
 )
 from rollback_console.model.text import duration, plain, span
 from rollback_console.model.verdict import TriggerState, Verdict
@@ -29,13 +31,21 @@ _WORD = {True: ("✗", "true", "bad"), False: ("●", "false", "ok"), None: ("?"
 
 
 def truth_of(expression: Expression, leaves: dict[str, Truth]) -> Truth:
-    """A node's truth from its leaves'; a leaf that is not there is unknown."""
+    """A node's truth from its leaves'; a leaf that is not there is unknown. Of the tiered rule the leaves tell only
+    that nothing is degraded: who agrees and who has held alone is `decide`'s, and stands in the verdict's condition."""
     if isinstance(expression, Uses):
         return leaves.get(expression.signal)
     if isinstance(expression, Not):
         inner = truth_of(expression.item, leaves)
         return None if inner is None else not inner
+    if isinstance(expression, Weighted):
+        weighed = [(truth_of(item, leaves), weight) for item, weight in expression.items]
+        sure_weight = sum(weight for truth, weight in weighed if truth is True)
+        possible_weight = sum(weight for truth, weight in weighed if truth is not False)
+        return True if sure_weight >= expression.bar else False if possible_weight < expression.bar else None
     parts = [truth_of(item, leaves) for item in expression.items]
+    if isinstance(expression, Tiered):
+        return False if all(part is False for part in parts) else None
     needed = len(parts) if isinstance(expression, And) else 1 if isinstance(expression, Or) else expression.k
     sure = sum(part is True for part in parts)
     possible = sum(part is not False for part in parts)
@@ -85,21 +95,34 @@ class _Tree:
         self.leaves = leaves_of(rule, verdict)
 
 
-def _tree(expression: Expression, tree: _Tree, lead: str, below: str, truth: Truth, depth: int = 0) -> None:
+def _children(expression: Expression) -> tuple[tuple[Expression, str], ...]:
+    """What a node is made of, each with a word about its part in it."""
+    if isinstance(expression, Uses):
+        return ()
+    if isinstance(expression, Not):
+        return ((expression.item, ""),)
+    if isinstance(expression, Weighted):
+        return tuple((item, f"weighs {weight:g}") for item, weight in expression.items)
+    return tuple((item, "") for item in expression.items)
+
+
+def _tree(
+    expression: Expression, tree: _Tree, lead: str, below: str, truth: Truth, depth: int = 0, part: str = ""
+) -> None:
     glyph, word, role = _WORD[truth]
     title, note = _title(expression, tree)
+    note = " · ".join(each for each in (part, note) if each)
     text = clip(f"{title}{'  ' + note if note else ''}", max(8, tree.width - len(lead) - len(word) - 3))
     tree.rows.append(line((lead, "dim"), (f"{glyph} {word}", role), f" {text}"))
-    if isinstance(expression, Uses):
-        return
-    items = (expression.item,) if isinstance(expression, Not) else expression.items
-    if depth > 12:  # deeper than a screen can indent; the rule as written stands above
+    items = _children(expression)
+    if items and depth > 12:  # deeper than a screen can indent; the rule as written stands above
         tree.rows.append(line((below + "└─ …", "dim")))
         return
-    for index, item in enumerate(items):
+    for index, (item, role_in_it) in enumerate(items):
         last = index == len(items) - 1
         inner = truth_of(item, tree.leaves)
-        _tree(item, tree, below + ("└─" if last else "├─"), below + ("  " if last else "│ "), inner, depth + 1)
+        branch, under = ("└─", "  ") if last else ("├─", "│ ")
+        _tree(item, tree, below + branch, below + under, inner, depth + 1, role_in_it)
 
 
 def _title(expression: Expression, tree: _Tree) -> tuple[str, str]:
@@ -108,6 +131,10 @@ def _title(expression: Expression, tree: _Tree) -> tuple[str, str]:
     if isinstance(expression, Not):
         return "not", ""
     count = len(expression.items)
+    if isinstance(expression, Weighted):
+        return f"weights of {expression.bar:g} or more, of {sum(weight for _, weight in expression.items):g}", ""
+    if isinstance(expression, Tiered):
+        return f"any of {count} that is sufficient alone, backed by another, or has held alone", ""
     if isinstance(expression, And):
         return f"all {count} of", ""
     needed = expression.k if isinstance(expression, AtLeast) else 1
