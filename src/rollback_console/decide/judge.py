@@ -11,7 +11,7 @@ from functools import lru_cache
 from rollback_console.decide import signals as signal
 from rollback_console.decide.condition import evaluate, signals_of
 from rollback_console.decide.explain import sentence
-from rollback_console.decide.impact import impact_of
+from rollback_console.decide.impact import accrue, impact_of
 from rollback_console.decide.trigger import advance, blind_remaining, dwell_remaining, hold_remaining, state_of
 from rollback_console.model.observation import Observation
 from rollback_console.model.rules import DeploymentRule
@@ -66,6 +66,7 @@ def step(rule: DeploymentRule, observation: Observation, memory: TriggerMemory =
         after = replace(after, last_known=tuple(last_known))
     if after.active_since == at:
         after = replace(after, onset_signals=tuple(name for name, counts in known.items() if counts))
+    after = accrue(rule, observation, verdicts, memory, after)
     return Step(tuple(verdicts), condition, tuple(flagged), after)
 
 
@@ -95,6 +96,6 @@ def decide(
         cooling,
         done.signals,
         sentence(rule, state, after, done.condition, done.signals, done.blind),
-        impact_of(rule, observation, done.signals),
+        impact_of(rule, observation, done.signals, after),
     )
     return verdict, after

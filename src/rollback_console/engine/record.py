@@ -14,17 +14,19 @@ import math
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rollback_console.decide.judge import decide
 from rollback_console.errors import ConsoleError
 from rollback_console.journal.entry import Entry
-from rollback_console.journal.kinds import TransitionRecorded
 from rollback_console.model.identity import DeploymentId
 from rollback_console.model.observation import Blind, Observation, Reading, Tick
 from rollback_console.model.rules import DeploymentRule
-from rollback_console.model.verdict import EvidenceMemory, TriggerMemory, TriggerState, Verdict
+from rollback_console.model.verdict import CostMemory, EvidenceMemory, TriggerMemory, TriggerState, Verdict
 from rollback_console.version import __version__
+
+if TYPE_CHECKING:
+    from rollback_console.journal.kinds import TransitionRecorded  # pydantic: 80 ms that the first states do without
 
 _BLINDS: tuple[Blind | None, ...] = (None, Blind.NO_DATA, Blind.NOT_A_NUMBER, Blind.QUERY_FAILED, Blind.STALE)
 _CODES = {blind: code for code, blind in enumerate(_BLINDS)}
@@ -142,6 +144,10 @@ def memory_document(memory: TriggerMemory) -> dict[str, Any]:
         document["evidence"] = [None if each is None else asdict(each) for each in memory.evidence]
     else:
         del document["evidence"]  # most policies judge by bounds alone
+    if memory.cost is not None:
+        document["cost"] = asdict(memory.cost)
+    else:
+        del document["cost"]
     return document
 
 
@@ -154,6 +160,8 @@ def memory_from(document: Mapping[str, Any]) -> TriggerMemory:
         None if each is None else EvidenceMemory(**{**each, "logs": tuple(each["logs"])})
         for each in found.get("evidence", ())
     )
+    if (cost := found.get("cost")) is not None:
+        found["cost"] = CostMemory(**{**cost, "lost": tuple(cost["lost"])})
     return TriggerMemory(**found)
 
 
@@ -201,6 +209,8 @@ class Decided:
 
 def transition_body(decided: Decided) -> TransitionRecorded:
     """The journal's body of a transition: everything it was decided from, by digest or in full."""
+    from rollback_console.journal.kinds import TransitionRecorded
+
     verdict = decided.verdict
     return TransitionRecorded(
         at=verdict.at,
@@ -223,6 +233,8 @@ def recompute(entry: Entry, blobs: Blobs, compile_policy: Compile) -> str | None
 
     The same verdict everywhere, numbers equal to nine digits.
     """
+    from rollback_console.journal.kinds import TransitionRecorded
+
     body = entry.parsed()
     if not isinstance(body, TransitionRecorded):
         return None
