@@ -33,7 +33,7 @@ UPSTREAM = DeploymentId("production", "search-rank")
 async def bench(tmp_path: Path) -> AsyncIterator[Bench]:
     """The demo's world with both incidents under way."""
     clock = VirtualClock(HEADLESS_START)
-    seat = rehearsal(7, clock, tmp_path / "journal.db", command="test", headless=True)
+    seat = rehearsal(7, clock, tmp_path / "journal.db", command="test")
     found = Bench(seat, clock)
     await seat.engine.start()
     await found.until(lambda s: _alarming(s, CHECKOUT) and _alarming(s, UPSTREAM), 900)

@@ -53,7 +53,7 @@ def state(snapshot: Snapshot) -> ExecutionState | None:
 async def bench(tmp_path: Path) -> AsyncIterator[Bench]:
     """A rollback of checkout-ranker from v8 to v7, which has just moved the pointer."""
     clock = VirtualClock(HEADLESS_START)
-    seat = rehearsal(7, clock, tmp_path / "journal.db", command="test", headless=True)
+    seat = rehearsal(7, clock, tmp_path / "journal.db", command="test")
     found = Bench(seat, clock)
     await seat.engine.start()
     await found.until(

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import json
 import os
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 from rollback_console.errors import ConsoleError, UsageError
 from rollback_console.model.text import plain
+
+if TYPE_CHECKING:
+    from rollback_console.model.snapshot import Snapshot
 
 _F = TypeVar("_F", bound=Callable[..., Any])
 APP = "rollback-console"
@@ -199,3 +203,18 @@ def rfc3339(at: float | None) -> str | None:
     from datetime import UTC, datetime
 
     return datetime.fromtimestamp(at, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def settling(publish: Callable[[Snapshot], None]) -> Callable[[Snapshot], None]:
+    """`publish`, and once the first evaluation is shown, all that was loaded and built until then is taken out of the
+    collector's rounds: it stays, and looking through it again and again would hold up keys."""
+    settled = False
+
+    def tell(snapshot: Snapshot) -> None:
+        nonlocal settled
+        publish(snapshot)
+        if not settled and snapshot.evaluated_at is not None and not snapshot.notice:
+            settled = True
+            gc.freeze()
+
+    return tell

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import gc
 import random
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -16,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rollback_console.cli import common
-from rollback_console.cli.common import find_journal, need_config, warn
+from rollback_console.cli.common import find_journal, need_config, settling, warn
 from rollback_console.engine.acts import Acts
 from rollback_console.engine.loop import Engine
 from rollback_console.engine.options import Options, Paper, Roles
@@ -52,7 +51,7 @@ class Seat:
 
     def start(self, publish: Publish) -> None:
         """Run the engine beside whatever else runs."""
-        self.run = asyncio.create_task(self.engine.run(_settling(publish)), name="engine")
+        self.run = asyncio.create_task(self.engine.run(settling(publish)), name="engine")
 
     async def close(self) -> None:
         """Stop the engine, write what waits, free the locks."""
@@ -65,21 +64,6 @@ class Seat:
             self.recorder.release()
         if self.journal is not None:
             self.journal.close()
-
-
-def _settling(publish: Publish) -> Publish:
-    """`publish`, and once the first evaluation is shown, all that was loaded and built until then is taken out of the
-    collector's rounds: it stays, and looking through it again and again would hold up keys."""
-    settled = False
-
-    def tell(snapshot: Snapshot) -> None:
-        nonlocal settled
-        publish(snapshot)
-        if not settled and snapshot.evaluated_at is not None and not snapshot.notice:
-            settled = True
-            gc.freeze()
-
-    return tell
 
 
 def band_of(configuration: Configuration) -> str:

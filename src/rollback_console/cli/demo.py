@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -30,19 +32,28 @@ def command(speed: float, seed: int, theme: str, deployment: str | None) -> None
     if deployment is not None:
         _known(deployment)
     need_terminal("without one, `rollback-console rehearse demo --headless` plays the same story")
+    from rollback_console.rehearse.ahead import Ahead
+    from rollback_console.rehearse.grid import aligned
+
+    begins = aligned(time.time())
+    ahead = Ahead.begin(seed, begins)  # before the screen loads: it forks
+
     from rollback_console.tui.app import ConsoleApp
 
     path: list[Path] = []
 
     async def start(publish: Callable[[Snapshot], None]) -> Commands:
-        from rollback_console.cli.rehearsal import now_on_a_step, rehearsal, rehearsal_journal
+        drawn = asyncio.create_task(asyncio.to_thread(ahead.read)) if ahead is not None else None
+        await asyncio.sleep(0)  # the thread reads while all this loads
+        from rollback_console.cli.rehearsal import Rehearsal, opening, rehearsal_journal
         from rollback_console.clock import ScaledClock
 
-        clock = ScaledClock(now_on_a_step(), speed)
+        clock = ScaledClock(begins, speed)
         path.append(rehearsal_journal())
-        seat = rehearsal(seed, clock, path[0], command="demo", speed=speed, set_speed=clock.set_speed)
+        past = await drawn if drawn is not None else b""
+        played = Rehearsal(seed, clock, path[0], command="demo", drawn=past)
+        seat = await opening(played, publish, speed=speed, set_speed=clock.set_speed)
         seat.acts.on_close = seat.close
-        seat.start(publish)
         return seat.acts
 
     app = ConsoleApp(start, open_at=deployment, theme=theme, title="rollback-console demo")

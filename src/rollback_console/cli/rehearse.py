@@ -69,7 +69,8 @@ async def headless_drill(scenario: str, operator: str, seed: int, journal: Path 
     """Play a scenario on a virtual clock; returns the score and the journal's path."""
     from rollback_console.cli.rehearsal import HEADLESS_START, rehearsal, rehearsal_journal
     from rollback_console.clock import VirtualClock
-    from rollback_console.rehearse.demo import STEP_S, demo_truth
+    from rollback_console.rehearse.demo import demo_truth
+    from rollback_console.rehearse.grid import STEP_S
     from rollback_console.rehearse.headless import Drill, run_headless
     from rollback_console.rehearse.operators import operator_named
 
@@ -78,7 +79,7 @@ async def headless_drill(scenario: str, operator: str, seed: int, journal: Path 
     if path.exists():
         raise UsageError(f"{path} exists", "a drill makes its own journal: name a new file")
     clock = VirtualClock(HEADLESS_START)
-    seat = rehearsal(seed, clock, path, command="rehearse", headless=True)
+    seat = rehearsal(seed, clock, path, command="rehearse")
     try:
         await seat.engine.start()
         drill = Drill(scenario, seed, operator, script, demo_truth(), STEP_S)

@@ -9,7 +9,6 @@ from collections.abc import Sequence, Set
 from rollback_console.decide.judge import FRESH, decide, step
 from rollback_console.decide.trigger import state_of
 from rollback_console.engine.backfill import BASELINES, Known, Replayed
-from rollback_console.engine.live import live_state
 from rollback_console.engine.present import ON_GRID, Present, Publish
 from rollback_console.engine.queries import Answer
 from rollback_console.engine.record import Decided
@@ -89,6 +88,8 @@ class Engine(Present):
 
     def _last_words(self) -> dict[int, TriggerState]:
         """The state that the journal leaves each deployment in."""
+        from rollback_console.engine.live import live_state
+
         try:
             found = live_state(self.writer.journal, self.rules) if self.writer is not None else None
         except JournalError:
@@ -219,9 +220,18 @@ class Engine(Present):
         self.evaluated_at, self.notice = replayed.at, ""
         self._regroup(seen_at)
         self.publish()  # seen before it is written: a disk may be slow
+        await self._open()
         if self.chronicle is not None and self.recording:
             after = known.at if known.memories else self._recorded
             await self._flush(self.chronicle.replayed(replayed, after), replayed.at)
+
+    async def _open(self) -> None:
+        """Open a journal that was to wait for the first states. Tried again at the next start where it cannot be."""
+        if self._opens is not None:
+            self._keep(await self._opens())
+            self._opens = None
+            self.fold()
+            self._try_to_record()
 
     async def _record(self, tick: Tick, verdicts: Sequence[Verdict], changed: Sequence[Decided]) -> None:
         if self.chronicle is not None and self.recording:
@@ -246,6 +256,8 @@ class Engine(Present):
         """Show the recorder's newest evaluation. False where it left none that fits this configuration, or hangs."""
         if self.writer is None:
             return False
+        from rollback_console.engine.live import live_state
+
         try:
             found = live_state(self.writer.journal, self.rules)
         except JournalError as error:

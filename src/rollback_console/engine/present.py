@@ -6,25 +6,21 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from rollback_console.clock import Clock
 from rollback_console.decide.attribution import Release
 from rollback_console.decide.incidents import Fleet, group
 from rollback_console.engine.backfill import Backfill
 from rollback_console.engine.board import Board
-from rollback_console.engine.chronicle import Chronicle
 from rollback_console.engine.details import fetch_detail
-from rollback_console.engine.flips import pointer_alarms
-from rollback_console.engine.folding import Folded
-from rollback_console.engine.live import live_bytes
 from rollback_console.engine.options import Options, Roles
 from rollback_console.engine.outages import Outages
 from rollback_console.engine.registry import PointerWatch
 from rollback_console.engine.sampler import Sampler
 from rollback_console.engine.versions import HISTORY_S, VersionHistory
-from rollback_console.engine.writer import Writer
 from rollback_console.errors import JournalError
 from rollback_console.journal.entry import Recorder
 from rollback_console.model.identity import DeploymentId
@@ -38,6 +34,11 @@ from rollback_console.model.verdict import TriggerState
 from rollback_console.model.walk import Runbook
 from rollback_console.observe.protocol import MetricBackend, ModelRegistry
 
+if TYPE_CHECKING:
+    from rollback_console.engine.chronicle import Chronicle
+    from rollback_console.engine.folding import Folded
+    from rollback_console.engine.writer import Writer
+
 Publish = Callable[[Snapshot], None]
 _REGISTRY_S = 30.0
 _DETAIL_S = 30.0
@@ -47,7 +48,8 @@ _TOUCHES = ("set", "registry")  # steps after which the pointer stands elsewhere
 
 
 class Present:
-    """One fleet as it stands."""
+    """One fleet as it stands. What keeps a journal loads with the journal: a rehearsal's, which knows nothing of the
+    past, is opened once the first states are shown (`opens`)."""
 
     def __init__(
         self,
@@ -58,6 +60,7 @@ class Present:
         options: Options,
         *,
         journal: Recorder | None = None,
+        opens: Callable[[], Awaitable[Recorder]] | None = None,
         roles: Roles | None = None,
         runbooks: Callable[[], tuple[Runbook, ...]] = lambda: (),
         inline: bool = False,
@@ -71,9 +74,9 @@ class Present:
         self.board.last_seen = self.versions.last_seen
         self.backfill = Backfill(self.sampler, self.versions, options.step_s, options.lookback_s)
         self.roles = roles or Roles()
-        self.writer = Writer(journal, self.rules, inline=inline) if journal is not None else None
-        self.chronicle = Chronicle(self.rules, self.writer) if self.writer is not None else None
-        self.folded = Folded(journal, self.rules, self.roles.lock_free) if journal is not None else None
+        self.writer: Writer | None = None
+        self.chronicle: Chronicle | None = None
+        self.folded: Folded | None = None
         self.pointers = PointerWatch(self.rules)
         self.incidents: tuple[Incident, ...] = ()
         self.evaluated_at: float | None = None
@@ -91,6 +94,21 @@ class Present:
         self._recorded: float | None = None  # the newest evaluation in the journal when this process began to record
         self._by_id = {rule.deployment.id: rule for rule in self.rules}
         self._live: dict[str, Execution] = {}
+        self._shown = False  # the first evaluation was
+        self._inline = inline
+        self._opens = opens
+        if journal is not None:
+            self._keep(journal)
+
+    def _keep(self, journal: Recorder) -> None:
+        """From here on the journal is folded, and written where nobody else records."""
+        from rollback_console.engine.chronicle import Chronicle
+        from rollback_console.engine.folding import Folded
+        from rollback_console.engine.writer import Writer
+
+        self.writer = Writer(journal, self.rules, inline=self._inline)
+        self.chronicle = Chronicle(self.rules, self.writer)
+        self.folded = Folded(journal, self.rules, self.roles.lock_free)
 
     # -- time ---------------------------------------------------------------------------------------------------------
 
@@ -98,6 +116,10 @@ class Present:
         """The newest evaluation time that is due at `now`: a multiple of the step, `delay_s` behind the clock."""
         steps = int((now - self.options.delay_s + ON_GRID) // self.options.step_s)
         return steps * self.options.step_s
+
+    def show_runbooks(self, runbooks: Callable[[], tuple[Runbook, ...]]) -> None:
+        """What the screen lists from the next Snapshot on."""
+        self._runbooks = runbooks
 
     def set_speed(self, speed: float) -> None:
         self._speed = speed
@@ -113,6 +135,8 @@ class Present:
         """Write what waits; `packed` is the newest tick, for those who follow."""
         if self.writer is None or self.folded is None:
             return
+        from rollback_console.engine.live import live_bytes
+
         self.writer.backends(self._healths())
         onsets = {name: trouble.onset for name, trouble in self.board.troubles().items()}
         self.writer.incidents(self.incidents, self.folded.incidents, onsets, self.evaluated_at or 0.0)
@@ -243,6 +267,7 @@ class Present:
     def publish(self) -> Snapshot:
         """The Snapshot of now, handed to whoever watches."""
         snapshot = self.snapshot()
+        self._shown = self._shown or self.evaluated_at is not None
         self._publish(snapshot)
         return snapshot
 
@@ -273,17 +298,17 @@ class Present:
             if folded
             else (),
             walks=folded.walks if folded else (),
-            runbooks=self._runbooks() if self.evaluated_at is not None else (),  # states first
+            runbooks=self._runbooks() if self._shown else (),  # states first
             timeline=folded.timeline if folded else (),
             recommendations=tuple(r for incident in self.incidents for r in incident.recommendations),
             notice=notice,
-            alarms=(
-                *folded.unfinished,
-                *pointer_alarms(folded, self.pointers, self.incidents, self.clock.now()),
-            )
-            if folded
-            else (),
+            alarms=self._alarms(folded) if folded else (),
         )
+
+    def _alarms(self, folded: Folded) -> tuple[str, ...]:
+        from rollback_console.engine.flips import pointer_alarms
+
+        return (*folded.unfinished, *pointer_alarms(folded, self.pointers, self.incidents, self.clock.now()))
 
     def _spawn(self, work: Coroutine[None, None, None]) -> None:
         task = asyncio.create_task(work)

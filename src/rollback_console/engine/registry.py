@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
-from rollback_console.engine.folding import Folded
 from rollback_console.errors import BackendError
-from rollback_console.journal.kinds import PointerMoved
 from rollback_console.model.plan import ExecutionState
 from rollback_console.model.rules import DeploymentRule
 from rollback_console.observe.protocol import ModelRegistry
+
+if TYPE_CHECKING:
+    from rollback_console.engine.folding import Folded
+    from rollback_console.journal.kinds import PointerMoved
 
 _OURS = (ExecutionState.RUNNING, ExecutionState.VERIFYING, ExecutionState.DONE, ExecutionState.NOT_CONFIRMED)
 _OURS_WITHIN_S = 600.0  # a move seen this long after our execution began may still be ours
@@ -57,6 +60,8 @@ class PointerWatch:
             before = self._last[key] if key in self._last else known.get(key, stands)
             self._last[key] = stands
             if stands != before:
+                from rollback_console.journal.kinds import PointerMoved
+
                 ours = _execution(folded, str(deployment.id), stands, now)
                 body = PointerMoved(
                     at=now, model=deployment.model, alias=deployment.alias, before=before, after=stands, ours=ours

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
-from rollback_console.journal.kinds import KINDS, Body
+if TYPE_CHECKING:
+    from rollback_console.journal.kinds import Body  # pydantic: 80 ms that the first states do without
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +32,8 @@ class Entry:
 
     def parsed(self) -> Body | None:
         """The body as its kind's model; None for a kind (or a version of it) that this program does not know."""
+        from rollback_console.journal.kinds import KINDS
+
         model = KINDS.get(self.kind)
         if model is None:
             return None

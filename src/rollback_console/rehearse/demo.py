@@ -14,7 +14,6 @@ What is true in it, and what an operator has to find out:
 from __future__ import annotations
 
 import hashlib
-import math
 from dataclasses import dataclass
 from importlib import resources
 from typing import TYPE_CHECKING
@@ -24,6 +23,7 @@ from rollback_console.model.identity import DeploymentId
 from rollback_console.rehearse.backends import WorldMetrics, WorldRegistry
 from rollback_console.rehearse.demo_fleet import fleet, history
 from rollback_console.rehearse.fleet import Effect, Fault, FaultKind
+from rollback_console.rehearse.grid import STEP_S, aligned
 from rollback_console.rehearse.truth import Cure, Truth
 from rollback_console.rehearse.world import World
 
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from rollback_console.authorize.keys import PersonKey
 
 DEFAULT_SEED = 7
-STEP_S = 15.0
+_DAY_S = 86_400.0
 RELEASED_S = 1200.0  # before the start
 _OPERATOR = "oncall-1"
 
@@ -47,7 +47,6 @@ class DemoSetup:
     policy_name: str
     policy_bytes: bytes
     roster_name: str
-    roster_bytes: bytes
     operator: str
     device_seed: bytes
     start: float  # Unix seconds, on a step
@@ -59,6 +58,11 @@ class DemoSetup:
         "blind-telemetry",
         "rollback-of-a-rollback",
     )
+
+    @property
+    def roster_bytes(self) -> bytes:
+        """The roster, which lists the operator alone."""
+        return roster_text(self.operator, "On-call (rehearsal)", self.operator_key.line).encode()
 
     @property
     def operator_key(self) -> PersonKey:
@@ -82,7 +86,6 @@ def demo_setup(seed: int = DEFAULT_SEED, start: float = 0.0, clock: Clock | None
         policy_name="demo-policy.yaml",
         policy_bytes=_data("demo-policy.yaml"),
         roster_name="demo-roster.yaml",
-        roster_bytes=roster_text(_OPERATOR, "On-call (rehearsal)", _operator_key(seed).line).encode(),
         operator=_OPERATOR,
         device_seed=_private(seed, "device"),
         start=aligned(start),
@@ -103,9 +106,17 @@ def demo_truth() -> Truth:
     )
 
 
-def aligned(start: float) -> float:
-    """The last step at or before `start`."""
-    return math.floor(start / STEP_S) * STEP_S
+def first_reads(start: float) -> tuple[tuple[float, float, bool], ...]:
+    """What a console that opens on the demo at `start` reads of its past: (from, to, with latencies), Unix seconds.
+    The back-fill of an incident that is twenty minutes old, the same hour a week ago, and what long-serving versions
+    are compared with (`engine.versions`: the last half hour of the day before yesterday)."""
+    midnight = (start // _DAY_S - 2) * _DAY_S
+    return (
+        (start - 1.75 * 3600.0, start, False),
+        (start - 0.75 * 3600.0, start, True),
+        (start - 0.75 * 3600.0 - 7 * _DAY_S, start - 7 * _DAY_S, True),
+        (midnight - 2100.0, midnight - STEP_S, False),
+    )
 
 
 def roster_text(operator: str, name: str, line: str) -> str:

@@ -7,6 +7,7 @@ after it (and after the serving lag), never what came before.
 from __future__ import annotations
 
 import itertools
+import marshal
 import math
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
@@ -217,6 +218,25 @@ class World:
             if latencies and (index, chunk) not in self._latencies:
                 self._latency(index, chunk)
                 yield
+
+    def draw(self, low: float, high: float, *, latencies: bool) -> None:
+        """Draw every counter, or every counter with its latencies, between two times (Unix seconds)."""
+        chunks = range(int(low // self.slot_s) // CHUNK, int(high // self.slot_s) // CHUNK + 1)
+        for index in range(len(self.deployments)):
+            for _ in self.fill(index, chunks, latencies):
+                pass
+
+    def drawn(self) -> bytes:
+        """All that was drawn so far, for another process's `take`."""
+        return marshal.dumps((self._chunks, self._latencies))
+
+    def take(self, drawn: bytes) -> None:
+        """Hold what another process drew for a world of this seed, fleet and history. Only for bytes of a child of our
+        own: what they say is believed."""
+        if drawn:
+            chunks, latencies = marshal.loads(drawn)  # noqa: S302 - from our own child's pipe
+            self._chunks.update(chunks)
+            self._latencies.update(latencies)
 
     def expected_visits(self, index: int, at: float) -> float:
         """Visits a minute that this hour of this weekday brings, before noise."""
