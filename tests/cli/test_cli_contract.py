@@ -18,7 +18,7 @@ from rollback_console.cli.main import COMMANDS, group, run
 RFC3339 = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z")
 CONTRACT = {
     "demo", "status", "watch", "rollback", "adopt", "summary", "executions", "resume", "abort", "init", "policy",
-    "runbook", "rehearse", "review", "journal", "identity", "whoami", "doctor",
+    "runbook", "rehearse", "review", "journal", "identity", "whoami", "doctor", "backtest",
 }  # fmt: skip
 SUBCOMMANDS = {
     "policy": {"check", "schema", "explain"},
@@ -71,7 +71,7 @@ def test_the_commands_are_those_of_the_contract_and_pretend_nothing() -> None:
     assert set(COMMANDS) == CONTRACT | {"console"}
     for family, names in SUBCOMMANDS.items():
         assert {path[1] for path in EVERY if len(path) == 2 and path[0] == family} == names
-    for later in ("approve", "deny", "login", "hub", "report", "backtest", "handover", "requests"):
+    for later in ("approve", "deny", "login", "hub", "report", "handover", "requests"):
         assert later not in COMMANDS
 
 
@@ -121,7 +121,7 @@ def test_what_reads_a_journal_takes_one_and_what_prints_facts_prints_json() -> N
     for path in (
         ("status",), ("watch",), ("rollback",), ("executions",), ("summary",), ("rehearse",), ("review",), ("doctor",),
         ("whoami",), ("identity", "show"), ("runbook", "check"), ("runbook", "list"), ("policy", "check"),
-        ("journal", "verify"), ("journal", "list"), ("journal", "show"), ("journal", "status"),
+        ("journal", "verify"), ("journal", "list"), ("journal", "show"), ("journal", "status"), ("backtest",),
     ):  # fmt: skip
         assert "--json" in _options(path), path
     assert {"--to", "--path", "--reason", "--plan", "--digest", "--yes"} <= _options(("rollback",))

@@ -1,0 +1,136 @@
+"""A policy with other settings in it, as if they had been written there: what a sweep compares.
+
+The words are put into the file's own data, which is then checked and compiled as ever: a setting means in a sweep what
+it would mean in the policy.
+"""
+
+from __future__ import annotations
+
+import copy
+import itertools
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic import ValidationError
+
+from rollback_console.errors import UsageError
+from rollback_console.model.backtest import Setting
+from rollback_console.model.rules import DeploymentRule
+from rollback_console.model.text import plain
+from rollback_console.policy import yaml_marks
+from rollback_console.policy.compile import compile_policy
+from rollback_console.policy.load import LoadedPolicy
+from rollback_console.policy.policy import Policy
+from rollback_console.policy.problems import problems_of
+from rollback_console.policy.quantities import parse_duration, parse_percentage
+
+SWEPT = ("dwell", "margin", "budget")
+MOST_SETTINGS = 64
+_EXAMPLES = {"dwell": "dwell=1m,5m,15m", "margin": "margin=1%,2%,5%", "budget": "budget=30d,90d,365d"}
+
+
+@dataclass(frozen=True, slots=True)
+class Sweep:
+    """One setting and the values to try, as typed."""
+
+    key: str
+    values: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Variant:
+    """A setting and the rules that the policy would have with it."""
+
+    setting: Setting
+    rules: tuple[DeploymentRule, ...]
+
+
+def parse_sweep(text: str) -> Sweep:
+    """`dwell=1m,5m,15m`. Raises UsageError for a setting that there is not, or a value that it cannot have."""
+    key, equals, rest = text.partition("=")
+    key = key.strip()
+    if key not in SWEPT or not equals:
+        raise UsageError(f"--sweep {plain(text, 80)}: what is swept is dwell, margin or budget",
+                         f"write --sweep {_EXAMPLES.get(key, _EXAMPLES['dwell'])}")  # fmt: skip
+    values = tuple(dict.fromkeys(value.strip() for value in rest.split(",")))
+    for value in values:
+        try:
+            parse_percentage(value) if key == "margin" else parse_duration(value)
+        except ValueError as error:
+            raise UsageError(f"--sweep {key}: {_said(error)}", f"write --sweep {_EXAMPLES[key]}") from None
+    return Sweep(key, values)
+
+
+def _said(error: ValueError) -> str:
+    """What pydantic's error says, or Python's."""
+    message = getattr(error, "message", None)
+    return plain(message() if callable(message) else error, 200)
+
+
+def variants(loaded: LoadedPolicy, sweeps: Sequence[Sweep]) -> tuple[Variant, ...]:
+    """The policy as it stands, and with every combination of the settings that makes another policy of it, in the order
+    typed. Raises UsageError for a setting that this policy cannot have, or in which it changes nothing."""
+    keys = [sweep.key for sweep in sweeps]
+    if len(set(keys)) != len(keys):
+        raise UsageError(f"--sweep {max(keys, key=keys.count)} stands there twice", "give all its values at once")
+    count = 1
+    for sweep in sweeps:
+        count *= len(sweep.values)
+        _changes(loaded, sweep)
+    if count > MOST_SETTINGS:
+        raise UsageError(f"{count} settings, more than {MOST_SETTINGS}", "sweep fewer values at once")
+    plain_one = Variant(Setting(as_written=True), loaded.rules)
+    out: list[Variant] = []
+    for values in itertools.product(*(sweep.values for sweep in sweeps)) if sweeps else ():
+        words = tuple(zip(keys, values, strict=True))
+        caution = sum(_rank(sweep, value) for sweep, value in zip(sweeps, values, strict=True))
+        rules = _with(loaded, words)
+        written = rules == loaded.rules
+        out.append(Variant(Setting(words, caution, written), loaded.rules if written else rules))
+    return tuple(out) if any(each.setting.as_written for each in out) else (plain_one, *out)
+
+
+def _rank(sweep: Sweep, value: str) -> int:
+    """How cautious a value is among the sweep's: the number of those below it."""
+    number = parse_percentage if sweep.key == "margin" else parse_duration
+    return sorted(map(number, sweep.values)).index(number(value))
+
+
+def _changes(loaded: LoadedPolicy, sweep: Sweep) -> None:
+    """Raises UsageError where no value of the sweep makes another policy of this one than the others do."""
+    if len(sweep.values) > 1 and len({_with(loaded, ((sweep.key, value),)) for value in sweep.values}) == 1:
+        why = {
+            "margin": "no signal has a margin (`margin:`, or `breach: {degraded_by: …}`)",
+            "budget": "no signal is judged by evidence (x and n, a baseline, and no `breach:`)",
+        }.get(sweep.key, "it says so in another way")
+        raise UsageError(f"--sweep {sweep.key} changes nothing in {loaded.path}: {why}", "leave it out")
+
+
+def _with(loaded: LoadedPolicy, words: Sequence[tuple[str, str]]) -> tuple[DeploymentRule, ...]:
+    document = yaml_marks.parse(loaded.data, str(loaded.path))
+    data = copy.deepcopy(document.data)
+    for key, value in words:
+        _put(data, key, value)
+    try:
+        return compile_policy(Policy.model_validate(data), loaded.digest)
+    except ValidationError as error:
+        problem = problems_of(error, document, Policy)[0]
+        said = " ".join(f"{key}={value}" for key, value in words)
+        raise UsageError(f"--sweep {said}: {re.sub(r'[.]$', '', problem.path)}: {problem.message}",
+                         problem.remedy or "take that value out") from None  # fmt: skip
+
+
+def _put(data: dict[str, Any], key: str, value: str) -> None:
+    """Write one setting into a policy's data."""
+    if key == "margin":
+        for signal in data["signals"].values():
+            breach = signal.get("breach")
+            if breach is None:
+                signal["margin"] = value
+            elif "degraded_by" in breach:
+                breach["degraded_by"] = value
+        return
+    trigger = data.get("trigger") or {}
+    data["trigger"] = trigger | {key: {"one_false_alarm_in": value} if key == "budget" else value}
