@@ -3,27 +3,94 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from datetime import UTC, datetime
 
+from rollback_console.decide.evidence import AGREES, RELEASE_BAR, REST
 from rollback_console.decide.signals import baseline_words
 from rollback_console.decide.trigger import blind_remaining
-from rollback_console.model.rules import DeploymentRule, SignalRule, Worse
-from rollback_console.model.text import number, span
+from rollback_console.model.rules import BlindPolicyKind, DeploymentRule, SignalRule, Tiered, Worse
+from rollback_console.model.text import number, plain, span
 from rollback_console.model.verdict import SignalVerdict, TriggerMemory, TriggerState, Verdict
 
-_NAMED = 3  # how many signals a sentence names before it counts
+LONGEST = 300  # characters of a sentence, whatever the policy calls its signals
+_NAMED = 3  # how many signals a sentence names before it counts ...
+_ROOM = 170  # ... and how many characters they may take before it counts sooner
+_TITLE = 32
+_DAY_S = 86_400.0
 # How a sentence ends while a clock runs. It names no countdown: the sentence is of its evaluation, the numbers are in
 # the verdict's fields, and who shows them counts on.
 _FIRES, _CLEARS, _FIRES_BLIND = "fires if it stays", "clears if it stays away", "fires as blind if it stays"
 
+Pair = tuple[SignalRule, SignalVerdict]
 
-def signal_words(rule: SignalRule, verdict: SignalVerdict) -> str:
-    """One signal in words: `conversion 2.91 % is 8.4 % below last week's 3.18 % (margin 5 %)`."""
-    title = rule.title if rule.title[:2].isupper() else rule.title[:1].lower() + rule.title[1:]  # an acronym stays
+
+# ── one signal
+
+
+def title_of(rule: SignalRule) -> str:
+    """What a signal is called inside a sentence: its title without its capital, unless it is an acronym."""
+    title = plain(rule.title or rule.name, _TITLE)
+    return title if title[:2].isupper() else title[:1].lower() + title[1:]
+
+
+def moved_by(rule: SignalRule, percent: float) -> float:
+    """A degradation (percent, positive on the worse side) as the number moved: a drop is negative."""
+    return (-percent if rule.worse is Worse.LOWER else percent) + 0.0
+
+
+def percent_words(percent: float) -> str:
+    """A signed change: `-8.4 %`, `-10 %`, `+375 %`."""
+    return f"{_signed(percent, abs(percent) < 9.95)} %"
+
+
+def _signed(percent: float, fine: bool) -> str:
+    if abs(percent) >= 1e6:
+        return "+>999,999" if percent > 0 else "->999,999"
+    text = f"{percent:+.1f}" if fine else f"{percent:+,.0f}"
+    return "0" if text.strip("+-0.") == "" else text
+
+
+def agreement(verdict: SignalVerdict) -> float | None:
+    """The log evidence from which on a signal backs another; None where it is not judged by evidence."""
+    if verdict.evidence is None or verdict.bar is None:
+        return None
+    return AGREES * verdict.bar if verdict.bar == RELEASE_BAR else REST + AGREES * (verdict.bar - REST)
+
+
+def backs(verdict: SignalVerdict) -> bool:
+    """Does this signal agree with another that is degraded: breached itself, or most of the way to its bar."""
+    level = agreement(verdict)
+    return verdict.breached is True or (level is not None and (verdict.evidence or 0.0) >= level)
+
+
+def suspected(verdict: SignalVerdict) -> bool:
+    """Judged by evidence, not breached, and at least half-way (it has an onset)."""
+    return verdict.onset is not None and not verdict.breached and verdict.evidence is not None
+
+
+def onset_words(onset: float, at: float | None = None) -> str:
+    """`since 14:02 UTC`, with its day where that is another than the evaluation's (`at`, Unix seconds)."""
+    moment = datetime.fromtimestamp(onset, UTC)
+    same = at is None or datetime.fromtimestamp(at, UTC).date() == moment.date()
+    return moment.strftime("since %H:%M UTC" if same else "since %-d %b %H:%M UTC")
+
+
+def evidence_words(verdict: SignalVerdict) -> str:
+    """`evidence 7.1 of 11.8`; never below 0, where it says nothing."""
+    return f"evidence {max(0.0, verdict.evidence or 0.0):.1f} of {verdict.bar or 0.0:.1f}"
+
+
+def signal_words(rule: SignalRule, verdict: SignalVerdict, at: float | None = None) -> str:
+    """One signal in words: `conversion 2.91 % is 8.4 % below last week's 3.18 % (margin 5 %)`; one judged by evidence:
+    `conversion 2.71 % vs 3.01 % -10 % [-7, -13] since 14:02 UTC, evidence 7.1 of 11.8`."""
+    title = title_of(rule)
     if verdict.blind is not None:
-        return f"{title}: {verdict.note or verdict.blind}"
-    if verdict.note:
-        return f"{title} {verdict.note}"
+        return f"{title}: {plain(verdict.note or verdict.blind, 60)}"
+    if verdict.note and verdict.breached is None:
+        return f"{title} {plain(verdict.note, 60)}"
     value, breach = number(verdict.value, rule.unit), rule.breach
+    if verdict.evidence is not None:
+        return f"{title} {_judged(rule, verdict, at)}"
     if breach.above is not None:
         return f"{title} {value} is {'above' if verdict.breached else 'not above'} {number(breach.above, rule.unit)}"
     if breach.below is not None:
@@ -34,7 +101,37 @@ def signal_words(rule: SignalRule, verdict: SignalVerdict) -> str:
     low = (rule.worse is Worse.LOWER) == (percent >= 0)
     margin = f"margin {100 * (breach.degraded_by or 0):.3g} %"
     base = f"{baseline_words(rule.baseline)} {number(verdict.baseline, rule.unit)}"
-    return f"{title} {value} is {abs(percent):.1f} % {'below' if low else 'above'} {base} ({margin})"
+    size = _signed(abs(percent), abs(percent) < 99.95).lstrip("+")
+    if size == "0":
+        return f"{title} {value} is at {base} ({margin})"
+    return f"{title} {value} is {size} % {'below' if low else 'above'} {base} ({margin})"
+
+
+def _judged(rule: SignalRule, verdict: SignalVerdict, at: float | None) -> str:
+    """A signal judged by evidence, without its title. Since an onset the change is the mean since then (the middle of
+    its interval), else the one of now."""
+    pair = f"{number(verdict.value, rule.unit)} vs {number(verdict.baseline, rule.unit)}"
+    ends, change = verdict.interval, verdict.degradation_pct
+    if verdict.onset is None:
+        moved = "" if change is None else f" {percent_words(moved_by(rule, change))}"
+        calm = not verdict.breached
+        inside = ", within normal" if calm and (change is None or _inside(rule, verdict)) else ""
+        return f"{pair}{moved}{inside}, {evidence_words(verdict)}"
+    if ends is not None:
+        change = (ends[0] + ends[1]) / 2
+    moved = "" if change is None else f" {percent_words(moved_by(rule, change))}"
+    if ends is not None:
+        near, far = (moved_by(rule, end) for end in sorted(ends))
+        fine = max(abs(near), abs(far)) < 9.95
+        moved += f" [{_signed(near, fine)}, {_signed(far, fine)}]"
+    return f"{pair}{moved} {onset_words(verdict.onset, at)}, {evidence_words(verdict)}"
+
+
+def _inside(rule: SignalRule, verdict: SignalVerdict) -> bool:
+    """Is the value of now on the good side of the limit."""
+    if verdict.limit is None or verdict.value is None:
+        return True
+    return verdict.value >= verdict.limit if rule.worse is Worse.LOWER else verdict.value <= verdict.limit
 
 
 def in_absolute_times(verdict: Verdict, clock: Callable[[float], str]) -> str:
@@ -53,14 +150,23 @@ def in_absolute_times(verdict: Verdict, clock: Callable[[float], str]) -> str:
     return verdict.sentence
 
 
+# ── the deployment
+
+
 def _list(words: Sequence[str]) -> str:
-    shown = list(words[:_NAMED])
-    if len(words) > _NAMED:
-        shown.append(f"{len(words) - _NAMED} more")
-    return ", ".join(shown)
+    """The first few, as far as there is room, and how many more there are; the first always."""
+    shown: list[str] = []
+    used = 0
+    for each in words[:_NAMED]:
+        used += len(each)
+        if shown and used > _ROOM:
+            break
+        shown.append(each)
+    more = len(words) - len(shown)
+    return ", ".join([*shown, f"{more} more"] if more else shown)
 
 
-def _pairs(rule: DeploymentRule, verdicts: Iterable[SignalVerdict]) -> list[tuple[SignalRule, SignalVerdict]]:
+def _pairs(rule: DeploymentRule, verdicts: Iterable[SignalVerdict]) -> list[Pair]:
     return list(zip(rule.signals, verdicts, strict=True))
 
 
@@ -72,44 +178,123 @@ def sentence(
     signals: Sequence[SignalVerdict],
     blind: Sequence[str],
 ) -> str:
-    """Why the deployment is in this state, at this evaluation."""
-    pairs = _pairs(rule, signals)
-    breached = [signal_words(s, v) for s, v in pairs if v.breached]
+    """Why the deployment is in this state, at this evaluation; at most `LONGEST` characters."""
+    pairs, at = _pairs(rule, signals), memory.at
+    if state in (TriggerState.HEALTHY, TriggerState.COOLING):
+        return _calm(rule, state, pairs, at)
     unseen = [signal_words(s, v) for s, v in pairs if v.name in blind]
-    few = [signal_words(s, v) for s, v in pairs if v.note and v.blind is None]
+    few = [signal_words(s, v) for s, v in pairs if v.note and v.breached is None and v.blind is None]
     if state is TriggerState.PENDING:
         if condition is None:
             return f"cannot tell now ({_list(unseen or few)}): the dwell stands still"
-        return f"{_list(breached) or rule.trigger.text}; {_FIRES}"
+        return f"{_degraded(rule, pairs, at)}; {_FIRES}"
     if state is TriggerState.FIRED:
         if condition is None:
             return f"fired, and cannot tell now: {_list(unseen or few)}"
-        return f"{_list(breached) or rule.trigger.text}; held for {span(rule.trigger.dwell_s)}"
+        return f"{_degraded(rule, pairs, at)}{_held(rule, memory)}"
     if state is TriggerState.CLEARING:
         if condition is None:
             return f"cannot tell now ({_list(unseen or few)}): the hold stands still"
-        return f"the condition is gone; {_CLEARS}"
-    if state is TriggerState.BLIND:
-        if not blind:
-            return f"cannot tell yet: {_list(few + [signal_words(s, v) for s, v in pairs if v.blind is not None])}"
-        tail = "has fired as blind" if blind_remaining(rule.trigger, memory) is None else _FIRES_BLIND
-        if condition is False:  # what is seen settles it, whatever the blind signals are
-            return f"{_list(unseen)}; what is seen does not trigger; {tail}"
-        return f"cannot tell: {_list(unseen)}; {tail}"
-    return _calm(state, pairs, breached, few)
+        return f"{_list(_gone(pairs, memory)) or 'the condition is gone'}; {_CLEARS}"
+    if not blind:
+        return f"cannot tell yet: {_list(few + [signal_words(s, v) for s, v in pairs if v.blind is not None])}"
+    tail = "has fired as blind" if blind_remaining(rule.trigger, memory) is None else _FIRES_BLIND
+    if condition is False:  # what is seen settles it, whatever the blind signals are
+        return f"{_list(unseen)}; what is seen does not trigger; {tail}"
+    return f"cannot tell: {_list(unseen)}; {tail}"
 
 
-def _calm(
-    state: TriggerState, pairs: Sequence[tuple[SignalRule, SignalVerdict]], breached: list[str], few: list[str]
-) -> str:
+def _degraded(rule: DeploymentRule, pairs: Sequence[Pair], at: float | None) -> str:
+    """What makes the condition true, and who agrees."""
+    words = [signal_words(s, v, at) for s, v in pairs if v.breached]
+    words += [
+        f"{signal_words(s, v)}, counts as degraded"
+        for s, v in pairs
+        if v.value is None and v.breached is None and s.blind.kind is BlindPolicyKind.BREACH
+    ]
+    if not words:
+        return plain(rule.trigger.text, 120)
+    return _list(words) + _agreeing(pairs)
+
+
+def _agreeing(pairs: Sequence[Pair]) -> str:
+    """`, errors agree`: the signals that back one that is judged by evidence, and are not breached themselves."""
+    if not any(v.breached and v.evidence is not None for _, v in pairs):
+        return ""
+    names = [title_of(s) for s, v in pairs if not v.breached and backs(v)]
+    if not names:
+        return ""
+    return f", {names[0]} agrees" if len(names) == 1 else f", {names[0]} and {len(names) - 1} more agree"
+
+
+def _held(rule: DeploymentRule, memory: TriggerMemory) -> str:
+    """How long the condition held before it fired: the dwell, or what an adaptive one came to."""
+    dwell = rule.trigger.dwell_s
+    if rule.trigger.adaptive is not None and memory.fired_at is not None and memory.active_since is not None:
+        dwell = memory.fired_at - memory.active_since
+    return f"; held for {span(dwell)}" if dwell > 0 else ""
+
+
+def _gone(pairs: Sequence[Pair], memory: TriggerMemory) -> list[str]:
+    """What had fired and is not degraded any more, with its numbers; else what is degraded still."""
+    back = [signal_words(s, v) for s, v in pairs if v.name in memory.onset_signals and v.breached is False]
+    return back or [f"{signal_words(s, v)}, not enough to stay" for s, v in pairs if v.breached]
+
+
+def _calm(rule: DeploymentRule, state: TriggerState, pairs: Sequence[Pair], at: float | None) -> str:
     cooling = "cooling after an action; " if state is TriggerState.COOLING else ""
+    breached = [signal_words(s, v, at) for s, v in pairs if v.breached]
     if breached:
-        return f"{cooling}{_list(breached)}; not enough to trigger"
+        return f"{cooling}{_list(breached)}{_agreeing(pairs)}; {_not_enough(rule, pairs)}"
+    doubted = [signal_words(s, v, at) for s, v in pairs if suspected(v)]
+    if doubted:
+        return f"{cooling}{_list(doubted)}; not enough evidence to trigger"
+    few = [signal_words(s, v) for s, v in pairs if v.note and v.breached is None and v.blind is None]
     silent = [signal_words(s, v) for s, v in pairs if v.blind is not None]
     if few or silent:
         inside = len(pairs) - len(few) - len(silent)
         return f"{cooling}{_list(few + silent)}; {inside} of {len(pairs)} signals are inside their margins"
-    count = (
-        "its signal is inside its margin" if len(pairs) == 1 else f"all {len(pairs)} signals are inside their margins"
-    )
-    return f"{cooling}{count}"
+    nearest = nearest_of(pairs)
+    if len(pairs) == 1:
+        return f"{cooling}{_place(*pairs[0])}: its signal is inside its margin"
+    count = f"all {len(pairs)} signals are inside their margins"
+    return f"{cooling}{count}; nearest: {_place(*nearest)}" if nearest is not None else f"{cooling}{count}"
+
+
+def _not_enough(rule: DeploymentRule, pairs: Sequence[Pair]) -> str:
+    """Why what is breached does not make the condition true."""
+    if not isinstance(rule.trigger.when, Tiered) or any(not v.breached and backs(v) for _, v in pairs):
+        return "not enough to trigger"
+    held = [s.evidence.alone_hold_s for s, v in pairs if v.breached and s.evidence is not None and v.evidence]
+    if not held:
+        return "not enough to trigger: nothing else agrees"
+    return f"evidence full, but nothing else agrees (lost tracking looks like this): triggers after {span(min(held))}"
+
+
+def _place(rule: SignalRule, verdict: SignalVerdict) -> str:
+    """A calm signal and what it is judged by, in short."""
+    value = number(verdict.value, rule.unit)
+    if verdict.evidence is not None:
+        return f"{title_of(rule)} {value} vs {number(verdict.baseline, rule.unit)}, {evidence_words(verdict)}"
+    return f"{title_of(rule)} {value}, limit {number(verdict.limit, rule.unit)}"
+
+
+def nearness(rule: SignalRule, verdict: SignalVerdict) -> float:
+    """How near a calm signal is to being degraded: 0 far or better than its baseline, 1 at its limit."""
+    if verdict.evidence is not None and verdict.bar:
+        return max(0.0, verdict.evidence / verdict.bar)
+    value, limit = verdict.value, verdict.limit
+    if value is None or limit is None:
+        return -1.0
+    whole = abs(limit - verdict.baseline) if verdict.baseline is not None else abs(limit)
+    left = (value - limit) if _degrades_below(rule) else (limit - value)
+    return 1.0 - min(1.0, left / whole) if whole > 0 else 0.0
+
+
+def _degrades_below(rule: SignalRule) -> bool:
+    return rule.breach.below is not None or (rule.breach.above is None and rule.worse is Worse.LOWER)
+
+
+def nearest_of(pairs: Sequence[Pair]) -> Pair | None:
+    """The calm signal that is nearest to being degraded; None without signals."""
+    return max(pairs, key=lambda pair: nearness(*pair), default=None)

@@ -94,4 +94,6 @@ def baseline_words(baseline: Baseline | None) -> str:
         BaselineKind.FIXED: "the fixed",
         BaselineKind.LAST_WEEK: "last week's",
         BaselineKind.VERSION: "the version before's",
+        BaselineKind.SEASONAL: "the usual",
+        BaselineKind.CONTROL: "the control's",
     }[baseline.kind]
