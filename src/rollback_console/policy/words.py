@@ -18,7 +18,8 @@ from rollback_console.policy.quantities import refusal
 class Words(BaseModel):
     """Base of everything that people write: unknown keys are errors, and nothing changes after reading."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    # Built when first used: of three kinds of files a command often reads one, and parts are built within their whole.
+    model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True)
 
 
 @dataclass(frozen=True, slots=True)

@@ -103,18 +103,18 @@ class _Simulated:
             raise BackendRefused(f"{self._name} is not a counter", "use it without rate() and increase()")
         slot_s = self._world.slot_s
         silent = self._world.may_be_silent(self._deployment, times[0] - window_s, times[-1])
-        grow = self._grower(times, window_s, self._counts)
-        out: Column = []
         slots = window_s / slot_s
-        if not silent and slots >= 1 and slots.is_integer() and not any(at % slot_s for at in times):
-            ends = [int(at // slot_s) for at in times]  # scrapes at both ends of every window: nothing to extrapolate
-            return [grow(end - int(slots), end) * self._unit for end in ends]
+        if not silent and slots >= 1 and slots.is_integer() and _on_grid(times, slot_s):
+            return self._full(times, int(slots), self._counts)
+        grow = self._grower(times, window_s, self._counts)
+        alive_at = self._alive(times, window_s) if silent else {}
+        out: Column = []
         for at in times:
             start = at - window_s
             first, last = math.ceil(start / slot_s - 1e-9), math.floor(at / slot_s + 1e-9)
             count = last - first + 1
             if silent:
-                alive = [s for s in range(first, last + 1) if self._world.exporter_alive(self._deployment, s * slot_s)]
+                alive = [s for s in range(first, last + 1) if alive_at[s]]
                 count = len(alive)
                 first, last = (alive[0], alive[-1]) if alive else (first, last)
             if count < 2:
@@ -128,6 +128,23 @@ class _Simulated:
             out.append(grow(first, last) * self._unit * reach / sampled)
         return out
 
+    def _full(self, times: Sequence[float], slots: int, counts: str) -> Column:
+        """Increases where a scrape stands at both ends of every window: nothing to extrapolate."""
+        slot_s, unit = self._world.slot_s, self._unit
+        low, high = int(times[0] // slot_s) - slots, int(times[-1] // slot_s)
+        if high - low > 2 * len(times) * slots:
+            ends = [int(at // slot_s) for at in times]
+            return [self._world.growth(self._index, counts, end - slots, end) * unit for end in ends]
+        sums = self._world.cumulative(self._index, counts, low, high)
+        apart = (high - low - slots) // (len(times) - 1) if len(times) > 1 else 1
+        return [(b - a) * unit for a, b in zip(sums[:-slots:apart], sums[slots::apart], strict=True)]
+
+    def _alive(self, times: Sequence[float], window_s: float) -> dict[int, bool]:
+        """Was it scraped, for every slot of every window."""
+        slot_s = self._world.slot_s
+        low, high = math.ceil((times[0] - window_s) / slot_s - 1e-9), math.floor(times[-1] / slot_s + 1e-9)
+        return {s: self._world.exporter_alive(self._deployment, s * slot_s) for s in range(low, high + 1)}
+
     def _grower(self, times: Sequence[float], window_s: float, counts: str) -> Callable[[int, int], float]:
         """Growth between two slots: out of one running sum where windows overlap, else asked one by one."""
         world, index, slot_s = self._world, self._index, self._world.slot_s
@@ -136,6 +153,11 @@ class _Simulated:
             return lambda first, last: world.growth(index, counts, first, last)
         sums = world.cumulative(index, counts, low, high)
         return lambda first, last: sums[last - low] - sums[first - low]
+
+
+def _on_grid(times: Sequence[float], slot_s: float) -> bool:
+    """Are evenly spaced times all on slots' boundaries."""
+    return not times[0] % slot_s and (len(times) < 2 or not (times[1] - times[0]) % slot_s)
 
 
 class WorldMetrics:

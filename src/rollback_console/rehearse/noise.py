@@ -12,6 +12,7 @@ import math
 _MASK = (1 << 64) - 1
 _GOLDEN = 0x9E3779B97F4A7C15
 _TWO_PI = 2.0 * math.pi
+_sqrt, _log, _cos = math.sqrt, math.log, math.cos
 
 
 def key(*parts: object) -> int:
@@ -38,10 +39,11 @@ def uniform(stream: int, counter: int) -> float:
 
 def normal(stream: int, counter: int) -> float:
     """A standard normal number (Box-Muller on the two halves of one draw)."""
-    both = bits(stream, counter)
-    return math.sqrt(-2.0 * math.log(((both >> 32) + 0.5) / 4294967296.0)) * math.cos(
-        _TWO_PI * ((both & 0xFFFFFFFF) / 4294967296.0)
-    )
+    z = (stream + (counter + 1) * _GOLDEN) & _MASK  # as `bits`, written out: a drill draws millions of these
+    z = ((z ^ (z >> 30)) * 0xBF58476D1CE4E5B9) & _MASK
+    z = ((z ^ (z >> 27)) * 0x94D049BB133111EB) & _MASK
+    z ^= z >> 31
+    return _sqrt(-2.0 * _log(((z >> 32) + 0.5) / 4294967296.0)) * _cos(_TWO_PI * ((z & 0xFFFFFFFF) / 4294967296.0))
 
 
 class Drift:
@@ -86,10 +88,9 @@ def poisson(stream: int, counter: int, mean: float) -> int:
 def binomial(stream: int, counter: int, trials: int, chance: float) -> int:
     """Successes out of `trials`. Exact where few are expected; the normal approximation, rounded and kept within
     [0, trials], elsewhere."""
-    chance = min(1.0, max(0.0, chance))
-    if trials <= 0 or chance == 0.0:
+    if trials <= 0 or chance <= 0.0:
         return 0
-    if chance == 1.0:
+    if chance >= 1.0:
         return trials
     if chance > 0.5:
         return trials - binomial(stream, counter, trials, 1.0 - chance)

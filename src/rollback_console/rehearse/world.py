@@ -259,9 +259,10 @@ class World:
         swells, gusts = noise.Drift(streams["swell"], 600.0), noise.Drift(streams["gust"], 60.0)
         moods = noise.Drift(streams["mood"], 1800.0)
         visits_sum, orders_sum, requests_sum, errors_sum, revenue_sum = (out[name] for name in COUNTERS)
+        steady = self._steady(index, chunk)
         for slot in range(chunk * CHUNK, (chunk + 1) * CHUNK):
             at = slot * self.slot_s
-            effect = self.effect(deployment, at)
+            effect = steady or self.effect(deployment, at)
             swell = math.exp(0.03 * swells.at(at) + 0.02 * gusts.at(at))
             mean = self.expected_visits(index, at) * self.slot_s / 60.0 * swell * effect.volume
             visits = noise.poisson(streams["visits"], slot, mean)
@@ -278,6 +279,12 @@ class World:
             revenue_sum.append(revenue_sum[-1] + revenue)
         return out
 
+    def _steady(self, index: int, chunk: int) -> Effect | None:
+        """The effect all through a chunk, where no version misbehaves and no fault is felt; else None."""
+        low, high = chunk * CHUNK * self.slot_s, (chunk + 1) * CHUNK * self.slot_s
+        felt = any(f.starts_at <= high and (f.ends_at is None or f.ends_at >= low) for f in self._felt[index])
+        return None if felt or self.deployments[index].behaviours else NORMAL
+
     def _latency(self, index: int, chunk: int) -> list[list[float]]:
         found = self._latencies.get((index, chunk))
         if found is not None:
@@ -286,15 +293,15 @@ class World:
         requests = self._chunk(index, chunk)["requests_total"]
         sums: list[list[float]] = [[0.0] for _ in BUCKETS]
         scale = 1.0 / (_SPREAD * math.sqrt(2.0))
-        logs = [math.log(bound) for bound in BUCKETS[:-1]]
+        logs, erf, steady = [math.log(bound) for bound in BUCKETS[:-1]], math.erf, self._steady(index, chunk)
         for place in range(CHUNK):
             at = (chunk * CHUNK + place) * self.slot_s
-            median = deployment.latency_s * self.effect(deployment, at).latency
+            median = deployment.latency_s * (steady or self.effect(deployment, at)).latency
             middle = math.log(median) + 0.04 * drift.at(at)
             count = requests[place + 1] - requests[place]
-            for bucket, log in enumerate(logs):
-                share = 0.5 * (1.0 + math.erf((log - middle) * scale))
-                sums[bucket].append(sums[bucket][-1] + round(count * share))
+            for column, log in zip(sums, logs, strict=False):  # the last bucket has no bound
+                share = 0.5 * (1.0 + erf((log - middle) * scale))
+                column.append(column[-1] + round(count * share))
             sums[-1].append(sums[-1][-1] + count)
         _make_room(self._latencies)
         self._latencies[index, chunk] = sums
