@@ -97,7 +97,7 @@ def test_every_key_of_the_design_is_understood() -> None:
     assert [problem.path for problem in caught.value.problems] == ["signals.conversion.baseline.kind"]
     loaded = parse_policy(text.replace("kind: seasonal, history: 28d", "kind: last_week").encode(), "f")
     assert [warning.path for warning in loaded.warnings] == [
-        "stakeholders", "escalation", "review_every", "risk", "signals.conversion.maturity", "trigger.budget",
+        "stakeholders", "escalation", "review_every", "signals.conversion.maturity", "trigger.budget",
     ]  # fmt: skip
     assert loaded.rules[0].deployment.owners == ("team-ranking",)
     assert loaded.rules[0].recovery[0].authority.approve_of == ("lead", "commander")
@@ -158,7 +158,6 @@ def test_warnings_say_what_nothing_uses_and_what_cannot_be_split() -> None:
         "7 signals.a.maturity nothing uses it yet",
         "8 signals.b.value the answer cannot be told apart by deployment",
         "9 signals.c the trigger does not use it",
-        "11 risk nothing uses it yet",
         "12 trigger.budget nothing uses it yet",
     ]
 

@@ -2,51 +2,63 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 from rollback_console.model.identity import Deployment, DeploymentId
 from rollback_console.model.rules import (
+    AdaptiveDwell,
     AuthorityRule,
-    Baseline,
-    BaselineKind,
-    Breach,
     DeploymentRule,
     ImpactRule,
     Mode,
     RecoveryPath,
     SignalRule,
     TriggerRule,
-    Worse,
 )  # fmt: skip
 from rollback_console.policy import expression
+from rollback_console.policy.compile_signals import compile_signals, dwell_of, filled, meaning
+from rollback_console.policy.defaults import BY_RISK, Risk
 from rollback_console.policy.lint import when_of
-from rollback_console.policy.policy import Policy, PolicyDeployment, PolicyPath, PolicySignal
-from rollback_console.policy.promql import fill, is_per_deployment, words_of
-from rollback_console.policy.quantities import format_duration
+from rollback_console.policy.policy import Policy, PolicyDeployment, PolicyPath
+from rollback_console.policy.promql import is_per_deployment, words_of
 
 _QUERIES = ("value", "x", "n", "heartbeat", "x_hour", "n_hour")
+
+
+@dataclass(frozen=True, slots=True)
+class _Judgement:
+    """What deployments of one risk share. `own`: some query differs between deployments."""
+
+    signals: tuple[SignalRule, ...]
+    trigger: TriggerRule
+    own: bool
 
 
 def compile_policy(policy: Policy, digest: str) -> tuple[DeploymentRule, ...]:
     """One rule a deployment, in the file's order. `digest` is the SHA-256 of the file's bytes, hex.
 
-    Where no query differs between deployments, all rules hold the very same signals, so that one query serves the
-    fleet; where some do, only those signals are made anew. Raises ExpressionError for a trigger that `load` let pass.
+    Where no query differs between deployments, all rules of one risk hold the very same signals, so that one query
+    serves the fleet; where some do, only those signals are made anew. Raises ExpressionError for a trigger that `load`
+    let pass.
     """
-    signals = tuple(_signal(name, signal) for name, signal in policy.signals.items())
-    own_signals = any(_differs(signal) for signal in signals)
+    judged = {
+        risk: _judgement(policy, risk) for risk in dict.fromkeys(risk_of(policy, one) for one in policy.deployments)
+    }
     impact = _impact(policy)
     own_impact = is_per_deployment(impact.revenue_per_minute) or is_per_deployment(impact.users_per_minute)
-    trigger = _trigger(policy)
     recovery = tuple(_path(path) for path in policy.recovery)
     rules = []
     for written in policy.deployments:
         words = words_of(written.name, written.metric_labels())
+        shared = judged[risk_of(policy, written)]
         rules.append(
             DeploymentRule(
                 deployment=_deployment(policy, written, words),
-                signals=tuple(_own(signal, words) for signal in signals) if own_signals else signals,
-                trigger=trigger,
+                signals=tuple(_own(signal, written, words) for signal in shared.signals)
+                if shared.own
+                else shared.signals,
+                trigger=shared.trigger,
                 recovery=recovery,
                 policy=policy.name,
                 policy_version=policy.version,
@@ -59,6 +71,23 @@ def compile_policy(policy: Policy, digest: str) -> tuple[DeploymentRule, ...]:
     return tuple(rules)
 
 
+def risk_of(policy: Policy, deployment: PolicyDeployment) -> Risk:
+    """The risk that chooses a deployment's defaults: its own, else the policy's, else normal."""
+    return deployment.risk or policy.risk or "normal"
+
+
+def _judgement(policy: Policy, risk: Risk) -> _Judgement:
+    exclude = tuple(stretch.stretch() for stretch in policy.exclude)
+    signals = compile_signals(policy.signals.items(), policy.trigger, BY_RISK[risk], _labels(policy), exclude)
+    return _Judgement(signals, _trigger(policy, risk, signals), any(_differs(signal) for signal in signals))
+
+
+def _labels(policy: Policy) -> Sequence[str] | None:
+    """The names of the labels that tell the deployments apart, where they are the same for all."""
+    names = {tuple(name for name, _ in deployment.metric_labels()) for deployment in policy.deployments}
+    return next(iter(names)) if len(names) == 1 else None
+
+
 def _deployment(policy: Policy, written: PolicyDeployment, words: dict[str, str]) -> Deployment:
     return Deployment(
         id=DeploymentId(written.environment, written.name),
@@ -66,7 +95,7 @@ def _deployment(policy: Policy, written: PolicyDeployment, words: dict[str, str]
         model=written.model.name,
         alias=written.model.alias,
         labels=written.metric_labels(),
-        serving_version=_filled(written.serving_version, words),
+        serving_version=filled(written.serving_version, words),
         depends_on=written.depends_on,
         owners=policy.owners,
         links=tuple((title, url.replace("$deployment", written.name)) for title, url in policy.links.items()),
@@ -74,77 +103,52 @@ def _deployment(policy: Policy, written: PolicyDeployment, words: dict[str, str]
     )
 
 
-def _signal(name: str, signal: PolicySignal) -> SignalRule:
-    """The signal with `$window` filled in; other placeholders stay."""
-    words = {"window": format_duration(signal.window)}
-    written, breach = signal.compared_with, signal.breach
-    baseline = None
-    if written is not None:
-        baseline = Baseline(BaselineKind(written.kind), written.value, written.history)
-    return SignalRule(
-        name=name,
-        title=signal.title or name.replace("_", " ").capitalize(),
-        area=signal.area,
-        worse=Worse(signal.worse),
-        breach=Breach(breach.above, breach.below, breach.degraded_by) if breach else Breach(degraded_by=signal.margin),
-        window_s=signal.window,
-        baseline=baseline,
-        minimum=signal.minimum,
-        blind=signal.blind,
-        stale_s=signal.stale_after,
-        unit=signal.unit if signal.unit is not None else "%" if signal.x is not None else "",
-        value=_filled(signal.value, words),
-        x=_filled(signal.x, words),
-        n=_filled(signal.n, words),
-        heartbeat=_filled(signal.heartbeat, words),
-        x_hour=_hourly(signal.x, signal.window),
-        n_hour=_hourly(signal.n, signal.window),
-    )
-
-
 def _differs(signal: SignalRule) -> bool:
-    return any(is_per_deployment(getattr(signal, key)) for key in _QUERIES)
+    named = signal.baseline.control if signal.baseline is not None else None
+    return is_per_deployment(named) or any(is_per_deployment(getattr(signal, key)) for key in _QUERIES)
 
 
-def _own(signal: SignalRule, words: dict[str, str]) -> SignalRule:
+def _own(signal: SignalRule, deployment: PolicyDeployment, words: dict[str, str]) -> SignalRule:
     if not _differs(signal):
         return signal
+    baseline = signal.baseline
+    if baseline is not None and baseline.control is not None:
+        baseline = replace(baseline, control=baseline.control.replace("$deployment", deployment.name))
     return replace(
         signal,
-        value=_filled(signal.value, words),
-        x=_filled(signal.x, words),
-        n=_filled(signal.n, words),
-        heartbeat=_filled(signal.heartbeat, words),
-        x_hour=_filled(signal.x_hour, words),
-        n_hour=_filled(signal.n_hour, words),
+        baseline=baseline,
+        value=filled(signal.value, words),
+        x=filled(signal.x, words),
+        n=filled(signal.n, words),
+        heartbeat=filled(signal.heartbeat, words),
+        x_hour=filled(signal.x_hour, words),
+        n_hour=filled(signal.n_hour, words),
     )
 
 
-def _hourly(query: str | None, window: float) -> str | None:
-    """The query over one hour, which baselines are learned from: by its own `$window`, or as the sum of its windows."""
-    if query is None:
-        return None
-    hour = fill(query, {"window": "1h"})
-    return (
-        hour if hour != query else f"sum_over_time(({query}\n)[1h:{format_duration(window)}])"
-    )  # a comment ends there
-
-
-def _filled(query: str | None, words: dict[str, str]) -> str | None:
-    return fill(query, words) if query is not None else None
-
-
-def _trigger(policy: Policy) -> TriggerRule:
-    when = when_of(policy)
-    written = policy.trigger
+def _trigger(policy: Policy, risk: Risk, signals: Sequence[SignalRule]) -> TriggerRule:
+    written, said = policy.trigger, when_of(policy)
+    burning = {name: meaning(name, signal) for name, signal in policy.signals.items() if signal.kind == "burn_rate"}
+    when = expression.expanded(said, burning) if burning else said
+    used = set(expression.names(when))
     return TriggerRule(
         when=when,
-        text=" ".join(written.when.split()) if written.when is not None else expression.unparse(when),
-        dwell_s=written.dwell,
+        text=" ".join(written.when.split()) if written.when is not None else expression.unparse(said),
+        dwell_s=_dwell([signal for signal in signals if signal.name in used], dwell_of(written, BY_RISK[risk])),
         hold_s=written.hold,
         cool_down_s=written.cool_down,
         blind_dwell_s=written.blind_dwell,
+        not_before_s=written.not_before,
+        re_arm_s=written.re_arm,
+        loop_guard=written.loop_guard,
+        expected=tuple(change.change() for change in written.expected),
+        adaptive=written.dwell if isinstance(written.dwell, AdaptiveDwell) else None,
     )
+
+
+def _dwell(used: Sequence[SignalRule], dwell_s: float) -> float:
+    """The trigger's own dwell. Evidence has one in itself: where nothing else is used, it is not served twice."""
+    return 0.0 if used and all(signal.evidence is not None for signal in used) else dwell_s
 
 
 def _impact(policy: Policy) -> ImpactRule:
@@ -160,8 +164,8 @@ def _impact(policy: Policy) -> ImpactRule:
 def _own_impact(impact: ImpactRule, words: dict[str, str]) -> ImpactRule:
     return replace(
         impact,
-        revenue_per_minute=_filled(impact.revenue_per_minute, words),
-        users_per_minute=_filled(impact.users_per_minute, words),
+        revenue_per_minute=filled(impact.revenue_per_minute, words),
+        users_per_minute=filled(impact.users_per_minute, words),
     )
 
 

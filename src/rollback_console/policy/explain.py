@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from collections.abc import Iterator
 
 from rollback_console.model.rules import (
     And,
     AtLeast,
-    Baseline,
-    BaselineKind,
     BlindPolicy,
     BlindPolicyKind,
     DeploymentRule,
+    ExpectedChange,
     Expression,
     Mode,
     Not,
@@ -21,12 +21,16 @@ from rollback_console.model.rules import (
     Tiered,
     TriggerRule,
     Uses,
+    Weekly,
     Weighted,
     Worse,
 )  # fmt: skip
 from rollback_console.model.text import number
+from rollback_console.policy.explain_numbers import Detects, baseline_words, numbers
+from rollback_console.policy.expression import names
 from rollback_console.policy.load import LoadedPolicy
 from rollback_console.policy.quantities import format_duration, format_percentage
+from rollback_console.policy.times import DAYS
 
 _SHOWN = 8  # deployments named before "and others"
 _MODES = {
@@ -36,14 +40,18 @@ _MODES = {
 }
 
 
-def explain(loaded: LoadedPolicy) -> tuple[str, ...]:
-    """Lines for a person; an empty line stands between paragraphs."""
+def explain(loaded: LoadedPolicy, detects: Detects | None = None) -> tuple[str, ...]:
+    """Lines for a person; an empty line stands between paragraphs. `detects` says what a signal that is judged by
+    evidence can find, and how soon ("" where that is not known)."""
     rule = loaded.rules[0]
     lines = [f"{rule.policy}, version {rule.policy_version}, mode {rule.mode}: {_MODES[rule.mode]}."]
     lines.append(_fleet(loaded.rules))
     lines += ["", "Signals"]
     lines += [f"- {_signal(signal)}" for signal in rule.signals]
-    lines += ["", "Trigger", *_trigger(rule.trigger, chosen=loaded.policy.trigger.when is None)]
+    if told := list(numbers(loaded, detects)):
+        lines += ["", "Numbers", *told]
+    lines += ["", "Trigger", *_trigger(rule.trigger, loaded.policy.trigger.when is None, _by_evidence(rule))]
+    lines += _held_back(rule.trigger)
     if impact := list(_impact(rule)):
         lines += ["", "Impact", *impact]
     lines += ["", "Recovery"]
@@ -66,18 +74,16 @@ def _percent(fraction: float) -> str:
     return format_percentage(fraction).replace("%", " %")
 
 
-def _baseline(baseline: Baseline, unit: str) -> str:
-    if baseline.kind is BaselineKind.FIXED:
-        return number(baseline.value, unit)
-    if baseline.kind is BaselineKind.LAST_WEEK:
-        return "the same time last week"
-    return f"the median of the {format_duration(baseline.history_s)} before the version now serving began to serve"
-
-
 def _signal(signal: SignalRule) -> str:
     of = "x out of n" if signal.x is not None else "its value"
     parts = [f"{signal.title} ({signal.name}, {signal.area}): {of} over {format_duration(signal.window_s)}"]
-    parts.append(f"counts as degraded when {_bound(signal)}" + _minimum(signal))
+    if signal.evidence is not None:
+        parts[0] += f", asked {format_duration(late)} late" if (late := signal.evidence.maturity_s) else ""
+        parts.append(f"judged by evidence that it is {_side(signal)} {_against(signal)}" + _minimum(signal))
+        if signal.sufficient_alone:
+            parts.append("it needs nobody to agree")
+    else:
+        parts.append(f"counts as degraded when {_bound(signal)}" + _minimum(signal))
     parts.append(_blind(signal.blind))
     if signal.stale_s is not None:
         parts.append(f"its data are stale when the newest sample is older than {format_duration(signal.stale_s)}")
@@ -90,9 +96,15 @@ def _bound(signal: SignalRule) -> str:
         return f"above {number(breach.above, signal.unit)}"
     if breach.below is not None:
         return f"below {number(breach.below, signal.unit)}"
-    side = "below" if signal.worse is Worse.LOWER else "above"
-    against = _baseline(signal.baseline, signal.unit) if signal.baseline else "its baseline"
-    return f"more than {_percent(breach.degraded_by or 0.0)} {side} {against}"
+    return f"more than {_percent(breach.degraded_by or 0.0)} {_side(signal)} {_against(signal)}"
+
+
+def _side(signal: SignalRule) -> str:
+    return "below" if signal.worse is Worse.LOWER else "above"
+
+
+def _against(signal: SignalRule) -> str:
+    return baseline_words(signal.baseline, signal.unit) if signal.baseline is not None else "its baseline"
 
 
 def _minimum(signal: SignalRule) -> str:
@@ -145,12 +157,19 @@ def _grouped(item: Expression) -> str:
     return f"({in_words(item)})" if isinstance(item, (And, Or)) else in_words(item)
 
 
-def _trigger(trigger: TriggerRule, chosen: bool) -> Iterator[str]:
-    if chosen:
+def _trigger(trigger: TriggerRule, chosen: bool, by_evidence: bool) -> Iterator[str]:
+    if chosen and isinstance(trigger.when, Tiered):
+        yield "No `when:` is written; the default where evidence judges is the tiered rule."
+    elif chosen:
         yield "No `when:` is written; the default is any signal that is sufficient alone, or any two of all signals."
     yield f"The condition is `{trigger.text}`: {in_words(trigger.when)}."
+    if trigger.adaptive is not None:
+        bounds = f"{format_duration(trigger.adaptive.from_s)} and {format_duration(trigger.adaptive.to_s)}"
+        yield f"The dwell is chosen between {bounds}, by what waiting costs and what a false rollback would."
     if trigger.dwell_s:
         yield f"It fires when the condition has held for {format_duration(trigger.dwell_s)} without a break."
+    elif by_evidence:
+        yield "It fires as soon as the condition holds: the evidence has its dwell in itself."
     else:
         yield "It fires at the first evaluation at which the condition holds."
     if trigger.hold_s:
@@ -162,6 +181,48 @@ def _trigger(trigger: TriggerRule, chosen: bool) -> Iterator[str]:
         yield f"When it cannot tell for {format_duration(trigger.blind_dwell_s)}, it fires as blind."
     else:
         yield "When it cannot tell, it fires as blind at once."
+
+
+def _by_evidence(rule: DeploymentRule) -> bool:
+    """Is there nothing but evidence in the trigger."""
+    used = set(names(rule.trigger.when))
+    return all(signal.evidence is not None for signal in rule.signals if signal.name in used)
+
+
+def _held_back(trigger: TriggerRule) -> list[str]:
+    """What holds back automatic action, and never the alarm."""
+    lines = []
+    if trigger.not_before_s:
+        lines.append(
+            f"In the first {format_duration(trigger.not_before_s)} after a release nothing is advised or done."
+        )
+    if trigger.re_arm_s:
+        lines.append(
+            f"After it fired, no automatic action follows until it was healthy for {format_duration(trigger.re_arm_s)}."
+        )
+    many = f"{trigger.loop_guard} automatic action{'' if trigger.loop_guard == 1 else 's'}"
+    lines.append(f"No more than {many} a deployment in 24h.")
+    lines += [f"Expected: {change_words(change)}." for change in trigger.expected]
+    return lines
+
+
+def change_words(change: ExpectedChange) -> str:
+    """`reindexing, sun 02:00-04:00 Europe/Berlin`; times in UTC."""
+    if change.weekly is None:
+        return f"{change.why}, from {_moment(change.start)} to {_moment(change.end)}"
+    until = f", until {_moment(change.end)}" if change.end is not None else ""
+    return f"{change.why}, {_weekly(change.weekly)}{until}"
+
+
+def _moment(at: float | None) -> str:
+    return "?" if at is None else f"{dt.datetime.fromtimestamp(at, dt.UTC):%Y-%m-%d %H:%M} UTC"
+
+
+def _weekly(weekly: Weekly) -> str:
+    days = "daily" if len(weekly.days) == 7 else ",".join(DAYS[day] for day in weekly.days)
+    begin, end = weekly.start_s, (weekly.start_s + weekly.length_s) % 86_400
+    clock = "-".join(f"{int(at // 3600):02}:{int(at % 3600 // 60):02}" for at in (begin, end))
+    return f"{days} {clock} {weekly.timezone}"
 
 
 def _impact(rule: DeploymentRule) -> Iterator[str]:

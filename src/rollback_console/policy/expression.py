@@ -4,26 +4,29 @@
 
     expression = term { "or" term }
     term       = factor { "and" factor }
-    factor     = "not" factor | "(" expression ")" | "any" k "of" list | "all" "of" list | signal
+    factor     = "not" factor | "(" expression ")" | "any" k "of" list | "all" "of" list | "tiered" "of" list
+               | "weight" "(" weighed { "," weighed } ")" ">=" number | signal
     list       = "[" expression { "," expression } "]"
+    weighed    = expression ":" number
 
 `not` binds tightest, then `and`, then `or`. Parentheses are kept as written: `(a and b) and c` is not `a and b and c`,
-though both mean the same.
+though both mean the same. The list of `tiered of` holds signals alone.
 """
 
 from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 
-from rollback_console.model.rules import And, AtLeast, Expression, Not, Or, Uses
+from rollback_console.model.rules import And, AtLeast, Expression, Not, Or, Tiered, Uses, Weighted
 
 MAX_LENGTH = 4_000
 MAX_DEPTH = 40
-RESERVED = frozenset({"and", "or", "not", "any", "all", "of", "weight"})
+MAX_WEIGHT = 1_000_000
+RESERVED = frozenset({"and", "or", "not", "any", "all", "of", "weight", "tiered"})
 SIGNAL_NAME = r"[A-Za-z_][A-Za-z0-9_-]*"
-_TOKEN = re.compile(rf"\s*(?:({SIGNAL_NAME})|([0-9]+)|(>=|<=|&&|\|\||[^\s]))")
+_TOKEN = re.compile(rf"\s*(?:({SIGNAL_NAME})|([0-9]+(?:\.[0-9]+)?)|(>=|<=|&&|\|\||[^\s]))")
 _OTHER_TONGUES = {"&&": "and", "||": "or", "!": "not", "&": "and", "|": "or"}
 
 
@@ -114,8 +117,10 @@ class _Parser:
             self.need("of", "after `all`")
             items = self.items("all of")
             return items[0] if len(items) == 1 else And(items)
-        if kind == "key" and word == "weight":
-            raise self.fail("weights are not there yet", "Use `any k of [...]` now")
+        if self.take("tiered"):
+            return self.tiered()
+        if self.take("weight"):
+            return self.weighted()
         if kind == "word":
             self.position += 1
             return self.signal(word, offset)
@@ -127,8 +132,9 @@ class _Parser:
 
     def any_of(self) -> Expression:
         kind, word, offset = self.here
-        if kind != "number":
-            raise self.fail("`any` needs a number", "Write `any 1 of [...]`, `any 2 of [...]`")
+        if kind != "number" or "." in word:
+            what = "a whole number" if kind == "number" else "a number"
+            raise self.fail(f"`any` needs {what}", "Write `any 1 of [...]`, `any 2 of [...]`")
         self.position += 1
         self.need("of", f"after `any {word[:9]}`")
         items = self.items(f"any {word[:9]} of")
@@ -137,6 +143,47 @@ class _Parser:
             raise self.fail(f"`any {k}` of a list of {len(items)} is {'always' if k < 1 else 'never'} true",
                             f"k lies between 1 and {len(items)}", offset)  # fmt: skip
         return AtLeast(k, items)
+
+    def tiered(self) -> Expression:
+        self.need("of", "after `tiered`")
+        start = self.here[2]
+        items = self.items("tiered of")
+        uses = tuple(item for item in items if isinstance(item, Uses))
+        if len(uses) != len(items):
+            raise self.fail("`tiered of` takes signals alone", "Name signals in it, with commas between them", start)
+        return Tiered(uses)
+
+    def weighted(self) -> Expression:
+        self.need("(", "after `weight`")
+        items: list[tuple[Expression, float]] = []
+        while True:
+            start = self.here[2]
+            item = self.expression()
+            if any(item == other for other, _ in items):
+                raise self.fail(f"{unparse(item)} stands twice in the weights", "Name it once", start)
+            if not self.take(":"):
+                raise self.fail(f"{unparse(item)[:60]} has no weight", "Write `weight(errors: 2, volume: 1) >= 2`")
+            items.append((item, self.number("a weight")))
+            if not self.take(","):
+                break
+        self.need(")", "at the end of the weights")
+        if self.here[1] == ">":
+            raise self.fail("`>` is not the comparison here", "Write `>=`")
+        self.need(">=", "after the weights")
+        start = self.here[2]
+        bar, total = self.number("the bar"), sum(weight for _, weight in items)
+        if bar > total * (1 + 1e-12):
+            raise self.fail(f"the bar is never reached: the weights sum to {total:.15g}", "Lower it", start)
+        return Weighted(tuple(items), bar)
+
+    def number(self, what: str) -> float:
+        kind, word, _ = self.here
+        if kind != "number":
+            raise self.fail(f"{what} is a number{self.found()}", "Write `weight(errors: 2, volume: 1) >= 2`")
+        if len(word) > 12 or not 0.001 <= float(word) <= MAX_WEIGHT:
+            raise self.fail(f"{what} of {word[:20]} is out of range", f"It lies between 0.001 and {MAX_WEIGHT:,}")
+        self.position += 1
+        return float(word)
 
     def items(self, after: str) -> tuple[Expression, ...]:
         self.need("[", f"after `{after}`")
@@ -167,8 +214,10 @@ class _Parser:
         if word in _OTHER_TONGUES:
             raise self.fail(f"`{word}` is not a word of expressions", f"Write `{_OTHER_TONGUES[word]}`")
         if word in (">", ">=", "<", "<=", "=", "+"):
-            remedy = "A signal's own `breach:` holds its bound; combine signals with `any k of [...]`"
-            raise self.fail(f"`{word}`: weights and comparisons are not there yet", remedy)
+            remedy = (
+                "A signal's own `breach:` holds its bound; combine with `any k of [...]` or `weight(a: 2, b: 1) >= 2`"
+            )
+            raise self.fail(f"`{word}`: signals are not compared here", remedy)
         if word in (")", "]"):
             raise self.fail(f"this `{word}` closes nothing", "Take it out")
         raise self.fail(f"`and` or `or` is missing before `{word[:40]}`", "Put one between the two conditions")
@@ -206,6 +255,10 @@ def unparse(expression: Expression) -> str:
             return " or ".join(_wrapped(item, Or) for item in items)
         case AtLeast(k, items):
             return f"any {k} of [{', '.join(unparse(item) for item in items)}]"
+        case Tiered(uses):
+            return f"tiered of [{', '.join(item.signal for item in uses)}]"
+        case Weighted(weighed, bar):
+            return f"weight({', '.join(f'{unparse(item)}: {weight:.15g}' for item, weight in weighed)}) >= {bar:.15g}"
 
 
 def _wrapped(item: Expression, *kinds: type) -> str:
@@ -219,13 +272,59 @@ def names(expression: Expression) -> Iterator[str]:
             yield signal
         case Not(item):
             yield from names(item)
-        case And(items) | Or(items) | AtLeast(_, items):
+        case And(items) | Or(items) | AtLeast(_, items) | Tiered(items):
             for item in items:
+                yield from names(item)
+        case Weighted(weighed, _):
+            for item, _ in weighed:
                 yield from names(item)
 
 
-def default(signals: Collection[str], alone: Collection[str]) -> Expression:
-    """What holds without `when:`: any signal that is sufficient alone, or any two of all; the only one if only one."""
+def expanded(expression: Expression, meant: Mapping[str, Expression]) -> Expression:
+    """The expression with some names standing for conditions of their own (a burn rate's windows). What is tiered
+    keeps its other signals and is true of these by themselves."""
+    match expression:
+        case Uses(signal):
+            return meant.get(signal, expression)
+        case Not(item):
+            return Not(expanded(item, meant))
+        case And(items):
+            return And(tuple(expanded(item, meant) for item in items))
+        case Or(items):
+            return Or(tuple(expanded(item, meant) for item in items))
+        case AtLeast(k, items):
+            return AtLeast(k, tuple(expanded(item, meant) for item in items))
+        case Weighted(weighed, bar):
+            return Weighted(tuple((expanded(item, meant), weight) for item, weight in weighed), bar)
+        case Tiered(uses):
+            own = tuple(item for item in uses if item.signal not in meant)
+            parts = [*([Tiered(own)] if own else []), *(meant[item.signal] for item in uses if item.signal in meant)]
+            return parts[0] if len(parts) == 1 else Or(tuple(parts))
+
+
+def holds(expression: Expression, true: Collection[str]) -> bool:
+    """Is the condition true while exactly these signals are degraded and all others are not. What is tiered counts as
+    true with any of its signals: some evidence would do, and how much is not a matter of the words."""
+    match expression:
+        case Uses(signal):
+            return signal in true
+        case Not(item):
+            return not holds(item, true)
+        case And(items):
+            return all(holds(item, true) for item in items)
+        case Or(items) | Tiered(items):
+            return any(holds(item, true) for item in items)
+        case AtLeast(k, items):
+            return sum(holds(item, true) for item in items) >= k
+        case Weighted(weighed, bar):
+            return sum(weight for item, weight in weighed if holds(item, true)) >= bar * (1 - 1e-12)
+
+
+def default(signals: Collection[str], alone: Collection[str], by_evidence: Collection[str] = ()) -> Expression:
+    """What holds without `when:`: any signal that is sufficient alone, or any two of all; the only one if only one.
+    Where one is judged by evidence: tiered of all."""
+    if by_evidence:
+        return Tiered(tuple(Uses(name) for name in signals))
     every: tuple[Expression, ...] = tuple(Uses(name) for name in signals)
     if len(every) == 1:
         return every[0]

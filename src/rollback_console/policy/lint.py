@@ -13,6 +13,7 @@ from rollback_console.errors import Problem
 from rollback_console.model.rules import Expression
 from rollback_console.model.text import plain
 from rollback_console.policy import expression
+from rollback_console.policy.doubts import doubts
 from rollback_console.policy.policy import Policy
 from rollback_console.policy.promql import unsplittable
 from rollback_console.policy.yaml_marks import Document, Loc
@@ -100,12 +101,15 @@ def warnings(document: Document, policy: Policy) -> Iterator[Problem]:
             if query is not None and unsplittable(query, labels):
                 remedy = f"Group it `by ({', '.join(sorted(labels))})`, or select with {{$selector}}"
                 yield _warn(document, ("signals", name, key), "the answer cannot be told apart by deployment", remedy)
-    used = set(expression.names(when_of(policy)))
+    when = when_of(policy)
+    used = set(expression.names(when))
     for name in policy.signals:
         if name not in used:
             line, column = document.of_key(("signals", name))
             yield Problem(document.file, line, column, f"signals.{name}", "the trigger does not use it",
                           "It is shown, and never fires", "warning")  # fmt: skip
+    for doubt in doubts(policy, when):
+        yield _warn(document, doubt.loc, doubt.message, doubt.remedy)
     if not policy.recovery:
         yield _warn(
             document, (), "names no recovery path", "The console will alarm and cannot roll back; add `recovery:`"
@@ -117,22 +121,27 @@ def _warn(document: Document, loc: Loc, message: str, remedy: str) -> Problem:
 
 
 def _unused(policy: Policy) -> Iterator[Loc]:
-    for key in ("stakeholders", "escalation", "review_every", "risk"):
+    for key in ("stakeholders", "escalation", "review_every"):
         if key in policy.model_fields_set:
             yield (key,)
-    if policy.trigger.budget is not None:
-        yield ("trigger", "budget")
+    evidence = any(signal.by_evidence for signal in policy.signals.values())
+    for key in ("budget", "alone_hold"):
+        if getattr(policy.trigger, key) is not None and not evidence:
+            yield ("trigger", key)
     for name, signal in policy.signals.items():
-        if signal.maturity is not None:
+        if signal.maturity is not None and not signal.by_evidence:
             yield ("signals", name, "maturity")
+    if policy.exclude and not any(signal.compared_with for signal in policy.signals.values()):
+        yield ("exclude",)
 
 
 def when_of(policy: Policy) -> Expression:
     """The trigger's expression: what is written, else the default. Raises ExpressionError for what does not parse."""
     if policy.trigger.when is not None:
         return expression.parse(policy.trigger.when, policy.signals.keys())
-    alone = [name for name, signal in policy.signals.items() if signal.sufficient_alone]
-    return expression.default(list(policy.signals), alone)
+    alone = [name for name, signal in policy.signals.items() if signal.sufficient_alone or signal.kind == "burn_rate"]
+    evidence = [name for name, signal in policy.signals.items() if signal.by_evidence]
+    return expression.default(list(policy.signals), alone, evidence)
 
 
 def nearest(name: str, known: list[str], what: str) -> str:

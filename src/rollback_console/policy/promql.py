@@ -28,6 +28,7 @@ _AGGREGATION = re.compile(
 )
 _BY = re.compile(r"\bby\s*\(([^)]*)\)")
 _CLOSES = {")": "(", "]": "[", "}": "{"}
+_MATCHER = re.compile(r'\s*(?:\$selector|[A-Za-z_][A-Za-z0-9_]*\s*(?:=~|!~|!=|=)\s*"(?:[^"\\\n]|\\.)*")\s*')
 
 
 def _bare(query: str) -> str:
@@ -113,6 +114,16 @@ def _check_signal_query(query: str) -> str:
 
 def _check_query(query: str) -> str:
     return _check(query, (DEPLOYMENT, SELECTOR))
+
+
+def check_matchers(text: str) -> None:
+    """Raises a PydanticCustomError unless `text` is what stands between a selector's braces."""
+    at = 0
+    while at < len(text):
+        match = _MATCHER.match(text, at)
+        if match is None or (match.end() < len(text) and text[match.end()] != ","):
+            raise refusal("holds a matcher that is none", 'Write `{label="value"}`, with commas between them')
+        at = match.end() + 1
 
 
 _Length = StringConstraints(max_length=20_000)

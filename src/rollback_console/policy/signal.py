@@ -1,0 +1,187 @@
+"""A signal as people write it: how it is measured, what it is compared with, when it counts as degraded."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import ConfigDict, Field, StrictBool, model_validator
+
+from rollback_console.model.rules import BlindPolicy
+from rollback_console.policy import kinds
+from rollback_console.policy.baseline import BlindWords, PolicyBaseline, PolicyBreach
+from rollback_console.policy.defaults import VOLUME_FALLS_BY
+from rollback_console.policy.kinds import BurnRate, KindWords, Metric, Objective, Target
+from rollback_console.policy.promql import SignalQuery
+from rollback_console.policy.quantities import Duration, Percentage, Span
+from rollback_console.policy.words import Complaint, Text, Words, later, several
+
+# Does `decide` judge by evidence. The one switch: until it does, a share of a baseline stays a plain bound.
+EVIDENCE_IS_JUDGED = False
+
+_WINDOW_S, _STEP_S = 300.0, 60.0  # the default window of a plain bound; of evidence, which steps once a window
+_LEARNED = ("seasonal", "control")  # baselines that only evidence is measured against
+
+
+def _worse_by_kind(document: dict[str, Any]) -> None:
+    """For editors: `worse` may stay away where the kind says it."""
+    if "worse" in document.get("required", []):
+        document["required"].remove("worse")
+
+
+class PolicySignal(Words):
+    """One measured quantity: how it is measured, what it is compared with, when it counts as degraded."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, json_schema_extra=_worse_by_kind)
+
+    title: Text | None = None
+    area: Literal["business", "technical", "inputs"] = "technical"
+    kind: KindWords | None = None
+    worse: Literal["lower", "higher"]
+    value: SignalQuery | None = None
+    x: SignalQuery | None = None
+    n: SignalQuery | None = None
+    buckets: Metric | None = None
+    histogram: Metric | None = None
+    target: Target | None = None
+    objective: Objective | None = None
+    burn: Annotated[tuple[BurnRate, ...], Field(min_length=1)] | None = None
+    window: Span | None = None
+    maturity: Duration | None = None
+    baseline: PolicyBaseline | None = None
+    minimum: Annotated[float, Field(ge=1, allow_inf_nan=False)] | None = None
+    margin: Percentage | None = None
+    breach: PolicyBreach | None = None
+    blind: BlindWords = BlindPolicy()
+    heartbeat: SignalQuery | None = None
+    stale_after: Span | None = None
+    unit: Annotated[Text, Field(max_length=20)] | None = None
+    sufficient_alone: StrictBool = False
+
+    @model_validator(mode="before")
+    @classmethod
+    def _what_is_meant(cls, raw: Any) -> Any:
+        """A signal whose bound is written in percent is shown in percent; some kinds have one worse direction."""
+        if not isinstance(raw, dict):
+            return raw
+        more = {}
+        if "unit" not in raw and isinstance(raw.get("breach"), dict):
+            bounds = (raw["breach"].get("above"), raw["breach"].get("below"))
+            if any(isinstance(bound, str) and bound.strip().endswith("%") for bound in bounds):
+                more["unit"] = "%"
+        if "worse" not in raw and isinstance(kind := raw.get("kind"), str) and kind in kinds.WORSE:
+            more["worse"] = kinds.WORSE[kind]
+        return {**raw, **more} if more else raw
+
+    @property
+    def counted(self) -> bool:
+        """Is it events out of trials, whoever writes the queries."""
+        return (self.x is not None and self.n is not None) or self.buckets is not None or self.histogram is not None
+
+    @property
+    def by_evidence(self) -> bool:
+        """Is it judged by evidence: events out of trials, a baseline, and no bound of its own."""
+        counted = self.counted and self.kind != "burn_rate"
+        return EVIDENCE_IS_JUDGED and counted and self.breach is None and self.baseline is not None
+
+    @property
+    def window_s(self) -> float:
+        """Seconds over which it is counted; evidence steps once in each."""
+        if self.window is not None:
+            return self.window
+        return _STEP_S if self.by_evidence else _WINDOW_S
+
+    @property
+    def compared_with(self) -> PolicyBaseline | None:
+        """The baseline, wherever it was written."""
+        return self.breach.baseline if self.breach and self.breach.baseline else self.baseline
+
+    @property
+    def degraded_by(self) -> float | None:
+        """The share of the baseline beyond which it is degraded, or None where something else judges."""
+        if self.breach is not None:
+            return self.breach.degraded_by
+        return VOLUME_FALLS_BY if self.margin is None and self.kind == "volume" else self.margin
+
+    @model_validator(mode="after")
+    def _fits(self) -> PolicySignal:
+        found = [*kinds.complaints(self)]
+        if self.kind != "burn_rate" and not any(complaint.loc == () for complaint in found):
+            found += [*self._measure(), *self._judgement(), *self._compared()]
+        elif self.kind == "burn_rate":
+            found += [*self._measure()]
+        found += [*self._freshness()]
+        if found:
+            raise several({(complaint.loc, complaint.message): complaint for complaint in found}.values())
+        return self
+
+    def _measure(self) -> list[Complaint]:
+        found = []
+        if self.buckets is not None or self.histogram is not None:
+            pass  # its kind says what is wrong with it
+        elif self.value is None and self.x is None and self.n is None:
+            found.append(Complaint((), "has no query", "Write `value:`, or `x:` (events) and `n:` (out of trials)"))
+        elif self.value is not None and (self.x is not None or self.n is not None):
+            found.append(Complaint(("value",), "stands beside x or n", "Keep `value`, or `x` with `n`"))
+        elif self.value is None and (self.x is None or self.n is None):
+            have, lack = ("x", "n") if self.n is None else ("n", "x")
+            found.append(Complaint((have,), f"{have} needs {lack}", f"Write `{lack}:` too; the value is x / n"))
+        if self.minimum is not None and not self.counted and self.n is None:
+            found.append(Complaint(("minimum",), "counts trials, and this signal has no n", "Write `x:` and `n:`"))
+        return found
+
+    def _judgement(self) -> list[Complaint]:
+        found = []
+        if self.breach is None and self.degraded_by is None and not self.by_evidence:
+            found.append(Complaint((), "never counts as degraded",
+                                   "Write `breach: {above: 2%}`, or `margin: 2%` with a baseline"))  # fmt: skip
+        if self.breach is not None and self.margin is not None:
+            found.append(Complaint(("margin",), "stands beside breach", "Keep one; `margin` is `degraded_by`"))
+        if self.breach is not None and self.breach.baseline is not None and self.baseline is not None:
+            found.append(Complaint(("breach", "baseline"), "the signal has a baseline already", "Keep one of them"))
+        wrong = "above" if self.worse == "lower" else "below"
+        if self.breach is not None and getattr(self.breach, wrong) is not None:
+            right = "below" if wrong == "above" else "above"
+            found.append(Complaint(("breach", wrong), f"`{wrong}` does not go with `worse: {self.worse}`",
+                                   f"Write `{right}:`, or turn `worse:` round"))  # fmt: skip
+        share = self.degraded_by
+        if share is not None:
+            found += self._share(share, ("breach", "degraded_by") if self.breach else ("margin",))
+        return found
+
+    def _share(self, share: float, loc: tuple[str, ...]) -> list[Complaint]:
+        found = []
+        if self.compared_with is None:
+            found.append(Complaint(loc, "has no baseline to degrade from", "Write `baseline: {kind: last_week}`"))
+        elif self.compared_with.value == 0 and not self.by_evidence:
+            found.append(Complaint(loc, "no share of a baseline of zero can be taken", "Use `breach: {above: …}`"))
+        if share <= 0:
+            found.append(Complaint(loc, "is not more than 0%", "A signal at its baseline is healthy"))
+        elif share >= 1 and self.worse == "lower":
+            found.append(Complaint(loc, "nothing falls by more than 100%", "Write less than 100%"))
+        return found
+
+    def _compared(self) -> list[Complaint]:
+        """What is wrong with the baseline for the way in which the signal is judged."""
+        baseline = self.compared_with
+        if baseline is None:
+            return []
+        loc = ("breach", "baseline") if self.breach and self.breach.baseline else ("baseline",)
+        if baseline.kind in _LEARNED and not self.by_evidence:
+            if not EVIDENCE_IS_JUDGED:
+                error = later(f"the baseline {baseline.kind}", "Use `kind: last_week` now, or `fixed` or `version`")
+                return [
+                    Complaint((*loc, "kind"), error.message(), "Use `kind: last_week` now, or `fixed` or `version`")
+                ]
+            remedy = "Write `x:` and `n:` and leave `breach:` out, or use `kind: last_week`"
+            return [Complaint((*loc, "kind"), f"{baseline.kind} is for signals that are judged by evidence", remedy)]
+        if self.by_evidence and baseline.kind == "fixed" and not 0 < (baseline.value or 0) < 1:
+            return [Complaint((*loc, "value"), "x out of n lies between 0% and 100%", "Write it as `3.1%`")]
+        return []
+
+    def _freshness(self) -> list[Complaint]:
+        if self.heartbeat is not None and self.stale_after is None:
+            return [Complaint(("heartbeat",), "needs stale_after", "Write `stale_after: 2m`")]
+        if self.stale_after is not None and self.heartbeat is None:
+            remedy = "Write `heartbeat:`, the Unix time of the newest sample: `max by (deployment) (timestamp(x))`"
+            return [Complaint(("stale_after",), "needs heartbeat", remedy)]
+        return []
