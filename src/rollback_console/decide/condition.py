@@ -133,6 +133,17 @@ def _wait(expression: Expression, left: Mapping[str, float | None], alone: Mappi
     return 0.0 if k <= 0 else each_wait[k - 1] if k <= len(each_wait) else inf
 
 
+def tiered(expression: Expression) -> bool:
+    """Does the tiered rule stand anywhere in it."""
+    if isinstance(expression, Uses):
+        return False
+    if isinstance(expression, Not):
+        return tiered(expression.item)
+    if isinstance(expression, Weighted):
+        return any(tiered(item) for item, _ in expression.items)
+    return isinstance(expression, Tiered) or any(tiered(item) for item in expression.items)
+
+
 def signals_of(expression: Expression) -> tuple[str, ...]:
     """The signals an expression names, each once, in order."""
     return tuple(dict.fromkeys(_names(expression)))

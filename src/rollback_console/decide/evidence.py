@@ -37,7 +37,8 @@ REST = 1.7  # where log evidence idles on healthy streams
 SPAN_S = 43_200.0  # between two marks
 RELEASE_BAR = log(1000.0)  # of the product from a known start
 RELEASE_S = 86_400.0  # how long a start is known
-RECOVERED = log(20.0)  # the recovery meter's bar
+RECOVERED = log(20.0)  # the recovery meter's bar, counted from an action ...
+RECOVERED_ALONE = log(1000.0)  # ... and where a degradation ends by itself, at a time that nobody knows
 CALM_S = 600.0  # below half of the bar for so long: no longer suspected
 _HEADROOM = 3.0  # evidence beyond the bar that is kept, and has to be lost again
 _WINSOR = 1.5  # standard deviations beyond an alternative's mean
@@ -177,7 +178,8 @@ def advance(
     expected = n * p if norm.control is None else n * norm.control[0] / norm.control[1]
     missing = expected - x if worse is Worse.LOWER else x - expected
     tally = (tally[0] + missing, tally[1] + expected, tally[2] + missing, tally[3] + expected)
-    release = _known_start(memory, at, ls, dwell)
+    known = memory.released_at is not None and at - memory.released_at <= RELEASE_S
+    release = _known_start(memory, start[0], ls, dwell) if known else ()
     total = sum(map(exp, logs))
     full = total >= COUNT * exp(h)
     half = total >= COUNT * exp(h / 2)
@@ -185,25 +187,43 @@ def advance(
         product = sum(map(exp, release))
         full = full or product >= COUNT * exp(RELEASE_BAR)
         half = half or product >= COUNT * exp(RELEASE_BAR / 2)
-    full_since = (at if memory.full_since is None else memory.full_since) if full else None
-    onset, frozen, calm, drop, gone = memory.onset, memory.frozen_at, None, memory.drop, memory.meter
-    if drop is not None:
-        gone += _for_recovery(worse, x, n, p, norm, drop)
-    if half:
-        if memory.full_since is None or onset is None:  # known better as evidence grows; settled once it is full
-            onset = began[max(range(len(logs)), key=logs.__getitem__)][0]
-            if release and sum(map(exp, release)) > total and memory.released_at is not None:
-                onset = max(onset, memory.released_at)
-        frozen = at if frozen is None else frozen
-    elif onset is not None:
-        calm = at if memory.calm_since is None else memory.calm_since
-        if at - calm >= CALM_S or (drop is not None and gone >= RECOVERED):
-            onset = frozen = calm = drop = None
-            gone = 0.0
-    return EvidenceMemory(
-        at, tuple(logs), full_since, calm, onset, frozen, tuple(began), tally, memory.version,
-        memory.released_at if release else None, release, memory.acted, drop, gone,
+    lead = max(range(len(logs)), key=logs.__getitem__) if half else -1
+    found = EvidenceMemory(
+        at, tuple(logs), (at if memory.full_since is None else memory.full_since) if full else None, None, memory.onset,
+        memory.frozen_at, tuple(began), tally, memory.version, memory.released_at if known else None, release,
+        memory.acted_at, memory.seen, memory.drop, memory.meter,
     )  # fmt: skip
+    if not half and memory.onset is None:
+        return found
+    return _suspicion(found, memory, lead, (missing, expected), _for_recovery(worse, x, n, p, norm, memory.drop))
+
+
+def _suspicion(
+    found: EvidenceMemory, before: EvidenceMemory, lead: int, last: tuple[float, float], gone: float
+) -> EvidenceMemory:
+    """`found` with what is known of a degradation that is suspected: since when, how large, and whether it is gone.
+    `lead`: the leading log, -1 where evidence is below half of the bar; `last`: what the last window missed and was
+    expected to hold; `gone`: what it adds to the recovery meter."""
+    at, onset, seen, drop = found.at or 0.0, before.onset, before.seen, before.drop
+    meter = before.meter + gone
+    if found.acted_at is None:
+        meter = max(0.0, meter)
+    if drop is not None and meter >= (RECOVERED if found.acted_at is not None else RECOVERED_ALONE):
+        return EvidenceMemory(at, version=found.version, acted_at=found.acted_at)
+    calm = None
+    if lead < 0:
+        calm = at if before.calm_since is None else before.calm_since
+        if at - calm >= CALM_S:
+            return replace(found, onset=None, frozen_at=None, seen=(0.0, 0.0), drop=None, meter=0.0)
+    if lead < 0 or before.full_since is not None:  # onset and size are settled once evidence was full
+        seen = (seen[0] + last[0], seen[1] + last[1])
+    elif onset is None or found.acted_at is None:  # ... and known better while it grows
+        offset = 0 if lead < COUNT else 2
+        onset, missing, expected = found.since[lead]
+        seen = (found.tally[offset] - missing, found.tally[offset + 1] - expected)
+        drop = seen[0] / seen[1] if seen[1] > 0.0 and seen[0] > 0.0 else None
+    frozen = at if found.frozen_at is None else found.frozen_at
+    return replace(found, calm_since=calm, onset=onset, frozen_at=frozen, seen=seen, drop=drop, meter=meter)
 
 
 def _turned(
@@ -220,19 +240,21 @@ def _turned(
     return (), (), (), (0.0, 0.0, 0.0, 0.0)
 
 
-def _known_start(memory: EvidenceMemory, at: float, ls: Sequence[float], dwell: float) -> tuple[float, ...]:
-    """The logs of the product from the minute of deployment, while that is known; capped so that it, too, takes a dwell
-    to be full."""
-    if memory.released_at is None or at - memory.released_at > RELEASE_S:
-        return ()
+def _known_start(memory: EvidenceMemory, start: float, ls: Sequence[float], dwell: float) -> tuple[float, ...]:
+    """The logs of the product from the minute of deployment, out of windows that began (at `start`) no earlier; capped
+    so that it, too, takes a dwell to be full."""
+    if memory.released_at is None or start < memory.released_at:
+        return memory.release_logs
     cap = RELEASE_BAR / dwell if dwell > 0.0 else inf
     before = memory.release_logs or (0.0,) * COUNT
     top = RELEASE_BAR + _HEADROOM
     return tuple([min(had + min(each, cap), top) for had, each in zip(before, ls, strict=True)])
 
 
-def _for_recovery(worse: Worse, x: float, n: float, p: float, norm: Norm, drop: float) -> float:
+def _for_recovery(worse: Worse, x: float, n: float, p: float, norm: Norm, drop: float | None) -> float:
     """The log likelihood ratio of "healthy again" against "half of the degradation is still there"."""
+    if drop is None:
+        return 0.0
     if norm.control is not None:
         p = norm.control[0] / norm.control[1]
     healthy = min(max(p, _LEAST), 1.0 - _LEAST)
@@ -255,35 +277,38 @@ def after_action(memory: EvidenceMemory, at: float, drop: float | None) -> Evide
     """The memory when an action's cool-down begins: evidence emptied, and the recovery meter set against the `drop` (a
     fraction of the baseline) that was acted on. What was suspected is so until it is calm or has recovered."""
     return EvidenceMemory(
-        at if memory.at is not None else None,
+        memory.at,
         onset=memory.onset,
         frozen_at=memory.frozen_at,
         version=memory.version,
-        acted=True,
+        acted_at=at,
+        seen=memory.seen,
         drop=drop if memory.onset is not None and drop is not None and drop > 0.0 else None,
     )
 
 
 def degradation(memory: EvidenceMemory, worse: Worse, p: float, norm: Norm) -> tuple[float, float, float] | None:
     """(estimate, low, high) of the degradation since its onset, in percent of the baseline, positive on the worse side;
-    None while nothing is known. A 95 % interval by the normal approximation, widened by phi, as if the onset were
+    None while none is suspected. A 95 % interval by the normal approximation, widened by phi, as if the onset were
     known: it does not count that the onset was chosen for being bad."""
-    if not memory.logs or not memory.since:
-        return None
-    lead = max(range(len(memory.logs)), key=memory.logs.__getitem__)
-    _, missing, expected = memory.since[lead]
-    offset = 0 if lead < COUNT else 2
-    missing, expected = memory.tally[offset] - missing, memory.tally[offset + 1] - expected
-    if expected <= 0.0:
+    missing, expected = memory.seen
+    if memory.onset is None or expected <= 0.0:
         return None
     share = missing / expected
     level = 1.0 - share if worse is Worse.LOWER else 1.0 + share  # the rate now, of the baseline
-    phi = norm.phi[lead % COUNT] if len(norm.phi) > 1 else (norm.phi[0] if norm.phi else 1.0)
-    noise = max(level, 1.0 / expected) * max(1.0 - p * level, 0.0) * phi / expected
+    noise = max(level, 1.0 / expected) * max(1.0 - p * level, 0.0) * _phi_at(worse, share, norm) / expected
     if norm.control is not None and norm.control[0] > 0.0:
         noise *= 1.0 + expected / norm.control[0]  # the control's own noise
     reach = 1.96 * sqrt(noise)
     return 100.0 * share, 100.0 * (share - reach), 100.0 * (share + reach)
+
+
+def _phi_at(worse: Worse, share: float, norm: Norm) -> float:
+    """The dispersion where a degradation (a fraction) of this size is looked for: the nearest alternative's."""
+    if len(norm.phi) < 2:
+        return norm.phi[0] if norm.phi else 1.0
+    sizes = [each if worse is Worse.LOWER else each - 1.0 for each in ALTERNATIVES[worse]]
+    return norm.phi[min(range(COUNT), key=lambda k: abs(sizes[k] - share))]
 
 
 def eta_s(

@@ -9,18 +9,30 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 
 from rollback_console.decide import signals as signal
-from rollback_console.decide.condition import evaluate, signals_of
+from rollback_console.decide.condition import Support, evaluate, signals_of, tiered, waits
+from rollback_console.decide.evidence import agrees
 from rollback_console.decide.explain import sentence
 from rollback_console.decide.impact import accrue, impact_of
-from rollback_console.decide.trigger import advance, blind_remaining, dwell_remaining, hold_remaining, state_of
+from rollback_console.decide.trigger import (
+    advance,
+    advance_weighed,
+    blind_remaining,
+    dwell_remaining,
+    hold_remaining,
+    state_of,
+)
+from rollback_console.decide.weighing import ALONE_HOLD_S, Held, hold, plain_support, support, wait, weigh
+from rollback_console.decide.weighing import stays as still
+from rollback_console.decide.weighing import verdict as weighed_verdict
 from rollback_console.model.observation import Observation
 from rollback_console.model.rules import DeploymentRule
-from rollback_console.model.verdict import SignalVerdict, TriggerMemory, TriggerState, Verdict
+from rollback_console.model.verdict import EvidenceMemory, SignalVerdict, TriggerMemory, TriggerState, Verdict
 
 FRESH = TriggerMemory()
 _CLOCKED = (TriggerState.PENDING, TriggerState.CLEARING)
 
 _signals_of = lru_cache(maxsize=1024)(signals_of)
+_tiered = lru_cache(maxsize=1024)(tiered)
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,8 +45,11 @@ class Step:
     memory: TriggerMemory
 
 
-def step(rule: DeploymentRule, observation: Observation, memory: TriggerMemory = FRESH) -> Step:
-    """Judge one deployment at `observation.at`. Deterministic: no clock, no randomness, no I/O.
+def step(
+    rule: DeploymentRule, observation: Observation, memory: TriggerMemory = FRESH, *, cooling: bool = False
+) -> Step:
+    """Judge one deployment at `observation.at`. Deterministic: no clock, no randomness, no I/O. `cooling` says that the
+    cool-down of an action is running (evidence starts anew with it; plain bounds do not ask).
 
     Raises ValueError when the observation does not fit the rule, or is not later than the memory.
     """
@@ -43,6 +58,8 @@ def step(rule: DeploymentRule, observation: Observation, memory: TriggerMemory =
         raise ValueError(f"{observation.deployment}: {len(observation.readings)} readings, {len(rule.signals)} signals")
     if memory.at is not None and at <= memory.at:
         raise ValueError(f"{observation.deployment}: evaluation at {at} is not after {memory.at}")
+    if weighed(rule):
+        return _weighed_step(rule, observation, memory, cooling)
     verdicts: list[SignalVerdict] = []
     known: dict[str, bool | None] = {}
     last_known: list[signal.LastKnown] = []
@@ -70,6 +87,104 @@ def step(rule: DeploymentRule, observation: Observation, memory: TriggerMemory =
     return Step(tuple(verdicts), condition, tuple(flagged), after)
 
 
+def weighed(rule: DeploymentRule) -> bool:
+    """Is the trigger one that evidence has a part in, or one that asks who agrees with whom."""
+    return any(each.evidence is not None for each in rule.signals) or _tiered(rule.trigger.when)
+
+
+def _weighed_step(rule: DeploymentRule, observation: Observation, memory: TriggerMemory, cooling: bool) -> Step:
+    """As `step`, where evidence has a part. Every signal counts twice: as what may fire (its evidence is full, its
+    bound was passed for a dwell), and as what keeps a trigger pending or fired (it is suspected, it is passed)."""
+    at, count, trigger = observation.at, len(rule.signals), rule.trigger
+    verdicts: list[SignalVerdict] = []
+    fires: dict[str, bool | None] = {}
+    stays: dict[str, bool | None] = {}
+    supports: dict[str, Support] = {}
+    since: list[float] = []
+    last_known: list[signal.LastKnown] = []
+    memories: list[EvidenceMemory | None] = []
+    clocks: list[Held] = []
+    flagged: list[str] = []
+    reset = False
+    used = _signals_of(trigger.when)
+    before = zip(
+        memory.last_known or (None,) * count, memory.evidence or (None,) * count, memory.held or (None,) * count,
+        strict=True,
+    )  # fmt: skip
+    for each, reading, (last, carried, held) in zip(rule.signals, observation.readings, before, strict=True):
+        now = clock = onset = None
+        if each.evidence is not None:
+            now = weigh(each, reading, carried, at, observation.version, cooling)
+            verdict = weighed_verdict(each, each.evidence, reading, now, at)
+        else:
+            verdict = signal.judge(each, reading)
+        counts, blind, resets = signal.effective(each, verdict, last, at)
+        if each.evidence is not None and now is not None:
+            found = support(each, each.evidence, counts, now, at)
+            stays[each.name], onset = still(verdict, counts, now), now.onset
+        else:
+            clock = hold(held, counts, at, memory.at, reset=resets)
+            found = plain_support(each, counts, clock, trigger.dwell_s)
+            stays[each.name], onset = counts, clock[0] if clock is not None else None
+        fires[each.name], supports[each.name] = found.breached, found
+        if each.name in used:
+            if stays[each.name] and onset is not None:
+                since.append(onset)
+            if blind:
+                flagged.append(each.name)
+                reset = reset or resets
+        verdicts.append(verdict)
+        memories.append(now)
+        clocks.append(clock)
+        last_known.append(signal.remembered(each, verdict, last, at))
+    firing = evaluate(trigger.when, fires, supports)
+    staying = evaluate(trigger.when, stays, {name: Support(truth, truth, True) for name, truth in stays.items()})
+    after = advance_weighed(
+        trigger, memory, at, firing, staying, min(since, default=None), flagged=bool(flagged), reset=reset
+    )
+    after = replace(
+        after,
+        last_known=tuple(last_known) if any(each.blind.last_s > 0 for each in rule.signals) else memory.last_known,
+        evidence=tuple(memories),
+        held=tuple(clocks) if any(clock is not None for clock in clocks) else (),
+    )
+    if memory.active_since is None and after.active_since is not None:
+        after = replace(after, onset_signals=tuple(name for name, truth in stays.items() if truth))
+    after = accrue(rule, observation, verdicts, memory, after)
+    return Step(tuple(verdicts), True if firing else staying, tuple(flagged), after)
+
+
+def _eta(rule: DeploymentRule, observation: Observation, memory: TriggerMemory) -> float | None:
+    """Seconds, about, until a pending trigger fires if everything stays as it is; None: it would not."""
+    left: dict[str, float | None] = {}
+    hold_left: dict[str, float] = {}
+    backing: set[str] = set()
+    count = len(rule.signals)
+    carried = zip(memory.evidence or (None,) * count, memory.held or (None,) * count, strict=True)
+    for each, reading, (found, held) in zip(rule.signals, observation.readings, carried, strict=True):
+        if each.evidence is not None and found is not None:
+            left[each.name] = wait(each, each.evidence, reading, found)
+            so_far = observation.at - found.full_since if found.full_since is not None else 0.0
+            hold_left[each.name] = each.evidence.alone_hold_s - so_far
+            backs = agrees(found, each.evidence)
+        else:
+            left[each.name] = None if held is None else max(0.0, rule.trigger.dwell_s - held[1])
+            hold_left[each.name] = ALONE_HOLD_S - (held[1] if held is not None else 0.0)
+            backs = held is not None
+        if backs:
+            backing.add(each.name)
+    alone: dict[str, float | None] = {}
+    for each in rule.signals:
+        own = left[each.name]
+        if own is None or each.sufficient_alone or backing - {each.name}:
+            alone[each.name] = own
+        elif each.evidence is not None:
+            alone[each.name] = own + max(0.0, hold_left[each.name])
+        else:
+            alone[each.name] = max(own, hold_left[each.name])
+    return waits(rule.trigger.when, left, alone)
+
+
 def decide(
     rule: DeploymentRule, observation: Observation, memory: TriggerMemory = FRESH, *, cooling: bool = False
 ) -> tuple[Verdict, TriggerMemory]:
@@ -77,9 +192,10 @@ def decide(
 
     `cooling` says that the cool-down of an action is running at `observation.at`. Errors as for `step`.
     """
-    done = step(rule, observation, memory)
+    done = step(rule, observation, memory, cooling=cooling)
     after = done.memory
     state, since = state_of(after, cooling=cooling)
+    by_evidence = weighed(rule)
     verdict = Verdict(
         observation.deployment,
         observation.at,
@@ -89,7 +205,7 @@ def decide(
         done.condition,
         done.blind,
         state in _CLOCKED and done.condition is None,
-        dwell_remaining(rule.trigger, after),
+        None if by_evidence else dwell_remaining(rule.trigger, after),
         hold_remaining(rule.trigger, after),
         blind_remaining(rule.trigger, after),
         after.blind_fired_at is not None,
@@ -97,5 +213,6 @@ def decide(
         done.signals,
         sentence(rule, state, after, done.condition, done.signals, done.blind),
         impact_of(rule, observation, done.signals, after),
+        _eta(rule, observation, after) if by_evidence and state is TriggerState.PENDING else None,
     )
     return verdict, after

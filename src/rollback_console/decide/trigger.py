@@ -59,14 +59,64 @@ def advance(
             frozen = 0.0
     elif clear is not None:
         frozen += uncounted
-    blind_since = (memory.blind_since if memory.blind_since is not None else at) if flagged else None
-    blind_fired = memory.blind_fired_at if flagged else None
-    if blind_since is not None and blind_fired is None and dwelt(at - blind_since, rule.blind_dwell_s):
-        blind_fired = at
+    blind_since, blind_fired = _blindness(rule, memory, at, flagged)
     return TriggerMemory(
         at, active, fired, clear, frozen, condition is not None, blind_since, blind_fired, memory.last_known,
         memory.onset_signals if active is not None else (),
     )  # fmt: skip
+
+
+def advance_weighed(
+    rule: TriggerRule,
+    memory: TriggerMemory,
+    at: float,
+    fires: bool | None,
+    stays: bool | None,
+    since: float | None,
+    *,
+    flagged: bool,
+    reset: bool,
+) -> TriggerMemory:
+    """As `advance`, for a trigger with signals judged by evidence, whose dwells are in what they are judged by: it
+    fires at once when its expression holds (`fires`), and is pending, or stays fired, while the same expression holds
+    of what is suspected (`stays`), since the onset of suspicion (`since`, Unix seconds)."""
+    gap = at - memory.at if memory.at is not None else 0.0
+    condition = True if fires else stays
+    uncounted = gap if condition is None or not memory.known else 0.0
+    active, fired, clear, frozen = memory.active_since, memory.fired_at, memory.clear_since, memory.frozen_s
+    if condition is True:
+        clear, frozen = None, 0.0
+        if active is None:
+            active = at if since is None else min(since, at)
+        if fires and fired is None:
+            fired = at
+    elif fired is None:
+        if condition is False or reset:
+            active = None
+    elif condition is None:
+        frozen += uncounted if clear is not None else 0.0
+    else:
+        if clear is None:
+            clear, frozen = at, 0.0
+        else:
+            frozen += uncounted
+        if not holds(at - clear - frozen, rule.hold_s):
+            active = fired = clear = None
+            frozen = 0.0
+    blind_since, blind_fired = _blindness(rule, memory, at, flagged)
+    return TriggerMemory(
+        at, active, fired, clear, frozen, condition is not None, blind_since, blind_fired, memory.last_known,
+        memory.onset_signals if active is not None else (),
+    )  # fmt: skip
+
+
+def _blindness(rule: TriggerRule, memory: TriggerMemory, at: float, flagged: bool) -> tuple[float | None, float | None]:
+    """(blind since, fired as blind at) after an evaluation."""
+    if not flagged:
+        return None, None
+    since = memory.blind_since if memory.blind_since is not None else at
+    fired = memory.blind_fired_at
+    return since, at if fired is None and dwelt(at - since, rule.blind_dwell_s) else fired
 
 
 def state_of(memory: TriggerMemory, *, cooling: bool) -> tuple[TriggerState, float | None]:

@@ -12,7 +12,7 @@ import itertools
 import json
 import math
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from typing import TYPE_CHECKING, Any
 
@@ -20,9 +20,16 @@ from rollback_console.decide.judge import decide
 from rollback_console.errors import ConsoleError
 from rollback_console.journal.entry import Entry
 from rollback_console.model.identity import DeploymentId
-from rollback_console.model.observation import Blind, Observation, Reading, Tick
+from rollback_console.model.observation import Blind, Norm, Observation, Reading, Tick
 from rollback_console.model.rules import DeploymentRule
-from rollback_console.model.verdict import CostMemory, EvidenceMemory, TriggerMemory, TriggerState, Verdict
+from rollback_console.model.verdict import (
+    CostMemory,
+    EvidenceMemory,
+    SignalVerdict,
+    TriggerMemory,
+    TriggerState,
+    Verdict,
+)
 from rollback_console.version import __version__
 
 if TYPE_CHECKING:
@@ -30,8 +37,12 @@ if TYPE_CHECKING:
 
 _BLINDS: tuple[Blind | None, ...] = (None, Blind.NO_DATA, Blind.NOT_A_NUMBER, Blind.QUERY_FAILED, Blind.STALE)
 _CODES = {blind: code for code, blind in enumerate(_BLINDS)}
+_WEIGHED = 8  # among a reading's codes: it has a place in the columns of evidence
+_WEIGHED_COLUMNS = 4  # ... which are so many, and one an alternative
 _NAN = math.nan
 _MEMORY = tuple(each.name for each in fields(TriggerMemory))
+_EVIDENCE = tuple(each.name for each in fields(EvidenceMemory))
+_EMPTY = EvidenceMemory()
 _COSTS = ("satisfaction_per_minute", "market_per_minute")  # columns of a deployment that few policies ask for
 _DIGITS = 9  # settled: verdicts agree everywhere, numbers to nine digits
 Compile = Callable[[bytes, str], Sequence[DeploymentRule]]  # (policy bytes, digest) -> its rules
@@ -62,8 +73,9 @@ def pack(tick: Tick, layout: str) -> bytes:
     readings = [reading for observation in tick.observations for reading in observation.readings]
     versions = sorted({o.version for o in tick.observations if o.version is not None})
     numbers = {version: number for number, version in enumerate(versions)}
+    weighed = [reading for reading in readings if _is_weighed(reading)]
     head = {
-        "v": 1,
+        "v": 2 if weighed else 1,
         "at": tick.at,
         "layout": layout,
         "deployments": len(tick.observations),
@@ -74,6 +86,9 @@ def pack(tick: Tick, layout: str) -> bytes:
     costs = [name for name in _COSTS if any(getattr(o, name) is not None for o in tick.observations)]
     if costs:
         head["costs"] = costs
+    phis = max((len(reading.norm.phi) for reading in weighed if reading.norm is not None), default=0)
+    if weighed:
+        head["weighed"], head["phi"] = len(weighed), phis
     return b"".join(
         (
             json.dumps(head, separators=(",", ":")).encode(),
@@ -81,12 +96,40 @@ def pack(tick: Tick, layout: str) -> bytes:
             _packed([_NAN if r.value is None else r.value for r in readings]),
             _packed([_NAN if r.baseline is None else r.baseline for r in readings]),
             _packed([_NAN if r.n is None else r.n for r in readings]),
-            bytes([_CODES[r.blind] | _CODES[r.baseline_blind] << 4 for r in readings]),
+            bytes([_CODES[r.blind] | _CODES[r.baseline_blind] << 4 | _WEIGHED * _is_weighed(r) for r in readings]),
             _packed([_NAN if o.revenue_per_minute is None else o.revenue_per_minute for o in tick.observations]),
             _packed([_NAN if o.users_per_minute is None else o.users_per_minute for o in tick.observations]),
             *(_packed([_nan(getattr(o, name)) for o in tick.observations]) for name in costs),
+            *(_packed(column) for column in _weighed_columns(weighed, phis)),
         )
     )
+
+
+def _is_weighed(reading: Reading) -> bool:
+    """Does it carry what evidence is made from, besides the rest."""
+    return reading.x is not None or reading.norm is not None
+
+
+def _weighed_columns(readings: Sequence[Reading], phis: int) -> list[list[float]]:
+    """Events, margin, the control's events and trials, and the dispersions (`phis` columns, the last ones of a shorter
+    norm empty), one number a reading."""
+    norms = [reading.norm for reading in readings]
+    controls = [None if norm is None else norm.control for norm in norms]
+    return [
+        [_nan(reading.x) for reading in readings],
+        [_NAN if norm is None else norm.margin for norm in norms],
+        [_NAN if control is None else control[0] for control in controls],
+        [_NAN if control is None else control[1] for control in controls],
+        *([_NAN if norm is None or k >= len(norm.phi) else norm.phi[k] for norm in norms] for k in range(phis)),
+    ]
+
+
+def _weighed_facts(columns: Sequence[Sequence[float | None]]) -> Iterator[tuple[float | None, Norm | None]]:
+    """(events, norm) a reading, out of the columns of `_weighed_columns`."""
+    for x, margin, events, trials, *phi in zip(*columns, strict=True):
+        control = None if events is None or trials is None else (events, trials)
+        norm = None if margin is None else Norm(margin, tuple(each for each in phi if each is not None), control)
+        yield x, norm
 
 
 def _nan(value: float | None) -> float:
@@ -113,18 +156,30 @@ def unpack(data: bytes, blobs: Blobs) -> Tick:
     costs: list[str] = head.get("costs", [])
     if not set(costs) <= set(_COSTS):
         raise ValueError("it has columns that are not known here")
-    if len(layout["rows"]) != rows or len(rest) != count * 25 + rows * 8 * (2 + len(costs)):
+    weighed, wide = head.get("weighed", 0), _WEIGHED_COLUMNS + head.get("phi", 0)
+    if len(layout["rows"]) != rows or len(rest) != count * 25 + rows * 8 * (2 + len(costs)) + weighed * wide * 8:
         raise ValueError("its columns do not fit its head")
     cuts = [0, count * 8, count * 16, count * 24, count * 25, count * 25 + rows * 8, count * 25 + rows * 16]
     value, base, trials, codes, revenue, users = (rest[a:b] for a, b in itertools.pairwise(cuts))
     values, bases, ns = _column(value), _column(base), _column(trials)
     revenues, served = _column(revenue), _column(users)
     more = [_column(rest[cuts[-1] + k * rows * 8 : cuts[-1] + (k + 1) * rows * 8]) for k in range(len(costs))]
+    start = cuts[-1] + len(costs) * rows * 8
+    facts = _weighed_facts(
+        [_column(rest[start + k * weighed * 8 : start + (k + 1) * weighed * 8]) for k in range(wide)]
+    )
     observations, offset = [], 0
     for row, (name, policy) in enumerate(layout["rows"]):
         width = len(layout["signals"][policy])
         readings = tuple(
-            Reading(values[i], bases[i], ns[i], _BLINDS[codes[i] & 15], _BLINDS[codes[i] >> 4])
+            Reading(
+                values[i],
+                bases[i],
+                ns[i],
+                _BLINDS[codes[i] & 7],
+                _BLINDS[codes[i] >> 4],
+                *(next(facts) if codes[i] & _WEIGHED else (None, None)),
+            )
             for i in range(offset, offset + width)
         )
         offset += width
@@ -141,9 +196,11 @@ def memory_document(memory: TriggerMemory) -> dict[str, Any]:
     written at every tick.)"""
     document = {name: getattr(memory, name) for name in _MEMORY}
     if memory.evidence:
-        document["evidence"] = [None if each is None else asdict(each) for each in memory.evidence]
+        document["evidence"] = [None if each is None else _evidence_document(each) for each in memory.evidence]
     else:
         del document["evidence"]  # most policies judge by bounds alone
+    if not memory.held:
+        del document["held"]
     if memory.cost is not None:
         document["cost"] = asdict(memory.cost)
     else:
@@ -156,13 +213,26 @@ def memory_from(document: Mapping[str, Any]) -> TriggerMemory:
     found = dict(document)
     found["last_known"] = tuple(None if last is None else (last[0], last[1]) for last in found.get("last_known", ()))
     found["onset_signals"] = tuple(found.get("onset_signals", ()))
-    found["evidence"] = tuple(
-        None if each is None else EvidenceMemory(**{**each, "logs": tuple(each["logs"])})
-        for each in found.get("evidence", ())
-    )
+    found["evidence"] = tuple(None if each is None else _evidence_from(each) for each in found.get("evidence", ()))
+    found["held"] = tuple(None if each is None else tuple(each) for each in found.get("held", ()))
     if (cost := found.get("cost")) is not None:
         found["cost"] = CostMemory(**{**cost, "lost": tuple(cost["lost"])})
     return TriggerMemory(**found)
+
+
+def _evidence_document(memory: EvidenceMemory) -> dict[str, Any]:
+    """A detector's memory as JSON, without what is as it begins."""
+    document = {name: getattr(memory, name) for name in _EVIDENCE}
+    return {name: value for name, value in document.items() if value != getattr(_EMPTY, name)}
+
+
+def _evidence_from(document: Mapping[str, Any]) -> EvidenceMemory:
+    found: dict[str, Any] = {
+        name: tuple(value) if isinstance(value, list) else value for name, value in document.items()
+    }
+    if "since" in found:
+        found["since"] = tuple(tuple(each) for each in found["since"])
+    return EvidenceMemory(**found)
 
 
 def verdict_document(verdict: Verdict) -> dict[str, Any]:
@@ -186,12 +256,21 @@ def verdict_document(verdict: Verdict) -> dict[str, Any]:
                 "blind": None if s.blind is None else str(s.blind),
                 "n": s.n,
                 "evidence": s.evidence,
+                **_by_evidence(s),
             }
             for s in verdict.signals
         ],
         "impact": verdict.impact.score,
         "sentence": verdict.sentence,
     }
+
+
+def _by_evidence(signal: SignalVerdict) -> dict[str, Any]:
+    """What the verdict on a signal that is judged by evidence says besides."""
+    if signal.bar is None:
+        return {}
+    interval = None if signal.interval is None else list(signal.interval)
+    return {"bar": signal.bar, "onset": signal.onset, "interval": interval, "note": signal.note}
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,8 +30,9 @@ class EvidenceMemory:
     events expected) since the last mark, then the same since the mark before. `full_since`: the bar is reached;
     `calm_since`: evidence is below half of it, and was not. `onset`: the likely beginning of the degradation, while one
     is suspected; `frozen_at`: whose baseline stays in use meanwhile. `version`, `released_at`, `release_logs`: the
-    known start of the first day after a deployment. `acted`: a cool-down was running at the last step; `drop`, `meter`:
-    the degradation (a fraction) that was acted on, and the log likelihood ratio for "it is gone" since.
+    known start of the first day after a deployment. `acted_at`: when the cool-down that is running began; `seen`:
+    (events missing, events expected) since the onset; `drop`, `meter`: the degradation (a fraction) that is suspected
+    or was acted on, and the log likelihood ratio for "it is gone".
     """
 
     at: float | None = None
@@ -45,7 +46,8 @@ class EvidenceMemory:
     version: str | None = None
     released_at: float | None = None
     release_logs: tuple[float, ...] = ()
-    acted: bool = False
+    acted_at: float | None = None
+    seen: tuple[float, float] = (0.0, 0.0)
     drop: float | None = None
     meter: float = 0.0
 
@@ -82,13 +84,17 @@ class TriggerMemory:
     last_known: tuple[tuple[bool, float] | None, ...] = ()  # per signal: (breached, at), for `last: 5m`
     onset_signals: tuple[str, ...] = ()  # which signals counted as breached at `active_since`
     evidence: tuple[EvidenceMemory | None, ...] = ()  # per signal; empty where none is judged by evidence
+    held: tuple[tuple[float, float, bool] | None, ...] = ()  # per plain signal beside them: since, counted s, known
     cost: CostMemory | None = None  # what the present trouble has cost; None while there is none, or nothing is priced
 
 
 @dataclass(frozen=True, slots=True)
 class SignalVerdict:
     """One signal judged. `degradation` is on the worse side of the baseline, in the signal's unit (negative: better);
-    `degradation_pct` in percent of the baseline. `breached` is None when it cannot be judged (`blind`, or too few)."""
+    `degradation_pct` in percent of the baseline. `breached` is None when it cannot be judged (`blind`, or too few).
+
+    Of a signal judged by evidence `value` is the last window's and so is the degradation, but while one is suspected
+    (`onset` is set): then `degradation`, `degradation_pct` and `interval` are the mean since the onset."""
 
     name: str
     value: float | None
@@ -158,6 +164,7 @@ class Verdict:
     signals: tuple[SignalVerdict, ...]
     sentence: str
     impact: Impact = field(default_factory=lambda: Impact(0.0))
+    eta_s: float | None = None  # pending by evidence: about so long until it fires if it stays; an estimate
 
     @property
     def alarming(self) -> bool:

@@ -1,0 +1,142 @@
+"""A signal that is judged by evidence, within its trigger: its step, its verdict, whom it backs, when it will be full.
+
+A step is taken once a window, at evaluation times that are whole multiples of it; in between, what the last step left
+is shown. So the detector's memory hangs on those times alone, however often is evaluated.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from rollback_console.decide import evidence
+from rollback_console.decide.condition import Support, Truth
+from rollback_console.model.observation import Blind, Norm, Reading
+from rollback_console.model.rules import EvidenceRule, SignalRule, Worse
+from rollback_console.model.verdict import EvidenceMemory, SignalVerdict
+
+_TOLERANCE_S = 1e-6
+ALONE_HOLD_S = EvidenceRule().alone_hold_s  # of a plain signal, which has no rule of its own for it
+Held = tuple[float, float, bool] | None  # a plain signal's breach: since, seconds counted, was it known at the last
+
+
+def due(window_s: float, at: float) -> bool:
+    """Is a step taken at this evaluation."""
+    return abs(at - round(at / window_s) * window_s) < _TOLERANCE_S
+
+
+def baseline_of(rule: SignalRule, reading: Reading) -> float | None:
+    """p: what the signal is compared with, a fixed one by the rule itself."""
+    fixed = rule.baseline.value if rule.baseline is not None else None
+    return fixed if fixed is not None else reading.baseline
+
+
+def weigh(
+    rule: SignalRule, reading: Reading, memory: EvidenceMemory | None, at: float, version: str | None, cooling: bool
+) -> EvidenceMemory:
+    """The detector's memory after the evaluation at `at`. A window that reaches back before an action or says nothing
+    (blind, no trials, nothing to compare with) is no step."""
+    found = memory or evidence.EMPTY
+    judged = rule.evidence
+    if judged is None or not due(rule.window_s, at):
+        return found
+    p, norm = baseline_of(rule, reading), reading.norm
+    found = evidence.released(found, at, version)
+    if cooling and found.acted_at is None:
+        found = evidence.after_action(found, at, _drop(rule, found, p, norm))
+    elif not cooling and found.acted_at is not None:
+        found = replace(found, acted_at=None)
+    if reading.blind is not None or reading.x is None or reading.n is None or p is None or norm is None:
+        return found
+    if found.acted_at is not None and at - rule.window_s - judged.maturity_s < found.acted_at:
+        return found
+    return evidence.advance(judged, rule.worse, found, at, reading.x, reading.n, p, norm, minutes=rule.window_s / 60.0)
+
+
+def _drop(rule: SignalRule, memory: EvidenceMemory, p: float | None, norm: Norm | None) -> float | None:
+    if p is None or norm is None:
+        return None
+    found = evidence.degradation(memory, rule.worse, p, norm)
+    return None if found is None else found[0] / 100.0
+
+
+def verdict(
+    rule: SignalRule, judged: EvidenceRule, reading: Reading, memory: EvidenceMemory, at: float
+) -> SignalVerdict:
+    """What evidence says of the signal at `at`. Breached: the bar is reached, and the last whole window was seen. Never
+    below the minimum sample."""
+    p, norm, value = baseline_of(rule, reading), reading.norm, reading.value
+    limit = degradation = percent = interval = None
+    if p is not None and norm is not None:
+        limit = evidence.bounded(rule.worse, p, norm.margin)
+        if evidence.suspected(memory) and (found := evidence.degradation(memory, rule.worse, p, norm)) is not None:
+            percent, interval = found[0], (found[1], found[2])
+            degradation = p * percent / 100.0
+    if percent is None and value is not None and p is not None:
+        degradation = p - value if rule.worse is Worse.LOWER else value - p
+        percent = 100.0 * degradation / abs(p) if p else None
+    blind, note, breached = reading.blind, "", None
+    if value is None:
+        blind = blind or Blind.NO_DATA
+    elif rule.minimum is not None and (reading.n is None or reading.n < rule.minimum):
+        note = f"too few: {reading.n or 0:.0f} of {rule.minimum:.0f}"
+    elif p is None or norm is None:
+        blind = reading.baseline_blind or Blind.NO_DATA
+        note = f"no baseline: {blind}"
+    elif memory.full_since is None:
+        breached = False
+    elif memory.at is not None and at - memory.at < rule.window_s - _TOLERANCE_S:
+        breached = True
+    else:
+        note = "evidence is full, and the last whole window is missing"
+    logs, bar = evidence.meter(memory, judged)
+    return SignalVerdict(
+        rule.name, value, p, limit, degradation, percent, breached, blind, reading.n, note,
+        logs if memory.logs else None, bar, memory.onset, interval,
+    )  # fmt: skip
+
+
+def stays(found: SignalVerdict, counts: Truth, memory: EvidenceMemory) -> Truth:
+    """Is the signal suspected, so that its trigger stays pending or fired: half of the bar was reached and it was not
+    calm since. `counts`: what it counts as otherwise, where it cannot be judged."""
+    if found.blind is not None or (found.breached is None and found.note.startswith("too few")):
+        return counts
+    return evidence.suspected(memory)
+
+
+def support(rule: SignalRule, judged: EvidenceRule, counts: Truth, memory: EvidenceMemory, at: float) -> Support:
+    """What the tiered rule goes by."""
+    alone = rule.sufficient_alone or (
+        memory.full_since is not None and at - memory.full_since >= judged.alone_hold_s - _TOLERANCE_S
+    )
+    agrees: Truth = None if counts is None else counts or evidence.agrees(memory, judged)
+    return Support(counts, agrees, alone)
+
+
+def hold(held: Held, counts: Truth, at: float, last: float | None, *, reset: bool) -> Held:
+    """A plain signal's own clock, where its trigger is judged by evidence: only time whose both ends were seen."""
+    if counts is False or (counts is None and reset):
+        return None
+    if held is None:
+        return (at, 0.0, True) if counts else None
+    since, counted, known = held
+    if counts is None:
+        return since, counted, False
+    return since, counted + (at - last if known and last is not None else 0.0), True
+
+
+def plain_support(rule: SignalRule, counts: Truth, held: Held, dwell_s: float) -> Support:
+    """What the tiered rule goes by, of a signal with a plain bound: it backs another at once, and is breached itself
+    once it has held for the trigger's dwell."""
+    counted = held[1] if held is not None else 0.0
+    stands: Truth = counted >= dwell_s - _TOLERANCE_S if counts else counts
+    return Support(stands, counts, rule.sufficient_alone or counted >= ALONE_HOLD_S - _TOLERANCE_S)
+
+
+def wait(rule: SignalRule, judged: EvidenceRule, reading: Reading, memory: EvidenceMemory) -> float | None:
+    """Seconds, about, until evidence is full if the degradation stays; None: it will not be."""
+    p, norm = baseline_of(rule, reading), reading.norm
+    if memory.full_since is not None:
+        return 0.0
+    if not evidence.suspected(memory) or p is None or norm is None or reading.n is None:
+        return None
+    return evidence.eta_s(judged, rule.worse, memory, reading.n, p, norm, rule.window_s / 60.0)
