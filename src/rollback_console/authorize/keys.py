@@ -11,7 +11,7 @@ import hashlib
 import os
 import stat
 from collections.abc import Awaitable, Callable, Collection, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 from cryptography.exceptions import UnsupportedAlgorithm
@@ -21,6 +21,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from rollback_console.authorize import agent, keyring_probe, sshsig
 from rollback_console.errors import InputError, NotAuthorized
 from rollback_console.journal.kinds import PersonSignature
+from rollback_console.model.value import dataclass
 
 NAMESPACE = "rollback-console"  # `ssh-keygen -Y verify -n rollback-console`
 KEY_VARIABLE = "ROLLBACK_CONSOLE_KEY"

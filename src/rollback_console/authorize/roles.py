@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Protocol
 
 from rollback_console.authorize.keys import PersonKey
 from rollback_console.authorize.roster_view import RoleGrant, RosterOperator, RosterView
 from rollback_console.model.operator import Operator, Permission, Refusal
+from rollback_console.model.value import dataclass
 
 _NAMED = 3  # people a refusal names before it says "and others"
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from rollback_console.authorize import sshsig
 from rollback_console.authorize.keys import PersonKey
 from rollback_console.model.operator import Operator, Permission
+from rollback_console.model.value import dataclass
 
 if TYPE_CHECKING:  # pydantic's models of it cost 100 ms to import, and whoever calls `from_roster` has paid already
     from rollback_console.policy.roster import Roster

@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import sys
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +14,7 @@ import click
 from rollback_console.cli.common import config_option, emit_json_line, emit_lines, json_option, need_config, warn
 from rollback_console.errors import BackendError, UsageError
 from rollback_console.model.text import plain
+from rollback_console.model.value import dataclass
 
 if TYPE_CHECKING:
     from rollback_console.engine.backtest import Lane, Losses

@@ -6,10 +6,10 @@ The tiered rule asks more of a signal than whether it is breached: who agrees wi
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from math import inf
 
 from rollback_console.model.rules import And, Expression, Not, Or, Tiered, Uses, Weighted
+from rollback_console.model.value import dataclass
 
 Truth = bool | None
 _TOLERANCE = 1e-9  # weights are decimal fractions: below this, equal

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import lru_cache
 
 from rollback_console.decide import signals as signal
@@ -26,6 +26,7 @@ from rollback_console.decide.weighing import stays as still
 from rollback_console.decide.weighing import verdict as weighed_verdict
 from rollback_console.model.observation import Observation
 from rollback_console.model.rules import DeploymentRule
+from rollback_console.model.value import dataclass
 from rollback_console.model.verdict import EvidenceMemory, SignalVerdict, TriggerMemory, TriggerState, Verdict
 
 FRESH = TriggerMemory()

@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import math
 from collections.abc import Callable, Mapping, Sequence, Set
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from rollback_console.decide.judge import FRESH, decide, step
 from rollback_console.decide.trigger import state_of
@@ -19,6 +19,7 @@ from rollback_console.engine.sampler import Sampler
 from rollback_console.engine.versions import VersionHistory
 from rollback_console.model.observation import Blind, Observation, Tick
 from rollback_console.model.rules import DeploymentRule
+from rollback_console.model.value import dataclass
 from rollback_console.model.verdict import TriggerMemory, TriggerState, Verdict
 
 BASELINES = -2  # (-1 is no query): stands for the queries of version baselines among the numbers of those that failed

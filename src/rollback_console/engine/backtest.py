@@ -7,13 +7,14 @@ of each deployment. Nothing was acted on, so nothing cools.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from rollback_console.decide.judge import FRESH, Step, decide, step
 from rollback_console.decide.trigger import state_of
 from rollback_console.model.backtest import Counted, Fire, Mark
 from rollback_console.model.observation import Observation, Tick
 from rollback_console.model.rules import DeploymentRule, Worse
+from rollback_console.model.value import dataclass
 from rollback_console.model.verdict import SignalVerdict, TriggerMemory, TriggerState, Verdict
 
 _FIRING = (TriggerState.FIRED, TriggerState.CLEARING)

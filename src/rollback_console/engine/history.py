@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import AsyncIterator, Iterator, Sequence
-from dataclasses import dataclass
 
 from rollback_console.engine.backfill import Backfill
 from rollback_console.engine.sampler import Sampler
@@ -16,6 +15,7 @@ from rollback_console.engine.versions import VersionHistory
 from rollback_console.errors import BackendError
 from rollback_console.model.observation import BackendHealth, Series, Tick
 from rollback_console.model.rules import DeploymentRule
+from rollback_console.model.value import dataclass
 from rollback_console.model.verdict import TriggerMemory
 from rollback_console.observe.protocol import MetricBackend
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Literal
 
 from rollback_console.model.identity import DeploymentId
 from rollback_console.model.operator import Operator
+from rollback_console.model.value import dataclass
 
 
 @dataclass(frozen=True, slots=True)

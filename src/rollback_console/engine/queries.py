@@ -9,10 +9,11 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from rollback_console.model.observation import Series
 from rollback_console.model.rules import BaselineKind, DeploymentRule, SignalRule
+from rollback_console.model.value import dataclass
 
 WEEK_S = 7 * 86_400.0
 _BARE_SELECTOR = re.compile(r"^\s*([a-zA-Z_:][a-zA-Z0-9_:]*)\s*\{(.*)\}\s*$", re.DOTALL)

@@ -13,7 +13,7 @@ import json
 import math
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, fields
 from typing import TYPE_CHECKING, Any
 
 from rollback_console.decide.judge import decide
@@ -22,6 +22,7 @@ from rollback_console.journal.entry import Entry
 from rollback_console.model.identity import DeploymentId
 from rollback_console.model.observation import Blind, Norm, Observation, Reading, Tick
 from rollback_console.model.rules import DeploymentRule
+from rollback_console.model.value import dataclass
 from rollback_console.model.verdict import (
     CostMemory,
     EvidenceMemory,

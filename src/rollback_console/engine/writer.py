@@ -13,7 +13,6 @@ import os
 import socket
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from typing import TypeVar
 
 from rollback_console.engine.options import Paper
@@ -32,6 +31,7 @@ from rollback_console.model.identity import DeploymentId
 from rollback_console.model.incident import Incident
 from rollback_console.model.observation import BackendHealth, BackendState, Tick
 from rollback_console.model.rules import DeploymentRule
+from rollback_console.model.value import dataclass
 from rollback_console.model.verdict import TriggerState, Verdict
 from rollback_console.version import __version__
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Protocol
 
 from rollback_console.model.plan import Check, Plan
+from rollback_console.model.value import dataclass
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from enum import StrEnum
 from typing import Literal, Protocol
 
@@ -15,6 +15,7 @@ from rollback_console.journal.entry import Recorder
 from rollback_console.journal.kinds import ExecutionEnded, Intent, Outcome
 from rollback_console.model.identity import DeploymentId
 from rollback_console.model.plan import Execution, ExecutionState, Plan
+from rollback_console.model.value import dataclass
 
 
 class RecoveryState(StrEnum):

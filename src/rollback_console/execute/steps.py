@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from rollback_console.clock import Clock
@@ -14,6 +13,7 @@ from rollback_console.execute.protocol import Driver
 from rollback_console.execute.run import NotConfirmed, Observer, RecoveryState, Run
 from rollback_console.journal.kinds import PointerMoved
 from rollback_console.model.text import plain, span
+from rollback_console.model.value import dataclass
 
 
 @dataclass(frozen=True, slots=True)

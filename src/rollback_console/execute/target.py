@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
 
 from rollback_console.model.registry import ModelVersion
 from rollback_console.model.text import span
+from rollback_console.model.value import dataclass
 
 MINIMUM_HEALTHY_S = 600.0  # shorter than a usual dwell and hold together, a service proves nothing
 

@@ -4,13 +4,13 @@ Pure: executions, adoptions and pointers in, alarms out."""
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass
 
 from rollback_console.execute.marks import utc
 from rollback_console.model.identity import DeploymentId
 from rollback_console.model.plan import Execution, ExecutionStep, StepState
 from rollback_console.model.registry import PointerMove
 from rollback_console.model.text import plain, span
+from rollback_console.model.value import dataclass
 
 SEEN_WITHIN_S = 300.0  # how long after our move a poll of the registry may first see it
 

@@ -8,13 +8,14 @@ where putting the expected value back makes the hash fit again.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from rollback_console.journal import chain as chains
 from rollback_console.journal.chain import COLUMNS, Row
 from rollback_console.journal.device import signed_by
+from rollback_console.model.value import dataclass
 
 _NAMES = 256  # values of deployment and operator remembered from before, to try
 _NEAR = 500  # numbers before and after to try for a moved entry

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
+
+from rollback_console.model.value import dataclass
 
 if TYPE_CHECKING:
     from rollback_console.journal.kinds import Body  # pydantic: 80 ms that the first states do without

@@ -13,12 +13,13 @@ import os
 import socket
 import time
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 from rollback_console.errors import JournalUnwritable
+from rollback_console.model.value import dataclass
 
 try:
     import fcntl

@@ -12,7 +12,6 @@ from __future__ import annotations
 import sqlite3
 from collections import OrderedDict
 from collections.abc import Callable, Collection, Iterable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +23,7 @@ from rollback_console.journal import database
 from rollback_console.journal.chain import Row
 from rollback_console.journal.device import public_key, signed_by
 from rollback_console.journal.diagnose import Expected, diagnose
+from rollback_console.model.value import dataclass
 
 if TYPE_CHECKING:
     from rollback_console.journal.entry import Entry

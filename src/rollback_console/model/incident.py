@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import StrEnum
 
 from rollback_console.model.identity import DeploymentId
+from rollback_console.model.value import dataclass
 
 
 class AttributionKind(StrEnum):

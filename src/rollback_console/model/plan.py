@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import StrEnum
 
 from rollback_console.model.identity import DeploymentId
 from rollback_console.model.rules import AuthorityRule
+from rollback_console.model.value import dataclass
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,10 +5,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from enum import StrEnum
 
 from rollback_console.model.identity import Deployment
+from rollback_console.model.value import dataclass
 
 
 class Worse(StrEnum):

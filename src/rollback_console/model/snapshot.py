@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from rollback_console.model.identity import Deployment, DeploymentId
 from rollback_console.model.incident import Incident, Recommendation
@@ -11,6 +11,7 @@ from rollback_console.model.operator import Operator
 from rollback_console.model.plan import Execution, Plan
 from rollback_console.model.registry import Difference, ModelVersion, PointerMove
 from rollback_console.model.rules import DeploymentRule, Expression
+from rollback_console.model.value import dataclass
 from rollback_console.model.verdict import Verdict
 from rollback_console.model.walk import Runbook, Walk
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from enum import StrEnum
 
 from rollback_console.model.identity import DeploymentId
 from rollback_console.model.observation import Blind
+from rollback_console.model.value import dataclass
 
 
 class TriggerState(StrEnum):

@@ -6,9 +6,9 @@ from __future__ import annotations
 
 import datetime
 import re
-from dataclasses import dataclass
 from typing import Any
 
+from rollback_console.model.value import dataclass
 from rollback_console.observe.http import Server, wrong_shape
 
 Labels = tuple[tuple[str, str], ...]

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 from random import Random
 
 from rollback_console.clock import Clock
+from rollback_console.model.value import dataclass
 from rollback_console.observe.http import Auth
 from rollback_console.observe.mlflow import MlflowRegistry
 from rollback_console.observe.prometheus import PrometheusBackend

@@ -11,10 +11,11 @@ import math
 import re
 import urllib.parse
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from rollback_console.errors import BackendError, BackendNonsense, BackendRefused, BackendUnreachable, InputError
 from rollback_console.model.text import plain
+from rollback_console.model.value import dataclass
 from rollback_console.version import __version__
 
 MAX_BODY = 32 * 1024 * 1024  # bytes of one answer, after decompression

@@ -14,11 +14,11 @@ import stat
 import subprocess
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
 from rollback_console.errors import InputError
 from rollback_console.model.text import plain
+from rollback_console.model.value import dataclass
 
 KEYRING_S = 3.0
 _MAX_SECRET = 64 * 1024

@@ -8,8 +8,9 @@ move one notch to each side of it.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Literal
+
+from rollback_console.model.value import dataclass
 
 Risk = Literal["high", "normal", "low"]
 _MINUTE, _DAY = 60.0, 86_400.0

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 from rollback_console.model.rules import AdaptiveDwell, And, AtLeast, Expression, Not, Or, Tiered, Uses, Weighted
+from rollback_console.model.value import dataclass
 from rollback_console.policy.defaults import BY_RISK
 from rollback_console.policy.expression import holds, names, unparse
 from rollback_console.policy.policy import Policy

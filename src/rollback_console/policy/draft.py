@@ -9,9 +9,9 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 
 from rollback_console.model.text import plain
+from rollback_console.model.value import dataclass
 from rollback_console.policy import policy, roster, settings
 
 # What metrics call a deployment, the likeliest first.

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from typing import Any, cast
 
@@ -18,6 +18,7 @@ import yaml
 
 from rollback_console.errors import FileProblems, Problem
 from rollback_console.model.text import plain
+from rollback_console.model.value import dataclass
 
 Loc = tuple[int | str, ...]
 

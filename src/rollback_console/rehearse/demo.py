@@ -14,12 +14,12 @@ What is true in it, and what an operator has to find out:
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
 from importlib import resources
 from typing import TYPE_CHECKING
 
 from rollback_console.clock import Clock, VirtualClock
 from rollback_console.model.identity import DeploymentId
+from rollback_console.model.value import dataclass
 from rollback_console.rehearse.backends import WorldMetrics, WorldRegistry
 from rollback_console.rehearse.demo_fleet import fleet, history
 from rollback_console.rehearse.fleet import Effect, Fault, FaultKind

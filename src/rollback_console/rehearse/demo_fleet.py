@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from rollback_console.model.identity import DeploymentId
 from rollback_console.model.registry import ModelVersion, SourceRun
+from rollback_console.model.value import dataclass
 from rollback_console.rehearse import noise
 from rollback_console.rehearse.fleet import Behaviour, Effect, Flip, SimulatedDeployment
 

@@ -6,13 +6,13 @@ A script is an asynchronous generator that yields whenever it would look again a
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
-from dataclasses import dataclass
 
 from rollback_console.actions import Commands
 from rollback_console.errors import ConsoleError
 from rollback_console.model.identity import DeploymentId
 from rollback_console.model.plan import Plan, StepState
 from rollback_console.model.snapshot import Snapshot
+from rollback_console.model.value import dataclass
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 from typing import Protocol
 
 from rollback_console.actions import Commands
 from rollback_console.clock import VirtualClock
 from rollback_console.model.snapshot import Snapshot
+from rollback_console.model.value import dataclass
 from rollback_console.rehearse.desk import Desk, Script
 from rollback_console.rehearse.score import DrillResult, Scorer
 from rollback_console.rehearse.truth import Truth

@@ -15,10 +15,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 from rollback_console.errors import BackendRefused
 from rollback_console.model.text import plain
+from rollback_console.model.value import dataclass
 
 AGGREGATIONS = ("sum", "avg", "min", "max", "count")
 COUNTER_CALLS = ("rate", "increase")

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from typing import Any
 
 from rollback_console.model.identity import DeploymentId
 from rollback_console.model.plan import Execution, ExecutionState, StepState
 from rollback_console.model.snapshot import Snapshot
+from rollback_console.model.value import dataclass
 from rollback_console.rehearse.desk import Act
 from rollback_console.rehearse.truth import Cure, Truth
 

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from rollback_console.model.identity import DeploymentId
+from rollback_console.model.value import dataclass
 
 
 @dataclass(frozen=True, slots=True)

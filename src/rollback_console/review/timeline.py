@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 
 from rollback_console.engine.folding import incident_of
@@ -14,6 +13,7 @@ from rollback_console.journal.timeline import item
 from rollback_console.journal.verify import verify
 from rollback_console.model.incident import Incident
 from rollback_console.model.snapshot import JournalStatus, Snapshot, TimelineItem
+from rollback_console.model.value import dataclass
 from rollback_console.runbook.walk import KINDS as WALK_KINDS
 from rollback_console.runbook.walk import walks
 

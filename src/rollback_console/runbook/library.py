@@ -7,11 +7,11 @@ import os
 import stat
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from rollback_console.errors import InputError
 from rollback_console.model.text import plain
+from rollback_console.model.value import dataclass
 from rollback_console.model.walk import Runbook, RunbookProblem
 from rollback_console.runbook.parse import parse
 

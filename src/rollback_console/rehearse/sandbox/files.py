@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 import os
-from dataclasses import dataclass
 from pathlib import Path
 
+from rollback_console.model.value import dataclass
 from rollback_console.rehearse.demo import roster_text
 from rollback_console.rehearse.sandbox.registry import ALIAS, MODELS
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
+from rollback_console.model.value import dataclass
 from rollback_console.rehearse import noise
 
 OFFERS = 6

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import time
-from dataclasses import dataclass
 
+from rollback_console.model.value import dataclass
 from rollback_console.rehearse.sandbox.rest import Mlflow
 
 ALIAS = "champion"

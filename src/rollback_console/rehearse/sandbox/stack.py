@@ -8,10 +8,10 @@ import json
 import os
 import shutil
 import sys
-from dataclasses import dataclass
 from pathlib import Path
 
 from rollback_console.errors import UsageError
+from rollback_console.model.value import dataclass
 from rollback_console.rehearse.sandbox import registry
 from rollback_console.rehearse.sandbox.files import Places, write_configuration, write_prometheus
 from rollback_console.rehearse.sandbox.processes import Group, free_port

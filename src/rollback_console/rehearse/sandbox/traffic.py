@@ -13,9 +13,9 @@ import signal
 import sys
 import threading
 import time
-from dataclasses import dataclass
 from typing import Any
 
+from rollback_console.model.value import dataclass
 from rollback_console.rehearse.sandbox.model import Visitor
 
 _LATE_S = 1.0

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 
 from rich.style import Style
 
@@ -13,6 +12,7 @@ from rollback_console.model.plan import Execution, ExecutionState
 from rollback_console.model.rules import SignalRule, Worse
 from rollback_console.model.snapshot import DeploymentView, Snapshot, Trace
 from rollback_console.model.text import duration, number, plain
+from rollback_console.model.value import dataclass
 from rollback_console.model.verdict import Impact, SignalVerdict, TriggerState, Verdict
 from rollback_console.tui.themes import GLYPHS, WORDS, Ink
 from rollback_console.tui.widgets.band import utc

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from rich.cells import cell_len
 from rich.text import Text
 
 from rollback_console.model.text import number
+from rollback_console.model.value import dataclass
 from rollback_console.tui.widgets.lines import clip, fit, line, utc
 
 _LABEL = 8  # cells of the axis at the left

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from rich.style import Style
 from rich.text import Text
 
 from rollback_console.model.rules import SignalRule, Worse
 from rollback_console.model.snapshot import DeploymentDetail, DeploymentView, Snapshot, Trace
 from rollback_console.model.text import number, plain, span
+from rollback_console.model.value import dataclass
 from rollback_console.model.verdict import SignalVerdict
 from rollback_console.tui.widgets.fleet_rows import lead
 from rollback_console.tui.widgets.glyphs import glyph_set as glyph_set_of
