@@ -1,0 +1,370 @@
+"""The learned baseline: a time-of-week profile times a slow level, and how much is known of it.
+
+Everything is a function of the hours of history and of fixed times, never of when somebody began to look: a console
+opened cold and one that watched all along learn the same numbers, bit for bit.
+
+- Hours are sums over [h, h + 1 h) UTC. What is judged at t is compared with what was learned at the full hour before t,
+  from hours that ended at least `LAG_S` earlier: a degradation does not become its own baseline.
+- The profile is learned at `anchor_of`: each midnight UTC, and each hour while less than a day of history is there.
+- The level is followed from there, hour by hour: events over expected events, each hour weighing half after a day.
+  An hour far off counts as one that is a little off, so that an incident nobody named moves the level little.
+- The margin is clip(1.25 s_slow, 0.5 %, 5 %) + 2 se(p). `s_slow`: the robust standard deviation of 6 h residuals of
+  this very baseline, beyond sampling noise. se: the level's counts (overdispersed), the profile's spread, and, while
+  hours of the day or days of the week were not seen yet, what they may differ by.
+
+Cost: `learn` is linear in the hours (672 for four weeks: about 3 ms), `follow` at most 24 steps, a norm about 60 us.
+"""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Sequence
+from math import floor, nan, sqrt
+from statistics import median
+
+from rollback_console.decide.calendar import DAY_S, HOUR_S, SLOTS, WEEK_S, Calendar, lessons, touched
+from rollback_console.decide.dispersion import LONGEST, SHORT_MINUTES, Block, blocks_of, dispersion, measured, phi_at
+from rollback_console.decide.evidence import bar
+from rollback_console.decide.residuals import Foretold, long_noise, slow_error
+from rollback_console.decide.shape import Lesson, Shape, shape_of, weight
+from rollback_console.model.observation import Norm
+from rollback_console.model.rules import EvidenceRule, Stretch, Worse
+from rollback_console.model.value import dataclass
+
+LAG_S = 3_600.0
+KEEPS = 0.5 ** (1 / 24)  # of an hour's weight, an hour later
+LEAST_MARGIN, MOST_MARGIN = 0.005, 0.05
+CONTROL_MARGIN = 0.01
+_DAYS_RESIDUALS = 8.0  # residuals of 6 h in two days
+_CUT = 4.0  # standard deviations, and at least this share, at which an hour is cut before it moves the level
+_LEAST_CUT = 0.10
+_HALF = 0.5  # Jeffreys' half event: no history makes a rate exactly nought
+_MOST_P, _LEAST_P = 0.999, 1e-7
+STRETCHES = 6  # of an hour each, whose single windows tell the short blocks' noise
+
+
+@dataclass(frozen=True, slots=True)
+class Hours:
+    """Hourly sums of one signal: events x[k] out of trials n[k] in [start + k h, start + (k + 1) h). NaN: unknown."""
+
+    start: float
+    x: Sequence[float]
+    n: Sequence[float]
+
+    def cut(self, first: float, count: int) -> tuple[Sequence[float], Sequence[float]]:
+        """x and n of `count` hours from `first` on; unknown where these hours do not reach."""
+        k = round((first - self.start) / HOUR_S)
+        if k >= 0 and k + count <= len(self.x):
+            return self.x[k : k + count], self.n[k : k + count]
+        wanted = range(k, k + count)
+        inside = range(len(self.x))
+        return [self.x[j] if j in inside else nan for j in wanted], [self.n[j] if j in inside else nan for j in wanted]
+
+
+@dataclass(frozen=True, slots=True)
+class Windows:
+    """Single windows of one signal: events x[k] out of n[k] in the window that ends at start + (k + 1) step."""
+
+    start: float
+    step: float
+    x: Sequence[float]
+    n: Sequence[float]
+
+
+@dataclass(frozen=True, slots=True)
+class Level:
+    """The slow level: weighted sums of events and of the trials times their factors, over hours that ended by
+    `through`; `square`: of events by the square of their weights (the variance of the first, of binomial counts)."""
+
+    through: float
+    events: float
+    expected: float
+    square: float
+
+    @property
+    def rate(self) -> float:
+        return (self.events + _HALF) / (self.expected + _HALF)
+
+    @property
+    def variance(self) -> float:
+        """Relative, of binomial counts."""
+        return (self.square + _HALF) / (self.events + _HALF) ** 2
+
+
+@dataclass(frozen=True, slots=True)
+class Profile:
+    """What the history before `anchor` (Unix seconds) says of one signal.
+
+    `factors`, `spreads`, `trials`: per slot of the week, the rate over the level, its relative variance, trials a
+    minute. `level`: as of the anchor. `hours`: of history behind it, `since`: the first of them began. `slow`: s_slow,
+    read off `slow_worth` residuals. `long`: the noise of blocks of hours. `scale`: of single hours (`shape.weight`).
+    `per_minute`: trials a minute, over all.
+    """
+
+    anchor: float
+    factors: array[float]
+    spreads: array[float]
+    trials: array[float]
+    level: Level
+    hours: int
+    since: float
+    slow: float
+    slow_worth: int
+    long: tuple[Block, ...]
+    scale: float
+    per_minute: float
+
+    def factor(self, position: float) -> float:
+        """The rate over the level at a position in the week (`Calendar.position`), gliding between hours."""
+        return _between(self.factors, position)
+
+
+def _between(values: Sequence[float], position: float) -> float:
+    slot = floor(position)
+    share = position - slot
+    return (1.0 - share) * values[slot % SLOTS] + share * values[(slot + 1) % SLOTS]
+
+
+def hour_of(at: float) -> float:
+    """The full hour at or before `at`: what is judged at `at` is compared with what was known then."""
+    return at // HOUR_S * HOUR_S
+
+
+def anchor_of(at: float, since: float | None) -> float:
+    """When the profile in force at `at` was learned. `since`: the beginning of the history, None where there is
+    none."""
+    return hour_of(at) if _young(at, since) else at // DAY_S * DAY_S
+
+
+def noise_anchor(at: float, since: float | None) -> tuple[float, tuple[float, ...]]:
+    """(as of when, the beginnings of the hours) that tell the noise of short blocks in force at `at`: six hours spread
+    over the week before this one began, over the day before today while history is younger, or the last six."""
+    week = (at - 4 * DAY_S) // WEEK_S * WEEK_S + 4 * DAY_S  # Mondays: Unix time began on a Thursday
+    if since is not None and since <= week - WEEK_S - LAG_S:
+        anchor, span = week, WEEK_S
+    elif not _young(at, since):
+        anchor, span = at // DAY_S * DAY_S, DAY_S
+    else:
+        anchor, span = hour_of(at), STRETCHES * HOUR_S
+    gap = span / STRETCHES
+    return anchor, tuple(anchor - LAG_S - HOUR_S - k * gap for k in range(STRETCHES - 1, -1, -1))
+
+
+def _young(at: float, since: float | None) -> bool:
+    """Was there less than a day of history when today began."""
+    return since is None or since > at // DAY_S * DAY_S - DAY_S - LAG_S
+
+
+def since_of(hours: Hours, before: float, history_s: float) -> float | None:
+    """When the history of at most `history_s` before the full hour `before` begins: its first hour with trials."""
+    count = max(1, round(history_s / HOUR_S))
+    first = before - LAG_S - count * HOUR_S
+    for k, trials in enumerate(hours.cut(first, count)[1]):
+        if trials > 0.0:
+            return first + k * HOUR_S
+    return None
+
+
+def learn(
+    hours: Hours, anchor: float, history_s: float, calendar: Calendar, excluded: tuple[Stretch, ...] = ()
+) -> Profile | None:
+    """What the `history_s` before `anchor` (a full hour) say; None where there is not an hour of it. Hours that an
+    excluded stretch touches, and holidays, might as well not have been."""
+    found = _fit(hours, anchor, history_s, calendar, excluded)
+    return found[0] if found is not None else None
+
+
+def follow(profile: Profile, hours: Hours, at: float, calendar: Calendar, excluded: tuple[Stretch, ...] = ()) -> Level:
+    """The level in force at `at`, at or after the profile's anchor: from hours that ended `LAG_S` before the full
+    hour."""
+    first, end = profile.level.through, hour_of(at) - LAG_S
+    count = round((end - first) / HOUR_S)
+    if count <= 0:
+        return profile.level
+    slots = lessons(calendar, excluded, first, count)
+    xs, ns = hours.cut(first, count)
+    level = profile.level
+    p = level.rate
+    for slot, x, n in zip(slots, xs, ns, strict=True):
+        level = _stepped(level, profile, slot, x, n, level.rate, p)
+    return level
+
+
+def _stepped(level: Level, known: Profile | Shape, slot: int, x: float, n: float, rate: float, p: float) -> Level:
+    """The level an hour later: an hour that is no lesson only ages what was."""
+    events, expected, square = level.events * KEEPS, level.expected * KEEPS, level.square * KEEPS * KEEPS
+    if slot >= 0 and n > 0.0 and x >= 0.0:
+        worth = n * known.factors[slot]
+        mean = max(worth * rate, 1e-9)
+        reach = max(_LEAST_CUT, _CUT * sqrt(known.scale / weight(mean, p))) * mean
+        x = min(max(x, mean - reach), mean + reach)
+        events, expected, square = events + x, expected + worth, square + x
+    return Level(level.through + 3_600.0, events, expected, square)
+
+
+def _fit(
+    hours: Hours, anchor: float, history_s: float, calendar: Calendar, excluded: tuple[Stretch, ...]
+) -> tuple[Profile, dict[float, float]] | None:
+    """The profile, and for each hour of the history (by its beginning) the rate that was foretold for it, of its
+    factor freed: what the level was when that hour was judged."""
+    end, count = anchor - LAG_S, max(1, round(history_s / HOUR_S))
+    first = end - count * HOUR_S
+    slots = lessons(calendar, excluded, first, count)
+    xs, ns = hours.cut(first, count)
+    behind = -count % 24  # days are counted back from the end
+    seen = [
+        Lesson(k + behind, slot, x, n)
+        for k, (slot, x, n) in enumerate(zip(slots, xs, ns, strict=True))
+        if slot >= 0 and n > 0.0 and x >= 0.0
+    ]
+    if not seen:
+        return None
+    events, trials = sum(one.x for one in seen), sum(one.n for one in seen)
+    p = min((events + _HALF) / (trials + _HALF), _MOST_P)
+    shape = shape_of(seen, (count + behind) // 24, p)
+    start = first + (seen[0].hour - behind) * HOUR_S
+    level, foretold = _track(shape, zip(slots, xs, ns, strict=True), first, _opening(seen[:24], shape, p), p)
+    told = _told(shape, slots, xs, ns, first, foretold, start)
+    long = long_noise(told, p)
+    slow, worth = slow_error(told, p, phi_at(long, LONGEST))
+    profile = Profile(
+        anchor, array("f", shape.factors), array("f", shape.spreads), array("f", _trials(seen)), level, len(seen),
+        start, slow, worth, long, shape.scale, trials / len(seen) / 60.0,
+    )  # fmt: skip
+    return profile, {first + k * HOUR_S: rate for k, rate in enumerate(foretold)}
+
+
+def _opening(seen: Sequence[Lesson], shape: Shape, p: float) -> float:
+    """The rate that the first day's hours are cut against: the median hour's, or where that is too rough, p."""
+    rates = [one.x / (one.n * shape.factors[one.slot]) for one in seen]
+    return median(rates) if sum(one.x for one in seen) >= 5.0 * len(seen) else p
+
+
+def _track(
+    shape: Shape, hours: zip[tuple[int, float, float]], first: float, opening: float, p: float
+) -> tuple[Level, list[float]]:
+    """The level after all hours, and for each hour the level's rate two hours before it ended: all that is known when
+    it is judged. Before a day's worth of events stand behind the level, hours are cut against the `opening`."""
+    level, rate, before = Level(first, 0.0, 0.0, 0.0), opening, opening
+    foretold: list[float] = []
+    ripe = 0
+    for slot, x, n in hours:
+        foretold.append(before)
+        before = rate
+        level = _stepped(level, shape, slot, x, n, rate if ripe >= 24 else opening, p)
+        if n > 0.0:
+            ripe += 1
+        if level.expected > 0.0:
+            rate = max(level.rate, 1e-12)
+    return level, foretold
+
+
+def _told(
+    shape: Shape, slots: Sequence[int], xs: Sequence[float], ns: Sequence[float], first: float,
+    foretold: Sequence[float], start: float,
+) -> list[Foretold]:  # fmt: skip
+    """What was foretold for each hour, once the level was a day old (or has to do)."""
+    seen = round((start - first) / HOUR_S)
+    skip = seen + (24 if len(xs) - seen > 72 else 2)
+    opened = round(first / HOUR_S)
+    return [
+        Foretold(opened + k, xs[k], ns[k] * shape.factors[slots[k]] * foretold[k], ns[k])
+        for k in range(skip, len(xs))
+        if slots[k] >= 0 and ns[k] > 0.0 and xs[k] >= 0.0
+    ]
+
+
+def _trials(seen: Sequence[Lesson]) -> list[float]:
+    """Trials a minute in each slot of the week: of that slot, else of that hour of the day, else of all."""
+    sums: dict[int, tuple[float, int]] = {}
+    for one in seen:
+        for key in (one.slot, SLOTS + one.slot % 24, -1):
+            total, count = sums.get(key, (0.0, 0))
+            sums[key] = (total + one.n, count + 1)
+    found = []
+    for slot in range(SLOTS):
+        total, count = sums.get(slot) or sums.get(SLOTS + slot % 24) or sums[-1]
+        found.append(total / count / 60.0)
+    return found
+
+
+def short_noise(
+    hours: Hours, anchor: float, history_s: float, calendar: Calendar, excluded: tuple[Stretch, ...],
+    stretches: Sequence[Windows],
+) -> tuple[Block, ...]:  # fmt: skip
+    """The noise of short blocks (1, 5, 15 minutes, in whole windows) on `stretches` of single windows before `anchor`
+    (`noise_anchor`), against what was foretold for them."""
+    found = _fit(hours, anchor, history_s, calendar, excluded)
+    if found is None:
+        return ()
+    profile, foretold = found
+    p = min(profile.level.rate, _MOST_P)
+    squares: dict[int, list[float]] = {}
+    trials = count = 0.0
+    step = 60.0
+    for stretch in stretches:
+        step = stretch.step
+        end = stretch.start + len(stretch.x) * step
+        if touched(excluded, stretch.start, end) or calendar.is_holiday(stretch.start):
+            continue
+        rate = foretold.get(hour_of(stretch.start), profile.level.rate)
+        expected = []
+        for k, n in enumerate(stretch.n):
+            position = calendar.position(stretch.start + (k + 0.5) * step)
+            expected.append(n * rate * profile.factor(position) if position is not None else nan)
+            if n > 0.0:
+                trials, count = trials + n, count + 1
+        for width in {max(1, round(minutes * 60.0 / step)) for minutes in SHORT_MINUTES}:
+            squares.setdefault(width, []).extend(blocks_of(stretch.x, expected, width, p))
+    pace = trials / count * 60.0 / step if count else 0.0
+    blocks: list[Block] = []
+    for width in sorted(squares):
+        if width * step < HOUR_S:
+            blocks += measured(width * step / 60.0, squares[width], pace)
+    return tuple(blocks)
+
+
+def rate_at(profile: Profile, level: Level, position: float) -> float:
+    """The baseline p at a position in the week."""
+    return min(max(level.rate * profile.factor(position), _LEAST_P), _MOST_P)
+
+
+def error_of(profile: Profile, level: Level, position: float, noise: Sequence[Block]) -> float:
+    """se(p) over p: the level's own counts, and the profile's spread. The counts are overdispersed as blocks of four
+    hours are, as far as s_slow, which measures the very same error, is not yet read off a few days."""
+    unknown = _DAYS_RESIDUALS / (_DAYS_RESIDUALS + profile.slow_worth)
+    phi = 1.0 + unknown * (phi_at(noise, LONGEST, profile.per_minute) - 1.0)
+    return sqrt(level.variance * phi + _between(profile.spreads, position))
+
+
+def margin_of(rule: EvidenceRule, slow: float, error: float, worse: Worse) -> float:
+    """m, a fraction of the baseline: the policy's own, or clip(1.25 s_slow, the least, 5 %); plus two standard errors
+    of the baseline either way."""
+    own = rule.margin if rule.margin is not None else min(max(1.25 * slow, rule.least_margin), MOST_MARGIN)
+    margin = own + 2.0 * error
+    return min(margin, 0.9) if worse is Worse.LOWER else min(margin, 9.0)
+
+
+def norm_of(
+    profile: Profile, level: Level, short: Sequence[Block], rule: EvidenceRule, worse: Worse, position: float
+) -> tuple[float, Norm]:
+    """(p, norm) of a signal at a position in the week."""
+    noise = (*short, *profile.long)
+    p = rate_at(profile, level, position)
+    margin = margin_of(rule, profile.slow, error_of(profile, level, position, noise), worse)
+    trials = _between(profile.trials, position)
+    return p, Norm(margin, dispersion(worse, bar(rule), p, margin, trials, noise))
+
+
+def behind(profile: Profile, history_s: float) -> str:
+    """How much history stands behind a baseline, in words, while it is less than was asked for; else empty."""
+    wanted, have = history_s / HOUR_S, profile.hours
+    if have >= 0.9 * wanted:
+        return ""
+    told = f"{have} h" if have < 72 else f"{have / 24:.0f} days"
+    lacks = ""
+    if have < 24:
+        lacks = "; the hours of the day are not known yet"
+    elif have < 14 * 24:
+        lacks = "; the days of the week are not known yet"
+    return f"learned from {told} of history{lacks}, so its margin is wider"
