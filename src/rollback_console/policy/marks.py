@@ -118,7 +118,7 @@ def _mark(
     elif len(found) > 1:
         complain("deployment", f"{plain(name, 60)} is in more than one environment", f"Write {found[0]}")
     elif not found:
-        remedy = nearest(str(name), [str(each) for each in known], "They are")
+        remedy = nearest(str(name), [*map(str, known), *(each.name for each in known)], "They")
         complain("deployment", f"the policy has no deployment {plain(name, 60)}", remedy)
     times: dict[str, float] = {}
     for key in ("from", "to"):

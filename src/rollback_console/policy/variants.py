@@ -9,8 +9,7 @@ from __future__ import annotations
 import copy
 import itertools
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence, Set
 from typing import Any
 
 from pydantic import ValidationError
@@ -19,6 +18,7 @@ from rollback_console.errors import UsageError
 from rollback_console.model.backtest import Setting
 from rollback_console.model.rules import DeploymentRule
 from rollback_console.model.text import plain
+from rollback_console.model.value import dataclass
 from rollback_console.policy import yaml_marks
 from rollback_console.policy.compile import compile_policy
 from rollback_console.policy.load import LoadedPolicy
@@ -111,8 +111,9 @@ def _changes(loaded: LoadedPolicy, sweep: Sweep) -> None:
 def _with(loaded: LoadedPolicy, words: Sequence[tuple[str, str]]) -> tuple[DeploymentRule, ...]:
     document = yaml_marks.parse(loaded.data, str(loaded.path))
     data = copy.deepcopy(document.data)
+    judged = {each.name for rule in loaded.rules for each in rule.signals if each.evidence is not None}
     for key, value in words:
-        _put(data, key, value)
+        _put(data, key, value, judged)
     try:
         return compile_policy(Policy.model_validate(data), loaded.digest)
     except ValidationError as error:
@@ -122,15 +123,16 @@ def _with(loaded: LoadedPolicy, words: Sequence[tuple[str, str]]) -> tuple[Deplo
                          problem.remedy or "take that value out") from None  # fmt: skip
 
 
-def _put(data: dict[str, Any], key: str, value: str) -> None:
-    """Write one setting into a policy's data."""
+def _put(data: dict[str, Any], key: str, value: str, judged: Set[str]) -> None:
+    """Write one setting into a policy's data. A margin goes to every signal that has one, written or learned: these are
+    `judged` by evidence."""
     if key == "margin":
-        for signal in data["signals"].values():
+        for name, signal in data["signals"].items():
             breach = signal.get("breach")
-            if breach is None:
-                signal["margin"] = value
-            elif "degraded_by" in breach:
+            if breach is not None and "degraded_by" in breach:
                 breach["degraded_by"] = value
+            elif "margin" in signal or name in judged:
+                signal["margin"] = value
         return
     trigger = data.get("trigger") or {}
     data["trigger"] = trigger | {key: {"one_false_alarm_in": value} if key == "budget" else value}
