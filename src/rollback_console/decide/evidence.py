@@ -38,7 +38,7 @@ SPAN_S = 43_200.0  # between two marks
 RELEASE_BAR = log(1000.0)  # of the product from a known start
 RELEASE_S = 86_400.0  # how long a start is known
 RECOVERED = log(20.0)  # the recovery meter's bar, counted from an action ...
-RECOVERED_ALONE = log(1000.0)  # ... and where a degradation ends by itself, at a time that nobody knows
+RECOVERED_ALONE = log(1000.0)  # ... and where a degradation ends, or comes back, by itself at a time nobody knows
 CALM_S = 600.0  # below half of the bar for so long: no longer suspected
 _HEADROOM = 3.0  # evidence beyond the bar that is kept, and has to be lost again
 _WINSOR = 1.5  # standard deviations beyond an alternative's mean
@@ -68,7 +68,10 @@ def log_release(memory: EvidenceMemory) -> float:
 
 
 def meter(memory: EvidenceMemory, rule: EvidenceRule) -> tuple[float, float]:
-    """(log evidence, its bar) of the fuller of the two tests: the detector, or the known start after a deployment."""
+    """(log evidence, its bar) of the fuller of the two tests: the detector, or the known start after a deployment.
+    After a recovery, while the evidence from before it wears off: of the meter that tells whether it is back."""
+    if memory.recovered:
+        return memory.meter, RECOVERED_ALONE
     h, found = bar(rule), log_m(memory)
     release = log_release(memory) if memory.release_logs else -inf
     return (release, RELEASE_BAR) if release / RELEASE_BAR > found / h else (found, h)
@@ -77,12 +80,14 @@ def meter(memory: EvidenceMemory, rule: EvidenceRule) -> tuple[float, float]:
 def agrees(memory: EvidenceMemory, rule: EvidenceRule) -> bool:
     """Does this signal back another: seven tenths of the way from rest to its bar."""
     h = bar(rule)
+    if memory.recovered:
+        return False
     return log_m(memory) >= REST + AGREES * (h - REST) or log_release(memory) >= AGREES * RELEASE_BAR
 
 
 def suspected(memory: EvidenceMemory) -> bool:
-    """Was half of the bar reached, and it has not been calm since."""
-    return memory.onset is not None
+    """Was half of the bar reached, and it has neither been calm nor recovered since."""
+    return memory.onset is not None and not memory.recovered
 
 
 @lru_cache(maxsize=8192)
@@ -188,42 +193,56 @@ def advance(
         full = full or product >= COUNT * exp(RELEASE_BAR)
         half = half or product >= COUNT * exp(RELEASE_BAR / 2)
     lead = max(range(len(logs)), key=logs.__getitem__) if half else -1
+    full_since = (at if memory.full_since is None else memory.full_since) if full and not memory.recovered else None
     found = EvidenceMemory(
-        at, tuple(logs), (at if memory.full_since is None else memory.full_since) if full else None, None, memory.onset,
-        memory.frozen_at, tuple(began), tally, memory.version, memory.released_at if known else None, release,
-        memory.acted_at, memory.seen, memory.drop, memory.meter,
+        at, tuple(logs), full_since, None, memory.onset, memory.frozen_at, tuple(began), tally, memory.version,
+        memory.released_at if known else None, release, memory.acted_at, memory.seen, memory.drop, memory.meter,
+        memory.recovered,
     )  # fmt: skip
     if not half and memory.onset is None:
         return found
-    return _suspicion(found, memory, lead, (missing, expected), _for_recovery(worse, x, n, p, norm, memory.drop))
+    calm = None if half else at if memory.calm_since is None else memory.calm_since
+    if calm is not None and at - calm >= CALM_S:
+        return replace(found, onset=None, frozen_at=None, seen=(0.0, 0.0), drop=None, meter=0.0, recovered=False)
+    gone = _for_recovery(worse, x, n, p, norm, memory.drop)
+    return _suspicion(replace(found, calm_since=calm), memory, lead, start[0], (missing, expected), gone, full)
 
 
 def _suspicion(
-    found: EvidenceMemory, before: EvidenceMemory, lead: int, last: tuple[float, float], gone: float
+    found: EvidenceMemory,
+    before: EvidenceMemory,
+    lead: int,
+    start: float,
+    last: tuple[float, float],
+    gone: float,
+    full: bool,
 ) -> EvidenceMemory:
-    """`found` with what is known of a degradation that is suspected: since when, how large, and whether it is gone.
-    `lead`: the leading log, -1 where evidence is below half of the bar; `last`: what the last window missed and was
-    expected to hold; `gone`: what it adds to the recovery meter."""
-    at, onset, seen, drop = found.at or 0.0, before.onset, before.seen, before.drop
-    meter = before.meter + gone
-    if found.acted_at is None:
-        meter = max(0.0, meter)
-    if drop is not None and meter >= (RECOVERED if found.acted_at is not None else RECOVERED_ALONE):
-        return EvidenceMemory(at, version=found.version, acted_at=found.acted_at)
-    calm = None
-    if lead < 0:
-        calm = at if before.calm_since is None else before.calm_since
-        if at - calm >= CALM_S:
-            return replace(found, onset=None, frozen_at=None, seen=(0.0, 0.0), drop=None, meter=0.0)
-    if lead < 0 or before.full_since is not None:  # onset and size are settled once evidence was full
-        seen = (seen[0] + last[0], seen[1] + last[1])
-    elif onset is None or found.acted_at is None:  # ... and known better while it grows
+    """`found` with what is known of a degradation that is suspected: since when, how large, and whether it is gone, or
+    back. `lead`: the leading log, -1 where evidence is below half of the bar; the last window began at `start`, missed
+    and was expected to hold `last`, and adds `gone` to the meter for "it is gone"."""
+    onset, seen, drop, acted = before.onset, before.seen, before.drop, found.acted_at is not None
+    added = (seen[0] + last[0], seen[1] + last[1])
+    if before.recovered:
+        meter = max(0.0, before.meter - gone)
+        if meter == 0.0:
+            onset, added = start, last
+        back = meter >= RECOVERED_ALONE
+        return replace(
+            found, onset=onset, seen=added, meter=0.0 if back else meter, recovered=not back,
+            frozen_at=found.at if back else None, full_since=found.at if back and full else None,
+        )  # fmt: skip
+    meter = before.meter + gone if acted else max(0.0, before.meter + gone)
+    if drop is not None and meter >= (RECOVERED if acted else RECOVERED_ALONE):
+        return replace(found, onset=start, seen=last, meter=0.0, recovered=True, frozen_at=None, full_since=None)
+    if lead < 0 or before.full_since is not None or (acted and onset is not None):
+        seen = added  # onset and size are settled once evidence was full
+    else:  # ... and known better while it grows
         offset = 0 if lead < COUNT else 2
         onset, missing, expected = found.since[lead]
         seen = (found.tally[offset] - missing, found.tally[offset + 1] - expected)
         drop = seen[0] / seen[1] if seen[1] > 0.0 and seen[0] > 0.0 else None
-    frozen = at if found.frozen_at is None else found.frozen_at
-    return replace(found, calm_since=calm, onset=onset, frozen_at=frozen, seen=seen, drop=drop, meter=meter)
+    frozen = found.at if found.frozen_at is None else found.frozen_at
+    return replace(found, onset=onset, frozen_at=frozen, seen=seen, drop=drop, meter=meter)
 
 
 def _turned(
@@ -276,14 +295,15 @@ def released(memory: EvidenceMemory, at: float, version: str | None) -> Evidence
 def after_action(memory: EvidenceMemory, at: float, drop: float | None) -> EvidenceMemory:
     """The memory when an action's cool-down begins: evidence emptied, and the recovery meter set against the `drop` (a
     fraction of the baseline) that was acted on. What was suspected is so until it is calm or has recovered."""
+    known = suspected(memory)
     return EvidenceMemory(
         memory.at,
-        onset=memory.onset,
-        frozen_at=memory.frozen_at,
+        onset=memory.onset if known else None,
+        frozen_at=memory.frozen_at if known else None,
         version=memory.version,
         acted_at=at,
-        seen=memory.seen,
-        drop=drop if memory.onset is not None and drop is not None and drop > 0.0 else None,
+        seen=memory.seen if known else (0.0, 0.0),
+        drop=drop if known and drop is not None and drop > 0.0 else None,
     )
 
 
@@ -292,7 +312,7 @@ def degradation(memory: EvidenceMemory, worse: Worse, p: float, norm: Norm) -> t
     None while none is suspected. A 95 % interval by the normal approximation, widened by phi, as if the onset were
     known: it does not count that the onset was chosen for being bad."""
     missing, expected = memory.seen
-    if memory.onset is None or expected <= 0.0:
+    if not suspected(memory) or expected <= 0.0:
         return None
     share = missing / expected
     level = 1.0 - share if worse is Worse.LOWER else 1.0 + share  # the rate now, of the baseline

@@ -122,7 +122,7 @@ def _weighed_step(rule: DeploymentRule, observation: Observation, memory: Trigge
         counts, blind, resets = signal.effective(each, verdict, last, at)
         if each.evidence is not None and now is not None:
             found = support(each, each.evidence, counts, now, at)
-            stays[each.name], onset = still(verdict, counts, now), now.onset
+            stays[each.name], onset = still(verdict, counts, now), verdict.onset
         else:
             clock = hold(held, counts, at, memory.at, reset=resets)
             found = plain_support(each, counts, clock, trigger.dwell_s)

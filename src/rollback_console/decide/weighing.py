@@ -91,7 +91,7 @@ def verdict(
     logs, bar = evidence.meter(memory, judged)
     return SignalVerdict(
         rule.name, value, p, limit, degradation, percent, breached, blind, reading.n, note,
-        logs if memory.logs else None, bar, memory.onset, interval,
+        logs if memory.logs else None, bar, memory.onset if evidence.suspected(memory) else None, interval,
     )  # fmt: skip
 
 

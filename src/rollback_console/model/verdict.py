@@ -33,7 +33,8 @@ class EvidenceMemory:
     is suspected; `frozen_at`: whose baseline stays in use meanwhile. `version`, `released_at`, `release_logs`: the
     known start of the first day after a deployment. `acted_at`: when the cool-down that is running began; `seen`:
     (events missing, events expected) since the onset; `drop`, `meter`: the degradation (a fraction) that is suspected
-    or was acted on, and the log likelihood ratio for "it is gone".
+    or was acted on, and the log likelihood ratio for "it is gone"; once that is believed, `recovered`, and the meter is
+    the one for "it is back", `onset` and `seen` are of what may be coming back.
     """
 
     at: float | None = None
@@ -51,6 +52,7 @@ class EvidenceMemory:
     seen: tuple[float, float] = (0.0, 0.0)
     drop: float | None = None
     meter: float = 0.0
+    recovered: bool = False
 
 
 @dataclass(frozen=True, slots=True)
