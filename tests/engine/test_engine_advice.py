@@ -15,7 +15,7 @@ from rollback_console.cli.rehearsal import HEADLESS_START, rehearsal
 from rollback_console.clock import VirtualClock
 from rollback_console.engine.recovery import RecoveryObserver
 from rollback_console.engine.summary import summarize
-from rollback_console.errors import PreflightFailed
+from rollback_console.errors import PreflightFailed, Refused
 from rollback_console.execute.marks import KNOWN_BAD_TAG
 from rollback_console.execute.plan import plan_bytes, plan_digest, plan_from_bytes
 from rollback_console.execute.run import RecoveryState
@@ -215,6 +215,8 @@ async def test_an_abort_needs_no_reason_and_the_journal_says_that_there_was_none
     again = bench.seat.engine.snapshot().incident_of(CHECKOUT)
     assert again is not None
     assert "under way" not in again.recommendations[0].sentence
+    with pytest.raises(Refused, match="has ended: aborted"):
+        await bench.seat.acts.resume(execution)
 
 
 async def test_without_a_known_good_version_it_is_said_once_and_both_ways_to_name_one(bench: Bench) -> None:

@@ -100,7 +100,7 @@ def test_writing_is_whole_or_not_at_all(rows: list[Row], tmp_path: Path) -> None
     assert out.read_text() == "a\n"
     export.write(["b\n"], out, force=True)
     assert out.read_text() == "b\n"
-    with pytest.raises(JournalUnwritable, match="cannot be written"):
+    with pytest.raises(JournalUnwritable, match="is no folder"):
         export.write(["c\n"], tmp_path / "no" / "folder")
     assert not [p for p in tmp_path.iterdir() if p.name.startswith(".")]
 

@@ -188,6 +188,8 @@ class Acts:
 
     async def resume(self, execution: str) -> None:
         found = self._execution(execution)
+        if found.ended_at is not None:
+            raise Refused(f"{found.id} has ended: {found.state}", "`rollback-console executions` lists them all")
         await self._gate("resume", Permission.ROLLBACK, found.plan.deployment, found.plan.authority.request)
         await self.runner.resume(execution, self._operator)
         self._seen()

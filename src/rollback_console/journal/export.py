@@ -129,6 +129,10 @@ def write(lines_: Iterable[str], output: Path, *, force: bool = False) -> None:
             os.link(temp, output)  # unlike a rename, it fails when somebody else made the file meanwhile
     except FileExistsError as error:
         raise UsageError(f"{output} exists", "name another file, or give --force to replace it") from error
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise JournalUnwritable(
+            f"{output} cannot be written: {output.parent} is no folder", "make the folder, or name another --output"
+        ) from error
     except OSError as error:
         raise JournalUnwritable(
             f"{output} cannot be written ({error.strerror or error})", "free some space or name another --output"
