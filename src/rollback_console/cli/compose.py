@@ -116,35 +116,14 @@ def live(
     clock = WallClock()
     backends = connect(settings, settings_path.parent, clock=clock, random=random.Random())  # noqa: S311 - jitter
     path = find_journal(journal, settings_path)
-    problem = ""
-    try:
-        opened = _open(path, clock, writes)
-    except JournalError as error:
-        if must_record:
-            raise
-        problem, writes, opened = str(error), False, None
-        with contextlib.suppress(ConsoleError):
-            opened = _open(path, clock, writes)
+    opened, writes, problem = _journal(path, clock, writes, must_record)
     recorder = RecorderLock(path) if opened is not None and writes else None
     roles = Roles(
         may_record=lambda: recorder is not None and recorder.try_acquire(command),
         recorder_pid=lambda: _pid(recorder),
         lock_free=lambda deployment: ExecutionLock(path, str(deployment)).holder() is None,
     )
-    options = Options(
-        step_s=settings.evaluate_every,
-        delay_s=settings.delay,
-        jitter_s=random.uniform(0.0, min(2.0, settings.evaluate_every / 10)),  # noqa: S311 - spreads load, no secret
-        lookback_s=settings.lookback,
-        band=band_of(configuration),
-        look_only="looking for your key",
-        journal_path=str(path),
-        command=command,
-        debug=common.debugging,
-        papers=papers_of(configuration),
-        follow=writes,
-        journal_problem=problem,
-    )
+    options = _options(configuration, path, command, follow=writes, problem=problem)
     library = Library(configuration.settings.runbook_paths)
     engine = Engine(
         configuration.rules, backends.metrics, backends.registry, clock, options,
@@ -164,6 +143,37 @@ def live(
         poll_s=min(5.0, settings.evaluate_every),
     )
     return Seat(engine, acts, opened, recorder)
+
+
+def _options(configuration: Configuration, path: Path, command: str, *, follow: bool, problem: str) -> Options:
+    """The engine's options by the settings; nobody's key is known yet."""
+    settings = configuration.settings.settings
+    return Options(
+        step_s=settings.evaluate_every,
+        delay_s=settings.delay,
+        jitter_s=random.uniform(0.0, min(2.0, settings.evaluate_every / 10)),  # noqa: S311 - spreads load, no secret
+        lookback_s=settings.lookback,
+        band=band_of(configuration),
+        look_only="looking for your key",
+        journal_path=str(path),
+        command=command,
+        debug=common.debugging,
+        papers=papers_of(configuration),
+        follow=follow,
+        journal_problem=problem,
+    )
+
+
+def _journal(path: Path, clock: Clock, writes: bool, must_record: bool) -> tuple[Journal | None, bool, str]:
+    """The journal, whether it is written, and why not where it was to be. Raises `JournalError` where it must be."""
+    try:
+        return _open(path, clock, writes), writes, ""
+    except JournalError as error:
+        if must_record:
+            raise
+        with contextlib.suppress(ConsoleError):
+            return _open(path, clock, False), False, str(error)
+        return None, False, str(error)
 
 
 def _open(path: Path, clock: Clock, writes: bool) -> Journal | None:
