@@ -99,8 +99,9 @@ class Engine(Present):
         tick, memories = found
         said = {}
         for index, observation in enumerate(tick.observations):
-            after = step(self.rules[index], observation, memories[index]).memory
-            said[index], _ = state_of(after, cooling=self._cooling(index, tick.at))
+            cooling = self._cooling(index, tick.at)
+            after = step(self.rules[index], observation, memories[index], cooling=cooling).memory
+            said[index], _ = state_of(after, cooling=cooling)
         return said
 
     async def _cold(self, at: float) -> None:
@@ -143,7 +144,7 @@ class Engine(Present):
             self.outages.began(failing, self._known(last))
         if self.chronicle is not None:
             self.chronicle.forget(at - self.options.lookback_s if self.outages else at)
-        await self._evaluate(await self.sampler.assemble(at, answers, baselines))
+        await self._evaluate(await self.sampler.assemble(at, answers, baselines, memories=self.board.memories))
 
     async def _mended(self, known: Known, at: float, failing: set[int]) -> bool:
         """Queries answer again: what was unseen then is seen now, and only what the backend itself lacks stays blind.

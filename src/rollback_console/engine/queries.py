@@ -24,7 +24,8 @@ _ESCAPE = re.compile(r"""\\(["'\\nt])""")
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """One PromQL, asked `offset_s` seconds before the evaluation (last week's baseline); `version`: for its labels."""
+    """One PromQL, asked `offset_s` seconds before the evaluation (last week's baseline, windows whose events trail
+    their trials); `version`: for its labels."""
 
     promql: str
     offset_s: float = 0.0
@@ -114,13 +115,14 @@ def plan_queries(rules: Sequence[DeploymentRule]) -> QueryPlan:
 
 def _signal(plan: QueryPlan, signal: SignalRule, deployment: int) -> SignalColumns:
     last_week = signal.baseline is not None and signal.baseline.kind is BaselineKind.LAST_WEEK
+    late = signal.evidence.maturity_s if signal.evidence is not None else 0.0  # younger windows are not judged
     return SignalColumns(
-        plan.number(signal.value, deployment),
-        plan.number(signal.x, deployment),
-        plan.number(signal.n, deployment),
-        plan.number(signal.value if last_week else None, deployment, WEEK_S),
-        plan.number(signal.x if last_week else None, deployment, WEEK_S),
-        plan.number(signal.n if last_week else None, deployment, WEEK_S),
+        plan.number(signal.value, deployment, late),
+        plan.number(signal.x, deployment, late),
+        plan.number(signal.n, deployment, late),
+        plan.number(signal.value if last_week else None, deployment, WEEK_S + late),
+        plan.number(signal.x if last_week else None, deployment, WEEK_S + late),
+        plan.number(signal.n if last_week else None, deployment, WEEK_S + late),
         plan.number(signal.heartbeat, deployment),
     )
 

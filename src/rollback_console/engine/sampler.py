@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
+from dataclasses import replace
 from math import isfinite
 
 from rollback_console.engine.queries import (
@@ -16,37 +17,54 @@ from rollback_console.engine.queries import (
     split_instant,
     split_points,
 )
+from rollback_console.engine.seasonal import Book
 from rollback_console.errors import BackendError
-from rollback_console.model.observation import Blind, Observation, Reading, Tick
-from rollback_console.model.rules import BaselineKind, DeploymentRule, SignalRule
+from rollback_console.model.observation import Blind, Norm, Observation, Reading, Tick
+from rollback_console.model.rules import BaselineKind, DeploymentRule, EvidenceRule, SignalRule
+from rollback_console.model.verdict import TriggerMemory
 from rollback_console.observe.protocol import MetricBackend
 
 # (deployment number, signal number) -> the version baseline in force, or why there is none
 VersionBaselines = Mapping[tuple[int, int], float | Blind]
+_LEARNED = (BaselineKind.SEASONAL, BaselineKind.CONTROL)
+_UNLEARNED_MARGIN = 0.02
+_UNLEARNED_PHI = (
+    4.0,
+)  # counts per minute in real traffic are never less noisy than binomial, and often this much more
+_NO_MEMORIES: Mapping[int, TriggerMemory] = {}
 _SLICE = 200  # deployments assembled before others may run
 
 
 class Sampler:
-    """Asks each query once for the fleet and assembles observations. Stateless but for its plan."""
+    """Asks each query once for the fleet and assembles observations. Stateless but for its plan, and for what the
+    `book` of learned baselines holds ready."""
 
-    def __init__(self, rules: Sequence[DeploymentRule], metrics: MetricBackend) -> None:
+    def __init__(self, rules: Sequence[DeploymentRule], metrics: MetricBackend, book: Book | None = None) -> None:
         self.rules = tuple(rules)
+        self.book = book
         self.plan: QueryPlan = plan_queries(self.rules)
         self._splitter = Splitter(self.rules)
         self._metrics = metrics
+        # Per deployment: the signals whose norm, or whose baseline itself, is learned.
+        self._learned = [
+            tuple(number for number, signal in enumerate(rule.signals) if signal.evidence or _from_book(signal))
+            for rule in self.rules
+        ]
 
     async def answers_at(self, at: float) -> list[Answer]:
         """Every query's answer at `at` (Unix seconds). A failed query is an answer too; nothing is raised."""
         return list(await asyncio.gather(*(self._instant(index, at) for index in range(len(self.plan.queries)))))
 
-    async def answers_between(self, start: float, end: float, step: float) -> list[list[Answer]]:
-        """Every query's answers at each ``start + k * step`` up to `end`, inclusive; outer index is the query's."""
+    async def answers_between(
+        self, start: float, end: float, step: float, wanted: Set[int] | None = None
+    ) -> list[list[Answer]]:
+        """Every query's answers at each ``start + k * step`` up to `end`, inclusive; outer index is the query's. Those
+        that are not `wanted` are not asked: they answer nothing."""
         times = round((end - start) / step) + 1
-        return list(
-            await asyncio.gather(
-                *(self._range(index, start, end, step, times) for index in range(len(self.plan.queries)))
-            )
-        )
+        asked = [index for index in range(len(self.plan.queries)) if wanted is None or index in wanted]
+        found = await asyncio.gather(*(self._range(index, start, end, step, times) for index in asked))
+        answers = dict(zip(asked, found, strict=True))
+        return [answers.get(index) or [Answer()] * times for index in range(len(self.plan.queries))]
 
     async def versions_between(self, start: float, end: float, step: float) -> list[list[Answer]]:
         """As `answers_between`, of the serving-version queries alone (others' lists are empty)."""
@@ -98,16 +116,56 @@ class Sampler:
         index = self.plan.columns[deployment].version
         return answers[index].versions.get(deployment) if index >= 0 else None
 
+    async def prepare(self, at: float, since: float | None = None) -> None:
+        """Have the learned baselines ready for the evaluations from `since` (default: `at` alone) to `at`."""
+        if self.book is not None:
+            await self.book.prepare(at, since)
+
     async def assemble(
-        self, at: float, answers: Sequence[Answer], baselines: VersionBaselines, only: Sequence[int] | None = None
+        self,
+        at: float,
+        answers: Sequence[Answer],
+        baselines: VersionBaselines,
+        only: Sequence[int] | None = None,
+        memories: Mapping[int, TriggerMemory] | None = _NO_MEMORIES,
     ) -> Tick:
-        """The tick at `at` out of its answers; `only` limits it to some deployments (a deeper back-fill)."""
+        """The tick at `at` out of its answers; `only` limits it to some deployments (a deeper back-fill). `memories`
+        (by deployment, before this evaluation) say whose baseline a suspicion has frozen; None: what is learned is left
+        out, for `normed` to fill in once the memory is known."""
+        if memories is not None:
+            await self.prepare(at)
         observations = []
         for count, index in enumerate(range(len(self.rules)) if only is None else only):
             if count % _SLICE == _SLICE - 1:
                 await asyncio.sleep(0)
-            observations.append(self._observe(index, at, answers, baselines))
+            seen = self._observe(index, at, answers, baselines)
+            observations.append(seen if memories is None else self.normed(index, seen, memories.get(index)))
         return Tick(at, tuple(observations))
+
+    def normed(self, index: int, observation: Observation, memory: TriggerMemory | None) -> Observation:
+        """The observation with what is learned: the norm of each signal that is judged by evidence, and the baselines
+        that are learned themselves, as they are for the `memory` before."""
+        if not self._learned[index]:
+            return observation
+        carried = memory.evidence if memory is not None else ()
+        readings = list(observation.readings)
+        for number in self._learned[index]:
+            own = carried[number] if carried else None
+            frozen = own.frozen_at if own is not None else None
+            readings[number] = self._normed(index, number, readings[number], observation.at, frozen)
+        return replace(observation, readings=tuple(readings))
+
+    def _normed(self, index: int, number: int, reading: Reading, at: float, frozen_at: float | None) -> Reading:
+        signal = self.rules[index].signals[number]
+        found = self.book.norm(index, number, at, frozen_at) if self.book is not None else Blind.NO_DATA
+        norm = None if signal.evidence is None else _unlearned(signal.evidence)
+        if not isinstance(found, Blind):
+            p, norm = found[0], norm and found[1]
+            if _from_book(signal):
+                return replace(reading, baseline=p, baseline_blind=None, norm=norm)
+        elif _from_book(signal):
+            return replace(reading, baseline=None, baseline_blind=found, norm=norm)
+        return replace(reading, norm=norm)
 
     def _observe(self, index: int, at: float, answers: Sequence[Answer], baselines: VersionBaselines) -> Observation:
         rule, columns = self.rules[index], self.plan.columns[index]
@@ -127,6 +185,16 @@ class Sampler:
             _finite(answers, columns.satisfaction, index),
             _finite(answers, columns.market, index),
         )
+
+
+def _from_book(signal: SignalRule) -> bool:
+    """Is the baseline itself learned."""
+    return signal.baseline is not None and signal.baseline.kind in _LEARNED
+
+
+def _unlearned(rule: EvidenceRule) -> Norm:
+    """A cautious norm for a stream that nothing is known of."""
+    return Norm(rule.margin if rule.margin is not None else _UNLEARNED_MARGIN, _UNLEARNED_PHI)
 
 
 def _finite(answers: Sequence[Answer], query: int, index: int) -> float | None:
@@ -182,17 +250,23 @@ def _reading(
     if signal.baseline is not None and signal.baseline.kind is not BaselineKind.FIXED:
         if signal.baseline.kind is BaselineKind.VERSION:
             base = version_baseline if version_baseline is not None else Blind.NO_DATA
+        elif signal.baseline.kind in _LEARNED:
+            base = Blind.NO_DATA  # until `normed` fills it in
         elif columns.base_value >= 0:
             base = _look(answers, columns.base_value, index)
         else:
             base, _ = _ratio(answers, columns.base_x, columns.base_n, index)
     blind = value if isinstance(value, Blind) else None
+    events = None
+    if signal.evidence is not None and columns.x >= 0 and blind is None:
+        events = answers[columns.x].values.get(index)
     return Reading(
         None if isinstance(value, Blind) else value,
         None if isinstance(base, Blind) else base,
         trials,
         blind,
         base if isinstance(base, Blind) else None,
+        events,
     )
 
 
