@@ -33,6 +33,11 @@ def title_of(rule: SignalRule) -> str:
     return title if title[:2].isupper() else title[:1].lower() + title[1:]
 
 
+def verb(title: str, one: str, many: str) -> str:
+    """The verb's form that fits a title: `errors pass`, `error rate passes`."""
+    return many if title.endswith("s") and not title.endswith(("ss", "us", "is")) else one
+
+
 def moved_by(rule: SignalRule, percent: float) -> float:
     """A degradation (percent, positive on the worse side) as the number moved: a drop is negative."""
     return (-percent if rule.worse is Worse.LOWER else percent) + 0.0
@@ -145,9 +150,15 @@ def in_absolute_times(verdict: Verdict, clock: Callable[[float], str]) -> str:
         (_CLEARS, verdict.hold_remaining_s),
     ):
         if left is not None and verdict.sentence.endswith(tail):
-            what, _, condition = tail.partition(" if ")
-            return f"{verdict.sentence.removesuffix(tail)}{what} at {clock(verdict.at + left)} if {condition}"
+            return _timed(verdict.sentence, tail, f"at {clock(verdict.at + left)}")
+    if verdict.eta_s is not None and verdict.sentence.endswith(_FIRES):  # an estimate, and it reads so
+        return _timed(verdict.sentence, _FIRES, f"at about {clock(verdict.at + verdict.eta_s)}")
     return verdict.sentence
+
+
+def _timed(sentence: str, tail: str, when: str) -> str:
+    what, _, condition = tail.partition(" if ")
+    return f"{sentence.removesuffix(tail)}{what} {when} if {condition}"
 
 
 # ── the deployment
@@ -187,11 +198,11 @@ def sentence(
     if state is TriggerState.PENDING:
         if condition is None:
             return f"cannot tell now ({_list(unseen or few)}): the dwell stands still"
-        return f"{_degraded(rule, pairs, at)}; {_FIRES}"
+        return f"{_degraded(rule, pairs, at)}{_alone(rule, pairs)}; {_FIRES}"
     if state is TriggerState.FIRED:
         if condition is None:
             return f"fired, and cannot tell now: {_list(unseen or few)}"
-        return f"{_degraded(rule, pairs, at)}{_held(rule, memory)}"
+        return f"{_degraded(rule, pairs, at)}{_held(rule, pairs, memory)}"
     if state is TriggerState.CLEARING:
         if condition is None:
             return f"cannot tell now ({_list(unseen or few)}): the hold stands still"
@@ -206,7 +217,7 @@ def sentence(
 
 def _degraded(rule: DeploymentRule, pairs: Sequence[Pair], at: float | None) -> str:
     """What makes the condition true, and who agrees."""
-    words = [signal_words(s, v, at) for s, v in pairs if v.breached]
+    words = [signal_words(s, v, at) for s, v in pairs if v.breached or suspected(v)]
     words += [
         f"{signal_words(s, v)}, counts as degraded"
         for s, v in pairs
@@ -218,21 +229,40 @@ def _degraded(rule: DeploymentRule, pairs: Sequence[Pair], at: float | None) -> 
 
 
 def _agreeing(pairs: Sequence[Pair]) -> str:
-    """`, errors agree`: the signals that back one that is judged by evidence, and are not breached themselves."""
+    """`, errors agree`: the signals that back one whose evidence is full, and are not breached themselves."""
     if not any(v.breached and v.evidence is not None for _, v in pairs):
         return ""
     names = [title_of(s) for s, v in pairs if not v.breached and backs(v)]
     if not names:
         return ""
-    return f", {names[0]} agrees" if len(names) == 1 else f", {names[0]} and {len(names) - 1} more agree"
+    return (
+        f", {names[0]} {verb(names[0], 'agrees', 'agree')}"
+        if len(names) == 1
+        else f", {names[0]} and {len(names) - 1} more agree"
+    )
 
 
-def _held(rule: DeploymentRule, memory: TriggerMemory) -> str:
-    """How long the condition held before it fired: the dwell, or what an adaptive one came to."""
+def _held(rule: DeploymentRule, pairs: Sequence[Pair], memory: TriggerMemory) -> str:
+    """How long the condition held before it fired: the dwell, or what an adaptive one came to. Nothing where evidence
+    fired: its dwell is in the evidence."""
+    if any(s.evidence is not None and v.breached for s, v in pairs):
+        return ""
     dwell = rule.trigger.dwell_s
     if rule.trigger.adaptive is not None and memory.fired_at is not None and memory.active_since is not None:
         dwell = memory.fired_at - memory.active_since
     return f"; held for {span(dwell)}" if dwell > 0 else ""
+
+
+def _alone(rule: DeploymentRule, pairs: Sequence[Pair]) -> str:
+    """Why full evidence has not fired under the tiered rule: nobody agrees, and it has not held for long enough."""
+    if not isinstance(rule.trigger.when, Tiered):
+        return ""
+    full = [(s, v) for s, v in pairs if v.breached and s.evidence is not None]
+    others = any(backs(v) for _, v in pairs if all(v is not each for _, each in full)) or len(full) > 1
+    held = [s.evidence.alone_hold_s for s, _ in full if s.evidence is not None and not s.sufficient_alone]
+    if others or len(held) != 1:
+        return ""
+    return f"; nothing else agrees (lost tracking looks like this), so it must hold for {span(held[0])}"
 
 
 def _gone(pairs: Sequence[Pair], memory: TriggerMemory) -> list[str]:
@@ -245,10 +275,10 @@ def _calm(rule: DeploymentRule, state: TriggerState, pairs: Sequence[Pair], at: 
     cooling = "cooling after an action; " if state is TriggerState.COOLING else ""
     breached = [signal_words(s, v, at) for s, v in pairs if v.breached]
     if breached:
-        return f"{cooling}{_list(breached)}{_agreeing(pairs)}; {_not_enough(rule, pairs)}"
+        return f"{cooling}{_list(breached)}{_agreeing(pairs)}{_alone(rule, pairs)}; not enough to trigger"
     doubted = [signal_words(s, v, at) for s, v in pairs if suspected(v)]
     if doubted:
-        return f"{cooling}{_list(doubted)}; not enough evidence to trigger"
+        return f"{cooling}{_list(doubted)}; not enough to trigger"
     few = [signal_words(s, v) for s, v in pairs if v.note and v.breached is None and v.blind is None]
     silent = [signal_words(s, v) for s, v in pairs if v.blind is not None]
     if few or silent:
@@ -259,16 +289,6 @@ def _calm(rule: DeploymentRule, state: TriggerState, pairs: Sequence[Pair], at: 
         return f"{cooling}{_place(*pairs[0])}: its signal is inside its margin"
     count = f"all {len(pairs)} signals are inside their margins"
     return f"{cooling}{count}; nearest: {_place(*nearest)}" if nearest is not None else f"{cooling}{count}"
-
-
-def _not_enough(rule: DeploymentRule, pairs: Sequence[Pair]) -> str:
-    """Why what is breached does not make the condition true."""
-    if not isinstance(rule.trigger.when, Tiered) or any(not v.breached and backs(v) for _, v in pairs):
-        return "not enough to trigger"
-    held = [s.evidence.alone_hold_s for s, v in pairs if v.breached and s.evidence is not None and v.evidence]
-    if not held:
-        return "not enough to trigger: nothing else agrees"
-    return f"evidence full, but nothing else agrees (lost tracking looks like this): triggers after {span(min(held))}"
 
 
 def _place(rule: SignalRule, verdict: SignalVerdict) -> str:
@@ -287,11 +307,12 @@ def nearness(rule: SignalRule, verdict: SignalVerdict) -> float:
     if value is None or limit is None:
         return -1.0
     whole = abs(limit - verdict.baseline) if verdict.baseline is not None else abs(limit)
-    left = (value - limit) if _degrades_below(rule) else (limit - value)
+    left = (value - limit) if degrades_below(rule) else (limit - value)
     return 1.0 - min(1.0, left / whole) if whole > 0 else 0.0
 
 
-def _degrades_below(rule: SignalRule) -> bool:
+def degrades_below(rule: SignalRule) -> bool:
+    """Is a value below its limit the degraded one."""
     return rule.breach.below is not None or (rule.breach.above is None and rule.worse is Worse.LOWER)
 
 

@@ -36,8 +36,6 @@ TIERS = {"none": 0.0, "low": 1 / 3, "medium": 2 / 3, "high": 1.0}
 AMOUNTS = ("revenue", "users", "satisfaction", "market")  # in the order of `CostMemory.lost`
 NO_IMPACT = Impact(0.0)
 _WORST_DROP = 0.99  # a total drop leaves no revenue to scale from
-_SUSPECTED = 0.7  # of the way from noise to the bar: from here on, what is suspected is priced as well
-_NOISE = 1.7  # log evidence that chance brings about often
 _SLACK_S = 120.0  # an onset this little before the first evaluation that knew of it is still counted whole
 
 
@@ -47,24 +45,20 @@ def scaled(value: float, most: float, full: float) -> float:
 
 
 def suspected(verdict: SignalVerdict) -> bool:
-    """Does what it costs count: breached, or seven tenths of the way to its bar where it is judged by evidence."""
-    if verdict.breached:
-        return True
-    if verdict.evidence is None or verdict.bar is None or verdict.onset is None:
-        return False
-    return verdict.evidence >= _NOISE + _SUSPECTED * (verdict.bar - _NOISE)
+    """Does what it costs count: breached, or under suspicion (it has an onset) where it is judged by evidence."""
+    return verdict.breached is True or (verdict.onset is not None and verdict.evidence is not None)
 
 
-def worst_of(rule: DeploymentRule, signals: Sequence[SignalVerdict], *, began: bool = False) -> SignalVerdict | None:
+def worst_of(rule: DeploymentRule, signals: Sequence[SignalVerdict]) -> SignalVerdict | None:
     """The signal that says how much is lost: of the business signals that are worse when lower and degraded, the one
-    that dropped most. `began`: those count, too, whose degradation has an onset but not yet the evidence."""
+    that dropped most; None without one."""
     drops = [
         verdict
         for each, verdict in zip(rule.signals, signals, strict=True)
         if verdict.degradation_pct is not None
         and each.area == "business"
         and each.worse is Worse.LOWER
-        and (suspected(verdict) or (began and verdict.onset is not None))
+        and suspected(verdict)
     ]
     return max(drops, key=lambda verdict: verdict.degradation_pct or 0.0) if drops else None
 
@@ -109,7 +103,7 @@ def impact_of(
     """The impact of what is degraded now, with its parts. With the `memory` after this evaluation also what came
     together since the onset: then a trouble that is passing, degraded no longer, still says what it cost."""
     cost = memory.cost if memory is not None else None
-    if not any(suspected(verdict) for verdict in signals):
+    if not any(map(suspected, signals)):
         if cost is None or memory is None or memory.active_since is None or not any(cost.lost):
             return NO_IMPACT
         parts = [
@@ -246,8 +240,8 @@ _UNSEEN = math.nan  # a rate that the policy asks for and nobody saw
 
 def _rates(rule: DeploymentRule, observation: Observation, signals: Sequence[SignalVerdict]) -> list[float | None]:
     """Per minute, in the order of AMOUNTS; None where the policy does not ask, `_UNSEEN` where it was not seen."""
-    impact, worst = rule.impact, worst_of(rule, signals, began=True)
-    troubled = any(verdict.breached or verdict.onset is not None for verdict in signals)
+    impact, worst = rule.impact, worst_of(rule, signals)
+    troubled = any(map(suspected, signals))
     revenue: float | None = None
     if impact.revenue_per_minute is not None or impact.revenue_constant is not None:
         tell = [
