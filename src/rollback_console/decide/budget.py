@@ -1,0 +1,127 @@
+"""The alarm budget: false alarms per *rotation and week*, all deployments and signals together, divided into shares.
+
+People can say how often a rotation may be called out for nothing. They cannot say it of six thousand signals one by
+one, and a bound set signal by signal makes every new deployment one more source of pages. So the whole is divided: the
+shares' rates sum to it however many there are, and a thousand more deployments mean higher bars, not more pages.
+
+The division. The delay of a signal is about ln(1/r) phi / (n kl): r its share's rate of false alarms, n its trials a
+minute, kl what one trial says, phi its dispersion. A late minute costs in proportion to tier x n. The least total cost
+for a fixed sum of rates gives each share in proportion to tier x phi; what is binomial noise at little traffic is noise
+in common at much, so that phi grows as 1 + n / n0. Hence the weight: tier x (1 + n / n0), bounded, since only the
+logarithm of a share reaches the bar. (Lagrange on sum of c_i ln(1/r_i); the delay: Lorden 1971.)
+
+The bound is for the evidence of each signal. A trigger that asks two signals to agree, or one to hold, calls less often
+than its signals' budgets allow; plain thresholds (`breach:`) promise nothing and are outside the budget.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+
+from rollback_console.model.identity import DeploymentId
+from rollback_console.model.rules import DeploymentRule
+from rollback_console.model.value import dataclass
+
+WEEK_S = 7 * 86_400.0
+TIER_WEIGHTS: Mapping[str, float] = {"critical": 8.0, "high": 4.0, "normal": 2.0, "low": 1.0}
+COMMON_NOISE = 1_000.0  # trials a minute at which a signal's common noise equals its binomial noise: n0 above
+MOST_BY_TRAFFIC = 10.0  # traffic alone raises a share by no more than this
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """One signal of one deployment that is judged by evidence and so shares the budget. `trials`: its trials a minute
+    (None: unknown, weighed as none). `slices`: into how many the signal is cut (cohorts, countries); all of them, the
+    whole included, share this one claim."""
+
+    deployment: DeploymentId
+    signal: str
+    tier: str
+    trials: float | None = None
+    slices: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Share:
+    """What one claim was given. `fraction` of the whole; `per_week`: its false alarms a week, all slices together;
+    `budget_s`: the mean time between false alarms that each slice has to keep, for `EvidenceRule.budget_s`."""
+
+    deployment: DeploymentId
+    signal: str
+    fraction: float
+    per_week: float
+    budget_s: float
+
+
+def weight(claim: Claim) -> float:
+    """What a claim weighs; an unknown tier weighs as `normal`."""
+    traffic = 1.0 + max(0.0, claim.trials or 0.0) / COMMON_NOISE
+    return TIER_WEIGHTS.get(claim.tier, TIER_WEIGHTS["normal"]) * min(traffic, MOST_BY_TRAFFIC)
+
+
+def shares(per_week: float, claims: Sequence[Claim]) -> tuple[Share, ...]:
+    """Divide `per_week` false alarms among the claims of one rotation, in their order.
+
+    Raises ValueError for a budget that is not above 0, a claim made twice, or one without slices.
+    """
+    if not math.isfinite(per_week) or per_week <= 0.0:
+        raise ValueError(f"a budget of {per_week} false alarms a week: it must be above 0")
+    if len({(claim.deployment, claim.signal) for claim in claims}) != len(claims):
+        raise ValueError("the same signal of the same deployment claims twice")
+    if any(claim.slices < 1 for claim in claims):
+        raise ValueError("a claim needs at least one slice")
+    whole = math.fsum(weight(claim) for claim in claims)
+    found = []
+    for claim in claims:
+        fraction = weight(claim) / whole
+        rate = per_week * fraction
+        found.append(Share(claim.deployment, claim.signal, fraction, rate, WEEK_S * claim.slices / rate))
+    return tuple(found)
+
+
+def claims_of(
+    rules: Iterable[DeploymentRule], trials: Mapping[tuple[DeploymentId, str], float] | None = None
+) -> tuple[Claim, ...]:
+    """The claims of a rotation's deployments: their signals that are judged by evidence. `trials`: a minute, by
+    deployment and signal, where known."""
+    known = trials or {}
+    return tuple(
+        Claim(rule.deployment.id, signal.name, rule.deployment.tier, known.get((rule.deployment.id, signal.name)))
+        for rule in rules
+        for signal in rule.signals
+        if signal.evidence is not None
+    )
+
+
+def budgeted(
+    rules: Sequence[DeploymentRule], per_week: float, trials: Mapping[tuple[DeploymentId, str], float] | None = None
+) -> tuple[DeploymentRule, ...]:
+    """The rules of one rotation with each evidence signal's `budget_s` from its share of `per_week` false alarms."""
+    given = {(share.deployment, share.signal): share.budget_s for share in shares(per_week, claims_of(rules, trials))}
+    out = []
+    for rule in rules:
+        signals = tuple(
+            signal
+            if signal.evidence is None
+            else replace(signal, evidence=replace(signal.evidence, budget_s=given[rule.deployment.id, signal.name]))
+            for signal in rule.signals
+        )
+        out.append(replace(rule, signals=signals))
+    return tuple(out)
+
+
+def share_in_words(share: Share) -> str:
+    """ "0.013 of the false alarms a week, one in 1.5 years" - for `policy explain`."""
+    return f"{share.per_week:.2g} false alarms a week: one in {_long(WEEK_S / share.per_week)}"
+
+
+def _long(seconds: float) -> str:
+    """A long stretch with two digits: weeks and years, which durations elsewhere do not reach."""
+    days = seconds / 86_400.0
+    if days < 14:
+        return f"{days:.2g} days" if days >= 1 else f"{days * 24:.2g} hours"
+    if days < 730:
+        return f"{days / 7:.0f} weeks"
+    return f"{days / 365.25:.2g} years" if days < 36_525 else f"{days / 365.25:,.0f} years"
