@@ -21,6 +21,8 @@ _DAY_S = 86_400.0
 # the verdict's fields, and who shows them counts on.
 _FIRES, _CLEARS, _FIRES_BLIND = "fires if it stays", "clears if it stays away", "fires as blind if it stays"
 
+_COUNTS = {BlindPolicyKind.BREACH: "counts as degraded", BlindPolicyKind.LAST: "counts as last known"}
+
 Pair = tuple[SignalRule, SignalVerdict]
 
 
@@ -219,9 +221,9 @@ def _degraded(rule: DeploymentRule, pairs: Sequence[Pair], at: float | None) -> 
     """What makes the condition true, and who agrees."""
     words = [signal_words(s, v, at) for s, v in pairs if v.breached or suspected(v)]
     words += [
-        f"{signal_words(s, v)}, counts as degraded"
+        f"{signal_words(s, v)}, {_COUNTS[s.blind.kind]}"
         for s, v in pairs
-        if v.value is None and v.breached is None and s.blind.kind is BlindPolicyKind.BREACH
+        if v.value is None and v.breached is None and s.blind.kind in _COUNTS
     ]
     if not words:
         return plain(rule.trigger.text, 120)
