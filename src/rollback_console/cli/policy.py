@@ -1,4 +1,4 @@
-"""`rollback-console policy …`: check, explain and describe what people write."""
+"""`rollback-console policy …`: check, explain, describe and compare what people write; import what they have."""
 
 from __future__ import annotations
 
@@ -7,17 +7,20 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from rollback_console.cli.common import emit_json, emit_lines, json_option
+from rollback_console.cli.common import emit_json, emit_lines, json_option, warn, write
+from rollback_console.errors import UsageError
+from rollback_console.model.text import plain
 
 if TYPE_CHECKING:
     from rollback_console.errors import Problem
+    from rollback_console.policy.importing import Imported
 
 # pydantic is 100 ms: it is imported where a file is read, not for `--help`.
 
 
 @click.group("policy", epilog="Example: rollback-console policy check policy.yaml settings.yaml roster.yaml")
 def command() -> None:
-    """Policies, settings and rosters: lint them, read them in prose, give your editor their schemas."""
+    """Policies, settings and rosters: lint them, read them in prose, compare them, import Prometheus' rules."""
 
 
 @command.command("check", epilog="Example: rollback-console policy check policies/*.yaml --json")
@@ -86,3 +89,129 @@ def explain_command(file: Path) -> None:
     emit_lines(explain(loaded))
     if loaded.warnings:
         emit_lines(["", *(str(problem) for problem in loaded.warnings)])
+
+
+@command.command(
+    "import",
+    epilog="Example: rollback-console policy import rules.yml --by deployment --deployment checkout-ranker"
+    " --output policy.yaml",
+)
+@click.argument("rules", type=click.Path(path_type=Path))
+@click.option("--output", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE", help="Else to stdout.")
+@click.option("--force", is_flag=True, help="Overwrite the output.")
+@click.option(
+    "--by", default="deployment", show_default=True, metavar="LABEL[,LABEL]",
+    help="The labels by which a series is a deployment.",
+)  # fmt: skip
+@click.option(
+    "--deployment", "deployments", multiple=True, metavar="NAME[:LABEL=VALUE,…]",
+    help="A deployment to write into the policy; without any, an example stands there to fill in.",
+)  # fmt: skip
+@click.option("--alert", "alerts", multiple=True, metavar="NAME", help="Only this alert (may be given several times).")
+@click.option("--environment", default="production", show_default=True, help="The deployments' environment.")
+@click.option("--alias", default="champion", show_default=True, help="The registry pointer that serving follows.")
+@click.option("--name", default="", help="The policy's name (else from the file's).")
+@json_option
+@click.pass_context
+def import_command(
+    ctx: click.Context, rules: Path, output: Path | None, force: bool, by: str, deployments: tuple[str, ...],
+    alerts: tuple[str, ...], environment: str, alias: str, name: str, as_json: bool,
+) -> None:  # fmt: skip
+    """Make a policy of Prometheus' alerting rules in RULES, a file of Prometheus' or a PrometheusRule of Kubernetes'.
+
+    What cannot become a policy is refused, and what a policy does otherwise is said, each with its place, on stderr.
+    Exit 0 when every alert was imported, 1 when some were refused, 2 when nothing could be imported.
+    """
+    from rollback_console.policy.importing import import_rules, options_of
+    from rollback_console.policy.yaml_marks import read
+
+    options = options_of(by, deployments, environment, alias, alerts, name)
+    if output is not None and output.exists() and not force:
+        raise UsageError(f"{plain(output, 200)} is there already", "--force overwrites it")
+    got = import_rules(read(rules, str(rules)), str(rules), options)
+    if output is not None and got.policy:
+        _save(output, got.policy)
+    if as_json:
+        emit_json(_import_as_json(rules, got))
+    else:
+        if output is None and got.policy:
+            write(got.policy.rstrip("\n"))
+        for problem in (*got.refused, *got.warnings):
+            warn(f"{problem}" + (" (warning)" if problem.severity == "warning" else " (refused)"))
+        warn(_import_summary(rules, output, got, example=not deployments))
+    ctx.exit((1 if got.refused else 0) if got.policy else 2)
+
+
+def _save(path: Path, text: str) -> None:
+    """Raises UsageError where it cannot be written."""
+    try:
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise UsageError(f"{plain(path, 200)} cannot be written: {error.strerror}", "Check the folder") from None
+
+
+def _import_summary(rules: Path, output: Path | None, got: Imported, *, example: bool) -> str:
+    alerts = len(got.alerts)
+    parts = [f"{rules}: {alerts} alert{'' if alerts == 1 else 's'} imported, {len(got.refused)} refused"]
+    if got.recorded:
+        parts.append(
+            f"{got.recorded} recording rule{'' if got.recorded == 1 else 's'} passed over (Prometheus keeps them)"
+        )
+    if output is not None and got.policy:
+        parts.append(f"written to {output}")
+    if example and got.policy:
+        parts.append("an example deployment stands in the policy: fill it in, or name yours with --deployment")
+    return "; ".join(parts)
+
+
+def _import_as_json(rules: Path, got: Imported) -> dict[str, Any]:
+    fields = ("line", "column", "path", "message", "remedy")
+    return {
+        "file": str(rules),
+        "ok": bool(got.policy) and not got.refused,
+        "policy": got.policy or None,
+        "imported": [
+            {
+                "alert": alert.name, "line": alert.line, "when": alert.when, "dwell_s": alert.dwell_s,
+                "hold_s": alert.hold_s, "signals": [signal.name for signal in alert.signals], "exact": alert.exact,
+            }
+            for alert in got.alerts
+        ],
+        "refused": [{field: getattr(problem, field) for field in fields} for problem in got.refused],
+        "warnings": [{field: getattr(problem, field) for field in fields} for problem in got.warnings],
+        "recording_rules": got.recorded,
+    }  # fmt: skip
+
+
+@command.command("diff", epilog="Example: rollback-console policy diff policy.yaml policy.new.yaml")
+@click.argument("before", metavar="A", type=click.Path(path_type=Path))
+@click.argument("after", metavar="B", type=click.Path(path_type=Path))
+@json_option
+@click.pass_context
+def diff_command(ctx: click.Context, before: Path, after: Path, as_json: bool) -> None:
+    """Say in words what changes between the policies A and B, and which way.
+
+    What reads differently and means the same is no change. Exit 0 when they mean the same, 1 when they differ, 2 when
+    one of them is not right.
+    """
+    from rollback_console.errors import FileProblems
+    from rollback_console.policy.diff import diff
+    from rollback_console.policy.load import LoadedPolicy, load_policy
+
+    loaded: list[LoadedPolicy] = []
+    problems: list[Problem] = []
+    for path in (before, after):
+        try:
+            loaded.append(load_policy(path))
+        except FileProblems as error:
+            problems.extend(error.problems)
+    if problems:
+        raise FileProblems(tuple(problems))
+    changes = diff(*loaded)
+    if as_json:
+        fields = ("where", "before", "after", "effect", "text")
+        found = [{field: getattr(change, field) for field in fields} for change in changes]
+        emit_json({"a": str(before), "b": str(after), "same": not changes, "changes": found})
+    else:
+        emit_lines([change.text for change in changes] or ["They mean the same."])
+    ctx.exit(1 if changes else 0)
