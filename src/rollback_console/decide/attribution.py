@@ -1,25 +1,34 @@
-"""Where a degradation likely comes from (first form), and what is then advised.
+"""Where a degradation likely comes from, and what is then advised.
 
-`release`: the onset follows a version change of this deployment. `upstream`: others that share a dependency degrade
-too and none of them released. `infrastructure`: several that share nothing degrade at once, none released.
-`telemetry`: what cannot be seen, not what is bad. Only `release` recommends a rollback.
+`release`: the onset follows a version change of this deployment, and nothing acquits that (`decide.origin`).
+`upstream`: others that share a dependency degrade too, or what it depends on degraded or released, or its inputs went
+bad. `infrastructure`: several degrade at once that no named dependency explains. `telemetry`: what cannot be seen, or
+is no longer counted, not what is bad. Only `release` recommends a rollback. Each says why, in words and numbers.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import field, replace
 
+from rollback_console.decide.explain import signal_words
+from rollback_console.decide.shared import Shared, all_dependencies, shared_dependency
 from rollback_console.model.identity import DeploymentId
 from rollback_console.model.incident import Attribution, AttributionKind, Recommendation
 from rollback_console.model.observation import Blind
-from rollback_console.model.rules import DeploymentRule
+from rollback_console.model.rules import DeploymentRule, SignalRule
 from rollback_console.model.text import span
-from rollback_console.model.verdict import TriggerState, Verdict
+from rollback_console.model.value import dataclass
+from rollback_console.model.verdict import SignalVerdict, TriggerState, Verdict
+
+INPUTS = "inputs"  # the area of signals that watch what a model is fed with; they explain, and alone they never act
 
 RELEASE_CAUSE_S = 7200.0  # a release this long before the first breach explains it
 RELEASE_LOOK_BACK_S = 2 * 86_400.0  # how far back "no release here" looks
-_SLACK_S = 60.0  # serving may report a version a scrape later than users meet it
+SLACK_S = 60.0  # serving may report a version a scrape later than users meet it
+_ITS_RELEASE_S = 1800.0  # a release of what it depends on, this long before, is named where nobody else degraded
+_EXPLAINED = 0.75  # a dependency explains a group when so many of it depend on it, ...
+_COVERED = 0.4  # ... and so many of those who depend on it are among the group
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,13 +43,29 @@ class Release:
 
     def explains(self, onset: float, within: float = RELEASE_CAUSE_S) -> bool:
         """Could a degradation that began at `onset` come from this release."""
-        return not self.rollback and -_SLACK_S <= onset - self.at <= within
+        return not self.rollback and -SLACK_S <= onset - self.at <= within
+
+
+def went_back(release: Release, history: Sequence[Release]) -> bool:
+    """Does a version change undo the one before it: the way back to an older version, whoever took it. `history`: the
+    releases of the same deployment, oldest first."""
+    before = [other for other in history if other.at < release.at]
+    if not before or (before[-1].before, before[-1].after) != (release.after, release.before):
+        return False
+    return _age(release.after) < _age(release.before)
+
+
+def _age(version: str | None) -> tuple[int, str]:
+    """Versions in the order in which they were made: registries number them."""
+    return (int(version), "") if version is not None and version.isdecimal() else (-1, version or "")
 
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """Deployments in trouble together, and what is known about them. Members: first to degrade first. `executing`: to
-    which version a rollback of a deployment is under way now."""
+    """Deployments in trouble together, and what is known about them. Members: first to degrade first. `onsets`: their
+    likely beginnings. `executing`: to which version a rollback of a deployment is under way now. `blamed`: whose own
+    release is to blame (None: whichever release explains an onset). `acquitted`: the release of whom is not, and why.
+    `control_well`: beside whom a control runs on, and which."""
 
     members: Sequence[DeploymentId]
     onsets: Mapping[DeploymentId, float]
@@ -50,6 +75,9 @@ class Case:
     fleet: int
     blind: int
     executing: Mapping[DeploymentId, str] = field(default_factory=dict)
+    blamed: Mapping[DeploymentId, Release] | None = None
+    acquitted: Mapping[DeploymentId, tuple[Release, str]] = field(default_factory=dict)
+    control_well: Mapping[DeploymentId, DeploymentId] = field(default_factory=dict)
 
 
 Finding = tuple[Attribution, tuple[Recommendation, ...], str]
@@ -88,7 +116,9 @@ def _attributed(case: Case) -> Finding:
 
 
 def release_before(case: Case, name: DeploymentId) -> Release | None:
-    """The last release of `name` that could explain its onset, or None."""
+    """The release of `name` that explains its onset, or None."""
+    if case.blamed is not None:
+        return case.blamed.get(name)
     found = [r for r in case.releases if r.deployment == name and r.explains(case.onsets[name])]
     return found[-1] if found else None
 
@@ -104,6 +134,26 @@ def unanswered(verdict: Verdict) -> bool:
     """Silent, and because the backend answers none of its queries."""
     blind = [signal.blind for signal in verdict.signals if signal.blind is not None]
     return silent(verdict) and bool(blind) and all(kind is Blind.QUERY_FAILED for kind in blind)
+
+
+def _pairs(rule: DeploymentRule, verdict: Verdict) -> list[tuple[SignalRule, SignalVerdict]]:
+    known = {signal.name: signal for signal in rule.signals}
+    return [(known[found.name], found) for found in verdict.signals if found.name in known]
+
+
+def inputs_words(rule: DeploymentRule, verdict: Verdict) -> str:
+    """Which of its inputs are bad now, with their numbers, or ""."""
+    bad = [pair for pair in _pairs(rule, verdict) if pair[0].area == INPUTS and pair[1].breached]
+    return ", ".join(signal_words(signal, found) for signal, found in bad)
+
+
+def not_counted(rule: DeploymentRule, verdict: Verdict) -> str:
+    """In words, that events are no longer counted at all while trials are, and nothing else is bad: tracking was lost.
+    Otherwise ""."""
+    pairs = [(s, v) for s, v in _pairs(rule, verdict) if v.breached]
+    if not pairs or any(s.area != "business" or v.value != 0.0 or not v.n for s, v in pairs):
+        return ""
+    return f"no {pairs[0][0].name} at all is counted, out of {pairs[0][1].n:,.0f}, and nothing else is bad"
 
 
 def _advice(case: Case, sentence: str, runbook: str) -> tuple[Recommendation, ...]:
@@ -128,10 +178,11 @@ def _release(case: Case, culprits: Sequence[Release]) -> Finding:
     reasons = []
     advice = []
     for release in culprits:
-        later = max(0.0, case.onsets[release.deployment] - release.at)
-        verb = "fell silent" if silent(case.verdicts[release.deployment]) else "degraded"
+        name, verdict = release.deployment, case.verdicts[release.deployment]
+        later = max(0.0, case.onsets[name] - release.at)
+        verb = "fell silent" if silent(verdict) else "degraded"
         reasons.append(
-            f"{release.deployment.name} {verb} {span(later)} after v{release.after} began to serve"
+            f"{name.name} {verb} {span(later)} after v{release.after} began to serve"
             + (f" in place of v{release.before}" if release.before else "")
         )
         advice.append(_release_advice(case, release))
@@ -144,7 +195,28 @@ def _release(case: Case, culprits: Sequence[Release]) -> Finding:
         reasons.append(f"{len(case.members) - len(culprits)} more that depend on it followed")
     elif case.fleet > len(case.members):
         reasons.append(f"{case.fleet - len(case.members)} other deployments do not share it")
+    reasons.extend(_in_its_favour(case, first.deployment))
+    reasons.extend(_acquittals(case))
     return Attribution(AttributionKind.RELEASE, tuple(reasons)), tuple(advice), f"release: {reasons[0]}"
+
+
+def _in_its_favour(case: Case, name: DeploymentId) -> Iterator[str]:
+    """What else points at a release: its inputs and its control are as they were."""
+    rule, verdict = case.rules[name], case.verdicts[name]
+    inputs = [(s, v) for s, v in _pairs(rule, verdict) if s.area == INPUTS]
+    if inputs and all(found.breached is False for _, found in inputs):
+        yield "its inputs are well: " + ", ".join(signal_words(signal, found) for signal, found in inputs)
+    if name in case.control_well:
+        yield f"its control {case.control_well[name].name}, without that release, did not degrade"
+
+
+def _acquittals(case: Case) -> Iterator[str]:
+    """Whose releases are not to blame, and why."""
+    for name in case.members:
+        if name in case.acquitted:
+            release, why = case.acquitted[name]
+            before = span(max(0.0, case.onsets[name] - release.at))
+            yield f"{name.name}'s release of v{release.after} {before} before is not to blame: {why}"
 
 
 def _release_advice(case: Case, release: Release) -> Recommendation:
@@ -155,6 +227,9 @@ def _release_advice(case: Case, release: Release) -> Recommendation:
     if silent(verdict):
         sentence = f"look at serving by hand first: if v{release.after} does not serve, roll back"
         return Recommendation(name, None, release.before, sentence, "blind-telemetry")
+    if release.before is not None and verdict.version == release.before:
+        sentence = f"v{release.before} serves again: see whether it recovers before anything else is done"
+        return Recommendation(name, None, None, sentence, rule.runbook or "model-version-rollback")
     if not rule.recovery:
         return Recommendation(name, None, None, "the policy names no recovery path", rule.runbook)
     to = f" to v{release.before}" if release.before else ""
@@ -181,6 +256,8 @@ def _silent(case: Case) -> Finding:
 
 def _no_release(case: Case) -> str:
     onset = case.onsets[case.members[0]]
+    if case.acquitted:
+        return f"no release explains it ({len(case.acquitted)} released in the {span(RELEASE_CAUSE_S)} before)"
     recent = {
         r.deployment
         for r in case.releases
@@ -191,45 +268,136 @@ def _no_release(case: Case) -> str:
     return "no release here in the last 2 days"
 
 
-def shared_dependency(case: Case) -> str | None:
-    """The dependency that most members share (at least two), or None. Ties go to the first by name."""
-    counts: dict[str, int] = {}
-    for name in case.members:
-        for dependency in case.rules[name].deployment.depends_on:
-            counts[dependency] = counts.get(dependency, 0) + 1
-    best = max(sorted(counts), key=lambda dependency: counts[dependency], default=None)
-    return best if best is not None and counts[best] >= 2 else None
+def _its_release(case: Case, dependency: str, within: float) -> Release | None:
+    """The release of the deployment behind a dependency that could explain the first onset, or None."""
+    if not dependency.startswith("deployment/"):
+        return None
+    name = DeploymentId(case.members[0].environment, dependency.removeprefix("deployment/"))
+    history = [release for release in case.releases if release.deployment == name]
+    onset = case.onsets[case.members[0]]
+    found = [r for r in history if r.explains(onset, within) and not went_back(r, history)]
+    return found[-1] if found and name not in case.members else None
 
 
 def _together(case: Case) -> Finding:
-    onsets = [case.onsets[name] for name in case.members]
-    apart, others = max(onsets) - min(onsets), len(case.members) - 1
-    when = f"degraded within {span(apart)}" if apart else "degraded at the same moment"
-    shared = shared_dependency(case)
-    count = f"{others} other{'s' if others > 1 else ''}"
+    if all(not_counted(case.rules[name], case.verdicts[name]) for name in case.members):
+        return _lost_track(case)
+    shared = shared_dependency(case.members, case.rules)
+    if shared is not None and _explained(case, shared):
+        return _upstream(case, shared)
+    others = len(case.members) - 1
+    what = "share no named dependency"
     if shared is not None:
-        reason = f"{_no_release(case)}, and {count} on {shared} {when}"
-        sentence = f"upstream: {reason}; rolling back will not help"
-        advice = f"do not roll back: mend {shared}, which {len(case.members)} deployments share"
-        return Attribution(AttributionKind.UPSTREAM, (reason,)), _advice(case, advice, "upstream-fault"), sentence
-    reason = f"{_no_release(case)}, and {count} that share no named dependency {when}"
-    advice = "do not roll back: look at what they run on"
-    sentence = f"infrastructure: {reason}; rolling back will not help"
-    return Attribution(AttributionKind.INFRASTRUCTURE, (reason,)), _advice(case, advice, "upstream-fault"), sentence
+        what = (
+            f"no one dependency explains ({shared.dependency}: {len(shared.members)} of {len(case.members)}, and "
+            f"{shared.readers - len(shared.members)} more that depend on it are well)"
+        )
+    reason = f"{_no_release(case)}, and {others} other{'s' if others > 1 else ''} that {what} {_when(case)}"
+    return _elsewhere(case, AttributionKind.INFRASTRUCTURE, reason, "do not roll back: look at what they run on")
+
+
+def _when(case: Case) -> str:
+    onsets = [case.onsets[name] for name in case.members]
+    apart = max(onsets) - min(onsets)
+    return f"degraded within {span(apart)}" if apart else "degraded at the same moment"
+
+
+def _explained(case: Case, shared: Shared) -> bool:
+    """Is what they share what happened to them: most of them depend on it, and not most of those who do are well;
+    inputs gone bad settle it."""
+    if len(shared.members) < _EXPLAINED * len(case.members):
+        return False
+    fed = sum(bool(inputs_words(case.rules[name], case.verdicts[name])) for name in shared.members)
+    if 2 * fed >= len(shared.members) or _its_release(case, shared.dependency, RELEASE_CAUSE_S):
+        return True
+    return len(shared.members) >= _COVERED * shared.readers
+
+
+def _upstream(case: Case, shared: Shared) -> Finding:
+    count, dependency = len(shared.members), shared.dependency
+    itself = DeploymentId(case.members[0].environment, dependency.removeprefix("deployment/"))
+    release = _its_release(case, dependency, RELEASE_CAUSE_S)
+    if release is not None:
+        before = span(max(0.0, case.onsets[case.members[0]] - release.at))
+        reason = (
+            f"v{release.after} of {dependency} began to serve {before} before {count} that depend on it {_when(case)}"
+        )
+        advice = f"do not roll this back: look at {dependency}, whose v{release.after} came first"
+    else:
+        of = f"and {count - 1} other{'s' if count > 2 else ''} on {dependency}"
+        if itself in shared.members and dependency.startswith("deployment/"):
+            of = f"and {dependency} with {count - 1} that depend{'s' if count == 2 else ''} on it"
+        reason = f"{_no_release(case)}, {of} {_when(case)}"
+        advice = f"do not roll back: mend {dependency}, which {count} deployments share"
+    finding = _elsewhere(case, AttributionKind.UPSTREAM, reason, advice)
+    return _but_itself(case, finding, itself) if dependency.startswith("deployment/") else finding
+
+
+def _but_itself(case: Case, finding: Finding, itself: DeploymentId) -> Finding:
+    """The same, where the shared dependency is itself among the members: what is advised for it is to look at it."""
+    attribution, advice, sentence = finding
+    own = "others follow it: look at its inputs and its serving first, the version did not change"
+    return attribution, tuple(replace(a, sentence=own) if a.deployment == itself else a for a in advice), sentence
+
+
+def _elsewhere(case: Case, kind: AttributionKind, reason: str, advice: str) -> Finding:
+    """What comes from elsewhere: no rollback."""
+    fed = [words for name in case.members if (words := inputs_words(case.rules[name], case.verdicts[name]))]
+    reasons = [reason, *_acquittals(case)]
+    if fed:
+        reasons.append(f"inputs went bad in {len(fed)} of {len(case.members)}: {fed[0]}")
+    sentence = f"{kind}: {reason}; rolling back will not help"
+    return Attribution(kind, tuple(reasons)), _advice(case, advice, "upstream-fault"), sentence
+
+
+def _lost_track(case: Case) -> Finding:
+    words = not_counted(case.rules[case.members[0]], case.verdicts[case.members[0]])
+    who = case.members[0].name if len(case.members) == 1 else f"{len(case.members)} deployments at once"
+    reason = f"{_no_release(case)}, and of {who} {words}"
+    advice = "find out whether events are lost on their way to the metrics; a rollback would not bring them back"
+    attribution = Attribution(AttributionKind.TELEMETRY, (reason, *_acquittals(case)))
+    return attribution, _advice(case, advice, "blind-telemetry"), f"telemetry: {reason}"
 
 
 def _alone(case: Case) -> Finding:
     name = case.members[0]
-    reason = f"{_no_release(case)}, and no other deployment degraded with it"
     verdict, rule = case.verdicts[name], case.rules[name]
+    if not_counted(rule, verdict) and not verdict.cooling:
+        return _lost_track(case)
+    for dependency in all_dependencies(case.rules, name):
+        if (release := _its_release(case, dependency, _ITS_RELEASE_S)) is not None:
+            before = span(max(0.0, case.onsets[name] - release.at))
+            reason = f"v{release.after} of {dependency}, on which it depends, began to serve {before} before"
+            advice = f"do not roll this back: look at {dependency}, whose v{release.after} came first"
+            return _elsewhere(case, AttributionKind.UPSTREAM, reason, advice)
+    if (words := inputs_words(rule, verdict)) and not verdict.cooling:
+        on = ", ".join(rule.deployment.depends_on) or "where they come from"
+        reason = f"{_no_release(case)}, and its inputs went bad: {words}"
+        advice = f"do not roll back: mend what feeds it ({on})"
+        return _elsewhere(case, AttributionKind.UPSTREAM, reason, advice)
+    reason = f"{_no_release(case)}, and no other deployment degraded with it"
     if verdict.cooling:
         advice = "fired again after an action: a second rollback needs a person's judgement"
         runbook: str | None = "rollback-of-a-rollback"
     else:
-        advice = "look at its inputs and its serving first: the version did not change"
+        advice = "look at its inputs and its serving first: " + _how_long(case, name)
         runbook = rule.runbook
     return (
-        Attribution(AttributionKind.UNKNOWN, (reason,)),
+        Attribution(AttributionKind.UNKNOWN, (reason, *_acquittals(case))),
         (Recommendation(name, None, None, advice, runbook),),
         f"unknown: {reason}",
     )
+
+
+def _how_long(case: Case, name: DeploymentId) -> str:
+    """For how long the version had served well when it degraded, where that is known."""
+    onset = case.onsets[name]
+    history = [r for r in case.releases if r.deployment == name and not r.rollback]
+    found = [r for r in history if r.explains(onset, RELEASE_LOOK_BACK_S)]
+    if not found:
+        return "the version did not change"
+    last = found[-1]
+    if went_back(last, history):
+        return f"v{last.after} had been brought back {span(onset - last.at)} before, and was well since"
+    then = f"; if nothing is found, v{last.before} served before it" if last.before else ""
+    return f"v{last.after} had served well for {span(max(0.0, onset - last.at))}{then}"

@@ -1,4 +1,4 @@
-"""Deployments that degrade together are one incident (first form): by shared dependency, by onset.
+"""Deployments that degrade together are one incident: by shared dependency, by onset, by symptom.
 
 A function of the verdicts and the releases, so that a console opened cold names the same incidents as one that watched
 all along. `previous` only keeps an open incident's id when its first member has recovered meanwhile.
@@ -9,12 +9,14 @@ from __future__ import annotations
 import hashlib
 import itertools
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 
-from rollback_console.decide.attribution import Case, Release, attribute, silent, unanswered
+from rollback_console.decide.attribution import Case, Release, attribute, unanswered
+from rollback_console.decide.origin import Origin, controls, merely_suspected, onset_of, origins, symptoms
 from rollback_console.model.identity import DeploymentId
 from rollback_console.model.incident import Incident
 from rollback_console.model.rules import DeploymentRule
+from rollback_console.model.value import dataclass
 from rollback_console.model.verdict import TriggerState, Verdict
 
 SHARED_ONSET_S = 1800.0  # with a shared dependency: onsets within half an hour of each other
@@ -59,26 +61,28 @@ def group(
     goes_on = {name for name in verdicts if seen_at is None or onsets.get(name, seen_at) <= seen_at}
     previous = [replace(old, members=tuple(name for name in old.members if name in goes_on)) for old in previous]
     troubled = sorted(
-        (n for n, verdict in verdicts.items() if n in onsets and (verdict.state in _TROUBLE or verdict.fired_as_blind)),
+        (
+            name
+            for name, verdict in verdicts.items()
+            if name in onsets
+            and (verdict.state in _TROUBLE or verdict.fired_as_blind)
+            and not merely_suspected(verdict)
+        ),
         key=lambda name: (onsets[name], name),
     )
     blind = sum(1 for verdict in verdicts.values() if verdict.blind)
+    known = origins(
+        fleet.rules,
+        verdicts,
+        {name: onset_of(verdicts[name], troubles[name].onset, troubles[name].signals) for name in troubled},
+        fleet.releases,
+    )
     found = []
-    for members in _components(fleet, troubled, troubles, verdicts):
+    for members in _components(fleet, troubled, known, verdicts):
         alarming = sum(1 for name in members if verdicts[name].alarming)
         if not alarming and len(members) < 2:
             continue
-        case = Case(
-            members,
-            {name: onsets[name] for name in members},
-            {name: verdicts[name] for name in members},
-            fleet.rules,
-            fleet.releases,
-            len(verdicts),
-            blind,
-            fleet.executing,
-        )
-        attribution, advice, sentence = attribute(case)
+        attribution, advice, sentence = attribute(_case(fleet, members, known, verdicts, blind))
         onset = onsets[members[0]]
         incident = Incident(_id(members[0], onset), members, onset, attribution, sentence, advice)
         found.append((-alarming, onset, incident))
@@ -86,11 +90,12 @@ def group(
 
 
 class _Together:
-    """Who degraded with whom: union-find over numbers in the order of their onsets (a thousand may be in trouble)."""
+    """Who degraded with whom: union-find over numbers in the order of their first breaches (a thousand may be in
+    trouble). `onsets`: their likely beginnings; `off_s`: by how much these may be off."""
 
-    def __init__(self, onsets: Sequence[float]) -> None:
+    def __init__(self, onsets: Sequence[float], off_s: Sequence[float]) -> None:
         self._parent = list(range(len(onsets)))
-        self._onsets = onsets
+        self._onsets, self._off = onsets, off_s
 
     def find(self, number: int) -> int:
         parent = self._parent
@@ -100,26 +105,67 @@ class _Together:
 
     def join(self, numbers: Sequence[int], within: float) -> None:
         """Join neighbours in order of onset that began within `within` seconds of one another."""
-        for one, other in itertools.pairwise(numbers):
-            if self._onsets[other] - self._onsets[one] <= within:
+        for one, other in itertools.pairwise(sorted(numbers, key=lambda number: (self._onsets[number], number))):
+            if self._onsets[other] - self._onsets[one] <= within + max(self._off[one], self._off[other]):
                 self._parent[self.find(other)] = self.find(one)
 
     def groups(self) -> list[list[int]]:
         gathered: dict[int, list[int]] = {}
-        for number in range(len(self._parent)):  # in order of onset, so that members are too
+        for number in range(len(self._parent)):  # in order of first breach, so that members are too
             gathered.setdefault(self.find(number), []).append(number)
         return list(gathered.values())
+
+
+def _case(
+    fleet: Fleet,
+    members: tuple[DeploymentId, ...],
+    known: Mapping[DeploymentId, Origin],
+    verdicts: Mapping[DeploymentId, Verdict],
+    blind: int,
+) -> Case:
+    """What is known about deployments in trouble together."""
+    acquitted = {}
+    for name in members:
+        release, why = known[name].release, known[name].acquitted
+        if release is not None and why:
+            acquitted[name] = (release, why)
+    return Case(
+        members,
+        {name: known[name].onset.at for name in members},
+        {name: verdicts[name] for name in members},
+        fleet.rules,
+        fleet.releases,
+        len(verdicts),
+        blind,
+        fleet.executing,
+        {name: blamed for name in members if (blamed := known[name].blamed) is not None},
+        acquitted,
+        _controls_well(fleet, members, known, verdicts),
+    )
+
+
+def _controls_well(
+    fleet: Fleet,
+    members: Sequence[DeploymentId],
+    known: Mapping[DeploymentId, Origin],
+    verdicts: Mapping[DeploymentId, Verdict],
+) -> dict[DeploymentId, DeploymentId]:
+    """Of members whose release is to blame: a control of theirs that is seen and is not in trouble."""
+    found = {}
+    for name in members:
+        if known[name].blamed is not None:
+            well = [c for c in controls(fleet.rules[name], fleet.rules) if c in verdicts and c not in known]
+            if well:
+                found[name] = well[0]
+    return found
 
 
 def _components(
     fleet: Fleet,
     troubled: Sequence[DeploymentId],
-    troubles: Mapping[DeploymentId, Trouble],
+    known: Mapping[DeploymentId, Origin],
     verdicts: Mapping[DeploymentId, Verdict],
 ) -> list[tuple[DeploymentId, ...]]:
-    released = {
-        r.deployment for r in fleet.releases if r.deployment in troubles and r.explains(troubles[r.deployment].onset)
-    }
     by_cause: dict[str, list[int]] = {}
     by_symptom: dict[str, list[int]] = {}
     unseen: list[int] = []
@@ -128,26 +174,19 @@ def _components(
         if unanswered(verdict):
             unseen.append(number)
             continue  # that a backend does not answer says nothing of what else they share
-        for cause in _causes(fleet.rules[name], has_release=name in released):
+        has_release = known[name].blamed is not None
+        for cause in _causes(fleet.rules[name], has_release=has_release):
             by_cause.setdefault(cause, []).append(number)
-        if name not in released:
-            for symptom in _symptoms(verdict, troubles[name]):
+        if not has_release:
+            for symptom in symptoms(verdict, known[name].onset.signals):
                 by_symptom.setdefault(f"{name.environment}:{symptom}", []).append(number)
-    together = _Together([troubles[name].onset for name in troubled])
+    together = _Together([known[name].onset.at for name in troubled], [known[name].onset.off_s for name in troubled])
     for numbers in by_cause.values():
         together.join(numbers, SHARED_ONSET_S)
     for numbers in by_symptom.values():
         together.join(numbers, BARE_ONSET_S)
     together.join(unseen, SHARED_ONSET_S)
     return [tuple(troubled[number] for number in numbers) for numbers in together.groups()]
-
-
-def _symptoms(verdict: Verdict, trouble: Trouble) -> list[str]:
-    """What a deployment that did not release can have in common with another but a dependency: a signal that was
-    breached at its onset (it may be seen no longer, while it clears or is blind), or silence of one kind."""
-    if silent(verdict):
-        return [f"silent/{kind}" for kind in dict.fromkeys(signal.blind for signal in verdict.signals) if kind]
-    return list(trouble.signals)
 
 
 def _causes(rule: DeploymentRule, *, has_release: bool) -> tuple[str, ...]:
