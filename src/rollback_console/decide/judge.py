@@ -93,6 +93,21 @@ def weighed(rule: DeploymentRule) -> bool:
     return any(each.evidence is not None for each in rule.signals) or _tiered(rule.trigger.when)
 
 
+def carry(
+    rule: DeploymentRule,
+    observation: Observation,
+    carried: tuple[EvidenceMemory | None, ...],
+    *,
+    cooling: bool = False,
+) -> tuple[EvidenceMemory | None, ...]:
+    """What `step` makes of the evidence alone: per signal the detector's memory after the observation."""
+    before = carried or (None,) * len(rule.signals)
+    return tuple(
+        None if each.evidence is None else weigh(each, reading, own, observation.at, observation.version, cooling)
+        for each, reading, own in zip(rule.signals, observation.readings, before, strict=True)
+    )
+
+
 def _weighed_step(rule: DeploymentRule, observation: Observation, memory: TriggerMemory, cooling: bool) -> Step:
     """As `step`, where evidence has a part. Every signal counts twice: as what may fire (its evidence is full, its
     bound was passed for a dwell), and as what keeps a trigger pending or fired (it is suspected, it is passed)."""

@@ -4,23 +4,28 @@ How far back is far enough? A trigger's memory is known for certain after its co
 as its hold: whatever it was before, it is healthy then. So the replay reaches back until every deployment shows such a
 calm stretch, doubling the span, up to `lookback`; deeper rounds look only at deployments that are not settled yet. Or
 until it meets the last evaluation of a console that slept, whose memories are as certain.
+
+Signals that are judged by evidence remember for longer: their detectors are replayed first, over the last day
+(`engine.warmup`), and a calm stretch settles a deployment only from where on its evidence is certain.
 """
 
 from __future__ import annotations
 
 import asyncio
+import itertools
 import math
 from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import field
 
-from rollback_console.decide.judge import FRESH, decide, step
+from rollback_console.decide.judge import FRESH, Step, decide, step, weighed
 from rollback_console.decide.trigger import state_of
 from rollback_console.engine.sampler import Sampler
 from rollback_console.engine.versions import VersionHistory
+from rollback_console.engine.warmup import Warm, Warmup
 from rollback_console.model.observation import Blind, Observation, Tick
-from rollback_console.model.rules import DeploymentRule
+from rollback_console.model.rules import BlindPolicyKind, DeploymentRule, SignalRule
 from rollback_console.model.value import dataclass
-from rollback_console.model.verdict import TriggerMemory, TriggerState, Verdict
+from rollback_console.model.verdict import SignalVerdict, TriggerMemory, TriggerState, Verdict
 
 BASELINES = -2  # (-1 is no query): stands for the queries of version baselines among the numbers of those that failed
 _MOST_POINTS = 4_000_000  # that a cold start asks of the backend, its version history aside
@@ -86,6 +91,7 @@ class Backfill:
         self._step = step_s
         self._lookback = lookback_s
         self._count = 0
+        self._warmup = Warmup(sampler, versions, step_s, lookback_s)
         self.settling_s = max(first_span(sampler.rules) * 1.25, 4 * step_s)  # what settles a calm fleet
 
     async def cold(self, until: float, cooling: Cooling, progress: Progress, known: Known | None = None) -> Replayed:
@@ -93,17 +99,60 @@ class Backfill:
         since. What history lacks is blind; nothing is raised. `progress` hears before each round what comes, and which
         deployments are settled: their verdicts are final."""
         done = Replayed(until)
-        rules = self._sampler.rules
-        rows: dict[int, list[Observation]] = {index: [] for index in range(len(rules))}
+        weighed = set(self._warmup.deployments)
+        plain = set(range(len(self._sampler.rules))) - weighed
         changes: dict[int, list[Change]] = {}
-        span, high, unsettled, furthest = self.settling_s, until, set(rows), self._furthest()
-        after = known.at + self._step if known is not None else -math.inf
-        while unsettled and high >= max(after, until - furthest):
+        if plain or not weighed:  # whose states are known soon
+            await self._rounds(done, plain, until, cooling, progress, known, None, changes)
+        if weighed:
+            progress("back-filling the evidence of the last day", done, plain - done.unsettled)
+            memories, since = (known.memories, known.at) if known is not None else ({}, -math.inf)
+            warm = await self._warmup.run(until, self._lows(until, known), cooling, memories, since)
+            done.failing |= warm.failing
+            await self._rounds(done, weighed, until, cooling, progress, known, warm, changes)
+        done.changes = sorted(
+            (c for found in changes.values() for c in found), key=lambda c: (c.observation.at, c.index)
+        )
+        return done
+
+    def _lows(self, until: float, known: Known | None) -> list[float]:
+        """Where the rounds of a back-fill to `until` begin, the nearest first."""
+        after, furthest, span = (
+            known.at + self._step if known is not None else -math.inf,
+            self._furthest(),
+            self.settling_s,
+        )
+        lows = []
+        while True:
             low = max(after, until - math.ceil(min(span, furthest) / self._step) * self._step)
-            progress(f"back-filling {round(until - low)} s of history", done, set(rows) - unsettled)
+            lows.append(low)
+            if low == after or span >= furthest:
+                return lows
+            span *= 2
+
+    async def _rounds(
+        self,
+        done: Replayed,
+        deployments: Set[int],
+        until: float,
+        cooling: Cooling,
+        progress: Progress,
+        known: Known | None,
+        warm: Warm | None,
+        changes: dict[int, list[Change]],
+    ) -> None:
+        """Replay some deployments, deeper and deeper, until they are settled; `warm` is their evidence."""
+        lows, others = self._lows(until, known), set(done.rows) - done.unsettled
+        rows: dict[int, list[Observation]] = {index: [] for index in deployments}
+        high, unsettled = until, set(deployments)
+        after = known.at + self._step if known is not None else -math.inf
+        while unsettled and lows:
+            low = lows.pop(0)
+            progress(f"back-filling {round(until - low)} s of history", done, others | (set(rows) - unsettled))
             only = sorted(unsettled)
             older: dict[int, list[Observation]] = {index: [] for index in only}
             ticks, failing = await self._ticks(low, high, only)
+            await self._sampler.prepare(until, low)
             for tick in ticks:
                 for index, observation in zip(only, tick.observations, strict=True):
                     older[index].append(observation)
@@ -111,18 +160,27 @@ class Backfill:
             for index in only:
                 rows[index] = older[index] + rows[index]
                 memory = known.memories.get(index, FRESH) if known is not None and met else FRESH
-                settled, changes[index] = await self._replay(done, index, rows[index], memory, cooling)
+                fresh = memory is FRESH
+                if fresh and warm is not None:
+                    memory = warm.before(index, low) or FRESH
+                certain = warm.certain.get(index, -math.inf) if warm is not None else -math.inf
+                settled, changes[index] = await self._replay(
+                    done, index, rows[index], memory, cooling, fresh=fresh, certain=certain
+                )
                 if settled:
                     unsettled.discard(index)
+                    if fresh and certain == math.inf:
+                        done.unsettled.add(
+                            index
+                        )  # its clocks are certain, its evidence is not: deeper rounds do not help
             done.failing |= failing
             if failing and known is None:
                 break  # deeper history would be as blind
-            high, span = low - self._step, math.inf if failing else span * 2
-        done.rows, done.unsettled = rows, unsettled
-        done.changes = sorted(
-            (c for found in changes.values() for c in found), key=lambda c: (c.observation.at, c.index)
-        )
-        return done
+            high = low - self._step
+            if failing:
+                lows = lows[-1:]
+        done.rows |= rows
+        done.unsettled |= unsettled
 
     def _furthest(self) -> float:
         """How far back a cold start reads at the most (seconds): the look-back, or what a large fleet's share of points
@@ -139,8 +197,9 @@ class Backfill:
         for tick in ticks:
             for index, observation in enumerate(tick.observations):
                 done.rows[index].append(observation)
+        await self._sampler.prepare(until, _oldest(known, known.at))
         for index, observations in done.rows.items():
-            _, changes = await self._replay(done, index, observations, known.memories[index], cooling)
+            _, changes = await self._replay(done, index, observations, known.memories[index], cooling, fresh=False)
             done.changes.extend(changes)
         done.changes.sort(key=lambda change: (change.observation.at, change.index))
         return done
@@ -148,13 +207,20 @@ class Backfill:
     async def between(
         self, start: float, end: float, only: Sequence[int] | None = None, every: float | None = None
     ) -> list[Tick]:
-        """The ticks from `start` to `end`, both on the grid, inclusive, `every` so many seconds (default: each)."""
-        return (await self._ticks(start, end, only, every))[0]
+        """The ticks from `start` to `end`, both on the grid, inclusive, `every` so many seconds (default: each), with
+        what is learned as of each, no suspicion considered."""
+        ticks, _ = await self._ticks(start, end, only, every)
+        await self._sampler.prepare(end, start)
+        numbers = range(len(self._sampler.rules)) if only is None else only
+        return [
+            Tick(tick.at, tuple(map(self._sampler.normed, numbers, tick.observations, itertools.repeat(None))))
+            for tick in ticks
+        ]
 
     async def _ticks(
         self, start: float, end: float, only: Sequence[int] | None = None, every: float | None = None
     ) -> tuple[list[Tick], set[int]]:
-        """As `between`, and the numbers of the queries that did not answer."""
+        """As `between`, without what is learned, and the numbers of the queries that did not answer."""
         pace = every or self._step
         answers = await self._sampler.answers_between(start, end, pace)
         failing = {index for index, column in enumerate(answers) if any(answer.failed for answer in column)}
@@ -169,36 +235,59 @@ class Backfill:
             baselines = await self._versions.baselines(at, silent)
             if Blind.QUERY_FAILED in baselines.values():
                 failing.add(BASELINES)
-            ticks.append(await self._sampler.assemble(at, row, baselines, only))
+            ticks.append(await self._sampler.assemble(at, row, baselines, only, None))
         return ticks, failing
 
     async def _replay(
-        self, done: Replayed, index: int, observations: Sequence[Observation], memory: TriggerMemory, cooling: Cooling
+        self,
+        done: Replayed,
+        index: int,
+        observations: list[Observation],
+        memory: TriggerMemory,
+        cooling: Cooling,
+        *,
+        fresh: bool,
+        certain: float = -math.inf,
     ) -> tuple[bool, list[Change]]:
-        """One deployment through its observations; the changes are those after the last settling calm, if any."""
-        rule, calm = self._sampler.rules[index], _Calm(self._sampler.rules[index])
+        """One deployment through its observations, each given what is learned as of the memory before it; the changes
+        are those after the last settling calm, if any. `fresh`: nobody had the memory that it begins with; `certain`:
+        from when on the evidence in it is an always-on console's (infinite: nobody can tell, and it is not asked)."""
+        rule = self._sampler.rules[index]
+        calm, sure = _Calm(rule), _Certain(rule, certain if certain < math.inf else -math.inf)
         changes: list[Change] = []
-        began_fresh = memory is FRESH
+        unknown = fresh
         began = memory.at if memory.at is not None else observations[0].at
         state, _ = state_of(memory, cooling=cooling(index, began))
-        for observation in observations:
+        for number, raw in enumerate(observations):
             self._count += 1
             if self._count % _SLICE == 0:
                 await asyncio.sleep(0)
+            observation = observations[number] = self._sampler.normed(index, raw, memory)
             before, state_before = memory, state
-            done_step = step(rule, observation, memory)
-            memory = done_step.memory
             cool = cooling(index, observation.at)
+            done_step = step(rule, observation, memory, cooling=cool)
+            memory = done_step.memory
             state, _ = state_of(memory, cooling=cool)
-            if state is not state_before or observation is observations[-1]:
+            if state is not state_before or number == len(observations) - 1:
                 verdict, memory = decide(rule, observation, before, cooling=cool)
                 done.before[index], done.verdicts[index], done.memories[index] = before, verdict, memory
                 if state is not state_before:
                     changes.append(Change(index, observation, before, state_before, verdict, memory))
-            if calm.after(observation.at, done_step.condition, bool(done_step.blind)) and began_fresh:
-                began_fresh = False
+            if calm.after(observation.at, sure.condition(observation.at, done_step), bool(done_step.blind)) and unknown:
+                unknown = False
                 changes.clear()  # what came before the calm began with a memory that nobody had
-        return not began_fresh, changes
+        return not unknown, changes
+
+
+def _oldest(known: Known, default: float) -> float:
+    """The oldest time whose baseline a memory still uses, or the default where that is older."""
+    frozen = [
+        own.frozen_at
+        for memory in known.memories.values()
+        for own in memory.evidence
+        if own is not None and own.frozen_at is not None
+    ]
+    return min([default, *frozen])
 
 
 class _Calm:
@@ -216,3 +305,31 @@ class _Calm:
             return False
         self._start = at if self._start is None else self._start
         return at - self._start >= self._need
+
+
+class _Certain:
+    """Watches for the time from which on a condition rests on nothing that only an always-on console knows: evidence
+    from before the beginning (until `certain`), the clocks of signals that have one of their own (`weighing.hold`)."""
+
+    def __init__(self, rule: DeploymentRule, certain: float) -> None:
+        self._rule, self._certain = rule, certain
+        self._clocked = (
+            {number for number, signal in enumerate(rule.signals) if signal.evidence is None}
+            if weighed(rule)
+            else set()
+        )
+
+    def condition(self, at: float, done: Step) -> bool | None:
+        """The condition, where it is certain; else None."""
+        if self._clocked:
+            self._clocked = {
+                number for number in self._clocked if not _stopped(self._rule.signals[number], done.signals[number])
+            }
+        return None if self._clocked or at < self._certain else done.condition
+
+
+def _stopped(rule: SignalRule, verdict: SignalVerdict) -> bool:
+    """Does a signal's own clock stand at nothing for certain after this verdict."""
+    if verdict.breached is not None:
+        return not verdict.breached
+    return verdict.blind is not None and rule.blind.kind in (BlindPolicyKind.HEALTHY, BlindPolicyKind.RESET)
