@@ -30,13 +30,13 @@ def test_check_says_everything_and_exits_with_2(tmp_path: Path, capsys: pytest.C
     assert run(["policy", "check", str(good), str(bad)]) == 2
     lines = capsys.readouterr().out.splitlines()
     assert lines[1].startswith(f"{bad}:4:7: mode: the mode act")
-    assert lines[2].startswith(f"{bad}:50:10: trigger.dwell: '5 minutes' is not a duration. Write `5m`")
+    assert lines[2].startswith(f"{bad}:51:10: trigger.dwell: '5 minutes' is not a duration. Write `5m`")
     assert lines[3] == f"{bad}: 2 errors"
 
 
 def test_check_as_json(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = tmp_path / "x.yaml"
-    path.write_text(GOOD + "risk: hgih\n")
+    path.write_text(GOOD.replace("risk: normal", "risk: hgih"))
     assert run(["policy", "check", "--json", str(path)]) == 2
     (found,) = json.loads(capsys.readouterr().out)
     assert (found["file"], found["kind"], found["ok"]) == (str(path), "policy", False)

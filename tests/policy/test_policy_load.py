@@ -12,7 +12,19 @@ import pytest
 
 from rollback_console.errors import FileProblems
 from rollback_console.model.operator import Permission
-from rollback_console.model.rules import BaselineKind, BlindPolicy, BlindPolicyKind, Breach, Worse
+from rollback_console.model.rules import (
+    BaselineKind,
+    BlindPolicy,
+    BlindPolicyKind,
+    Breach,
+    EvidenceRule,
+    ExpectedChange,
+    Stretch,
+    Tiered,
+    Uses,
+    Weekly,
+    Worse,
+)  # fmt: skip
 from rollback_console.policy.draft import (
     MetricFact,
     ModelFact,
@@ -74,14 +86,21 @@ def test_a_policy_becomes_rules() -> None:
     assert loaded.digest == hashlib.sha256(FULL.encode()).hexdigest()
     rule = loaded.rules[0]
     conversion, errors, volume = rule.signals
-    assert conversion.x == "sum by (deployment) (increase(orders_total[10m]))"
-    assert (conversion.breach, conversion.minimum, conversion.worse) == (Breach(degraded_by=0.02), 200, Worse.LOWER)
+    assert conversion.x == "sum by (deployment) (increase(orders_total[1m]))"
+    assert conversion.n_hour == "sum by (deployment) (increase(visits_total[1h]))"
+    assert (conversion.breach, conversion.window_s, conversion.worse) == (Breach(), 60, Worse.LOWER)
+    assert conversion.evidence == EvidenceRule(90 * 86_400, 300, 1_800, None, 180)
     assert conversion.baseline is not None
-    assert conversion.baseline.kind is BaselineKind.LAST_WEEK
+    assert (conversion.baseline.kind, conversion.baseline.history_s) == (BaselineKind.SEASONAL, 28 * 86_400)
+    assert conversion.baseline.holidays == ("12-25", "12-26", "2027-03-26")
+    assert conversion.baseline.exclude == (Stretch(1_795_737_600.0, 1_796_083_200.0, "Black Friday"),)
     assert (errors.breach, errors.blind.kind, errors.unit) == (Breach(above=0.02), BlindPolicyKind.HEALTHY, "%")
     assert (volume.breach.degraded_by, volume.stale_s, volume.title) == (0.6, 120, "Volume")
     assert (rule.trigger.dwell_s, rule.trigger.hold_s, rule.trigger.cool_down_s) == (300, 600, 3600)
-    assert rule.trigger.text == "conversion and any 1 of [error_rate, volume]"
+    assert rule.trigger.text == "tiered of [conversion, error_rate, volume]"
+    assert rule.trigger.when == Tiered((Uses("conversion"), Uses("error_rate"), Uses("volume")))
+    assert (rule.trigger.not_before_s, rule.trigger.loop_guard) == (600, 2)
+    assert rule.trigger.expected == (ExpectedChange("reindexing", weekly=Weekly((6,), 7_200, 7_200, "Europe/Berlin")),)
     assert rule.deployment.links == (("dashboard", "https://grafana.example/d/models?var-model=checkout-ranker"),)
     assert rule.deployment.labels == (("deployment", "checkout-ranker"),)
     assert loaded.rules[1].deployment.labels == (("deployment", "search-embed"),)
@@ -90,15 +109,11 @@ def test_a_policy_becomes_rules() -> None:
 
 
 def test_every_key_of_the_design_is_understood() -> None:
-    """Only the seasonal baseline is refused; with one that is there, the rest loads, and says what nothing uses."""
-    text = (Path(__file__).parent / "every_key.yaml").read_text()
-    with pytest.raises(FileProblems) as caught:
-        parse_policy(text.encode(), "f")
-    assert [problem.path for problem in caught.value.problems] == ["signals.conversion.baseline.kind"]
-    loaded = parse_policy(text.replace("kind: seasonal, history: 28d", "kind: last_week").encode(), "f")
-    assert [warning.path for warning in loaded.warnings] == [
-        "stakeholders", "escalation", "review_every", "signals.conversion.maturity", "trigger.budget",
-    ]  # fmt: skip
+    loaded = parse_policy((Path(__file__).parent / "every_key.yaml").read_bytes(), "f")
+    assert [warning.path for warning in loaded.warnings] == ["stakeholders", "escalation", "review_every"]
+    evidence = loaded.rules[0].signals[0].evidence
+    assert evidence is not None
+    assert (evidence.margin, evidence.maturity_s, evidence.least_margin) == (0.02, 180, 0.02)  # the last by risk: high
     assert loaded.rules[0].deployment.owners == ("team-ranking",)
     assert loaded.rules[0].recovery[0].authority.approve_of == ("lead", "commander")
 
@@ -246,10 +261,17 @@ def test_the_default_roles_let_oncall_roll_back_and_viewers_look(tmp_path: Path)
 def test_explain_says_the_numbers() -> None:
     said = "\n".join(explain(parse_policy(FULL.encode(), "f")))
     for sentence in (
-        "degraded when more than 2 % below the same time last week, and is never judged on fewer than 200 trials",
+        "judged by evidence that it is below what is usual at this time of the week in Europe/Berlin, learned from 28d",
+        "degraded when more than 60 % below the same time last week",
+        "margin learned from its noise, at least 0.5 % (risk normal of the policy)",
+        "bar 11.77, the logarithm of one false alarm in 90d in minutes (written)",
+        "alone it must stay full for 30m (risk normal of the policy)",
+        "Nothing is learned from 1 stretch: Black Friday.",
         "counts as degraded when above 2 %; while it cannot be judged it counts as healthy",
-        "conversion is degraded, and at least 1 of error_rate, volume is degraded",
-        "It fires when the condition has held for 5m without a break.",
+        "one of conversion, error_rate, volume is degraded, and it is sufficient alone, or another agrees, or",
+        "a plain bound counts once passed for 5m without a break.",
+        "Expected: reindexing, sun 02:00-04:00 Europe/Berlin.",
+        "In the first 10m after a release nothing is advised or done.",
         "It stays fired for 10m after the condition ended.",
         "When it cannot tell for 5m, it fires as blind.",
         "stale when the newest sample is older than 2m",

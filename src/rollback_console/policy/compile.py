@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from rollback_console.model.identity import Deployment, DeploymentId
 from rollback_console.model.rules import (
@@ -16,6 +16,7 @@ from rollback_console.model.rules import (
     SignalRule,
     TriggerRule,
 )  # fmt: skip
+from rollback_console.model.value import dataclass
 from rollback_console.policy import expression
 from rollback_console.policy.compile_signals import compile_signals, dwell_of, filled, meaning
 from rollback_console.policy.defaults import BY_RISK, Risk
@@ -79,7 +80,7 @@ def risk_of(policy: Policy, deployment: PolicyDeployment) -> Risk:
 def _judgement(policy: Policy, risk: Risk) -> _Judgement:
     exclude = tuple(stretch.stretch() for stretch in policy.exclude)
     signals = compile_signals(policy.signals.items(), policy.trigger, BY_RISK[risk], _labels(policy), exclude)
-    return _Judgement(signals, _trigger(policy, risk, signals), any(_differs(signal) for signal in signals))
+    return _Judgement(signals, _trigger(policy, risk), any(_differs(signal) for signal in signals))
 
 
 def _labels(policy: Policy) -> Sequence[str] | None:
@@ -126,15 +127,14 @@ def _own(signal: SignalRule, deployment: PolicyDeployment, words: dict[str, str]
     )
 
 
-def _trigger(policy: Policy, risk: Risk, signals: Sequence[SignalRule]) -> TriggerRule:
+def _trigger(policy: Policy, risk: Risk) -> TriggerRule:
     written, said = policy.trigger, when_of(policy)
     burning = {name: meaning(name, signal) for name, signal in policy.signals.items() if signal.kind == "burn_rate"}
     when = expression.expanded(said, burning) if burning else said
-    used = set(expression.names(when))
     return TriggerRule(
         when=when,
         text=" ".join(written.when.split()) if written.when is not None else expression.unparse(said),
-        dwell_s=_dwell([signal for signal in signals if signal.name in used], dwell_of(written, BY_RISK[risk])),
+        dwell_s=dwell_of(written, BY_RISK[risk]),  # of plain bounds: evidence has one in itself
         hold_s=written.hold,
         cool_down_s=written.cool_down,
         blind_dwell_s=written.blind_dwell,
@@ -144,11 +144,6 @@ def _trigger(policy: Policy, risk: Risk, signals: Sequence[SignalRule]) -> Trigg
         expected=tuple(change.change() for change in written.expected),
         adaptive=written.dwell if isinstance(written.dwell, AdaptiveDwell) else None,
     )
-
-
-def _dwell(used: Sequence[SignalRule], dwell_s: float) -> float:
-    """The trigger's own dwell. Evidence has one in itself: where nothing else is used, it is not served twice."""
-    return 0.0 if used and all(signal.evidence is not None for signal in used) else dwell_s
 
 
 def _impact(policy: Policy) -> ImpactRule:

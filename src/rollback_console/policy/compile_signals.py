@@ -19,25 +19,13 @@ from rollback_console.model.rules import (
     Worse,
 )  # fmt: skip
 from rollback_console.policy.defaults import Defaults
-from rollback_console.policy.kinds import BURN_RATES, BurnRate, parts_of, target_of
+from rollback_console.policy.kinds import burn_names, burn_rates, parts_of, target_of
 from rollback_console.policy.promql import fill
 from rollback_console.policy.quantities import format_duration
 from rollback_console.policy.signal import PolicySignal
 from rollback_console.policy.trigger import PolicyTrigger
 
 Queries = tuple[str | None, str | None, str | None]  # value, x, n, with their placeholders
-
-
-def burn_rates(signal: PolicySignal) -> tuple[BurnRate, ...]:
-    """The pairs of windows by which a burn rate is judged."""
-    return signal.burn or BURN_RATES
-
-
-def burn_names(name: str, signal: PolicySignal) -> tuple[tuple[str, str], ...]:
-    """What the two signals of each pair are called: `slo_1h` and `slo_5m`."""
-    return tuple(
-        (f"{name}_{format_duration(pair.long)}", f"{name}_{format_duration(pair.short)}") for pair in burn_rates(signal)
-    )
 
 
 def meaning(name: str, signal: PolicySignal) -> Expression:

@@ -110,7 +110,7 @@ def draft_policy(
         "signals:",
         *_signals(known, label),
         "",
-        "trigger:                  # without `when:`: any signal that is sufficient alone, or any two of all",
+        "trigger:                  # `policy explain` says what holds without `when:`",
         "  dwell: 5m",
         "  hold: 10m",
         "  cool_down: 1h",
@@ -220,7 +220,8 @@ def _signals(known: dict[str, MetricFact], label: str | None) -> list[str]:
     if events and trials and events != trials:
         lines += _signal("conversion", "lower", [
             f"x: sum by ({label}) (increase({events}[$window]))", f"n: sum by ({label}) (increase({trials}[$window]))",
-            "window: 10m", "baseline: {kind: last_week}", "minimum: 200", "margin: 5%         # a guess",
+            "maturity: 3m              # a guess: how late events follow their trials",
+            "baseline: {kind: seasonal}    # learned from 28 days; the margin from its noise",
         ], "business")  # fmt: skip
     served = _find(mine, ("requests", "predictions", "inferences"), "_total")
     errors = _find(mine, ("errors", "failures", "failed", "error"), "_total")

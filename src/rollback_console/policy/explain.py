@@ -50,7 +50,7 @@ def explain(loaded: LoadedPolicy, detects: Detects | None = None) -> tuple[str, 
     lines += [f"- {_signal(signal)}" for signal in rule.signals]
     if told := list(numbers(loaded, detects)):
         lines += ["", "Numbers", *told]
-    lines += ["", "Trigger", *_trigger(rule.trigger, loaded.policy.trigger.when is None, _by_evidence(rule))]
+    lines += ["", "Trigger", *_trigger(rule.trigger, loaded.policy.trigger.when is None, _judged(rule))]
     lines += _held_back(rule.trigger)
     if impact := list(_impact(rule)):
         lines += ["", "Impact", *impact]
@@ -157,7 +157,7 @@ def _grouped(item: Expression) -> str:
     return f"({in_words(item)})" if isinstance(item, (And, Or)) else in_words(item)
 
 
-def _trigger(trigger: TriggerRule, chosen: bool, by_evidence: bool) -> Iterator[str]:
+def _trigger(trigger: TriggerRule, chosen: bool, judged: str) -> Iterator[str]:
     if chosen and isinstance(trigger.when, Tiered):
         yield "No `when:` is written; the default where evidence judges is the tiered rule."
     elif chosen:
@@ -166,10 +166,13 @@ def _trigger(trigger: TriggerRule, chosen: bool, by_evidence: bool) -> Iterator[
     if trigger.adaptive is not None:
         bounds = f"{format_duration(trigger.adaptive.from_s)} and {format_duration(trigger.adaptive.to_s)}"
         yield f"The dwell is chosen between {bounds}, by what waiting costs and what a false rollback would."
-    if trigger.dwell_s:
-        yield f"It fires when the condition has held for {format_duration(trigger.dwell_s)} without a break."
-    elif by_evidence:
-        yield "It fires as soon as the condition holds: the evidence has its dwell in itself."
+    dwell = format_duration(trigger.dwell_s)
+    if judged == "evidence":
+        yield "It fires as soon as the condition holds: evidence has its dwell in itself."
+    elif judged == "both" and trigger.dwell_s:
+        yield f"It fires as soon as the condition holds; a plain bound counts once passed for {dwell} without a break."
+    elif trigger.dwell_s:
+        yield f"It fires when the condition has held for {dwell} without a break."
     else:
         yield "It fires at the first evaluation at which the condition holds."
     if trigger.hold_s:
@@ -183,10 +186,11 @@ def _trigger(trigger: TriggerRule, chosen: bool, by_evidence: bool) -> Iterator[
         yield "When it cannot tell, it fires as blind at once."
 
 
-def _by_evidence(rule: DeploymentRule) -> bool:
-    """Is there nothing but evidence in the trigger."""
+def _judged(rule: DeploymentRule) -> str:
+    """By what the trigger's signals are judged: `evidence`, `bounds` or `both`."""
     used = set(names(rule.trigger.when))
-    return all(signal.evidence is not None for signal in rule.signals if signal.name in used)
+    kinds = {signal.evidence is not None for signal in rule.signals if signal.name in used}
+    return "both" if len(kinds) > 1 else "evidence" if True in kinds else "bounds"
 
 
 def _held_back(trigger: TriggerRule) -> list[str]:

@@ -116,6 +116,18 @@ BURN_RATES = tuple(
 Objective = Percentage
 
 
+def burn_rates(signal: PolicySignal) -> tuple[BurnRate, ...]:
+    """The pairs of windows by which a burn rate is judged."""
+    return signal.burn or BURN_RATES
+
+
+def burn_names(name: str, signal: PolicySignal) -> tuple[tuple[str, str], ...]:
+    """What the two signals of each pair are called: `slo_1h` and `slo_5m`."""
+    return tuple(
+        (f"{name}_{format_duration(pair.long)}", f"{name}_{format_duration(pair.short)}") for pair in burn_rates(signal)
+    )
+
+
 def complaints(signal: PolicySignal) -> Iterator[Complaint]:
     """What a signal's kind lacks or does not take."""
     for key, kinds in _OF_KIND.items():

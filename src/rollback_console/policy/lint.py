@@ -14,8 +14,10 @@ from rollback_console.model.rules import Expression
 from rollback_console.model.text import plain
 from rollback_console.policy import expression
 from rollback_console.policy.doubts import doubts
+from rollback_console.policy.kinds import burn_rates
 from rollback_console.policy.policy import Policy
 from rollback_console.policy.promql import unsplittable
+from rollback_console.policy.quantities import format_duration
 from rollback_console.policy.yaml_marks import Document, Loc
 
 _UNUSED = "nothing uses it yet"
@@ -114,6 +116,26 @@ def warnings(document: Document, policy: Policy) -> Iterator[Problem]:
         yield _warn(
             document, (), "names no recovery path", "The console will alarm and cannot roll back; add `recovery:`"
         )
+
+
+def against_settings(document: Document, policy: Policy, scrape_s: float, every_s: float) -> Iterator[Problem]:
+    """What does not go with the settings: the scrape interval, and how often is evaluated (both in seconds)."""
+    for name, signal in policy.signals.items():
+        loc: Loc = ("signals", name, "window") if signal.window is not None else ("signals", name)
+        asked = [signal.value, signal.x, signal.n, "$window" if signal.buckets or signal.histogram else None]
+        window, ranged = signal.window_s, any("$window" in query for query in asked if query is not None)
+        if signal.kind == "burn_rate":
+            loc, window = ("signals", name), min(pair.short for pair in burn_rates(signal))
+        if ranged and window < 2 * scrape_s:
+            what = (
+                f"a window of {format_duration(window)} holds fewer than two scrapes, {format_duration(scrape_s)} apart"
+            )
+            yield _warn(document, loc, what, "Its rates would have gaps: make it twice as long at least")
+        if signal.by_evidence and signal.window_s % every_s:
+            what = (
+                f"a window of {format_duration(window)} is no multiple of `evaluate_every: {format_duration(every_s)}`"
+            )
+            yield _warn(document, loc, what, "Evidence steps once a window, where an evaluation falls on its end")
 
 
 def _warn(document: Document, loc: Loc, message: str, remedy: str) -> Problem:

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
@@ -15,6 +14,7 @@ from rollback_console.errors import FileProblems, Problem
 from rollback_console.model.identity import DeploymentId
 from rollback_console.model.rules import DeploymentRule
 from rollback_console.model.text import plain
+from rollback_console.model.value import dataclass
 from rollback_console.policy import lint, policy, roster, settings, yaml_marks
 from rollback_console.policy.compile import compile_policy
 from rollback_console.policy.policy import Policy
@@ -239,6 +239,9 @@ def load_all(settings_path: Path) -> Configuration:
             problems.extend(error.problems)
     problems.extend(_twice(policies))
     warnings = [*loaded.warnings, *(warning for item, _ in policies for warning in item.warnings)]
+    scrape_s, every_s = loaded.settings.prometheus.step, loaded.settings.evaluate_every
+    for item, document in policies:
+        warnings.extend(lint.against_settings(document, item.policy, scrape_s, every_s))
     if people is not None:
         problems.extend(_roles(policies, people[0].roster))
         warnings.extend(people[0].warnings)

@@ -11,6 +11,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, field_validator, mo
 
 from rollback_console.policy.defaults import Risk
 from rollback_console.policy.expression import RESERVED, SIGNAL_NAME
+from rollback_console.policy.kinds import burn_names
 from rollback_console.policy.promql import Query
 from rollback_console.policy.quantities import Duration, Span, refusal
 from rollback_console.policy.signal import PolicySignal
@@ -168,3 +169,20 @@ class Policy(Words):
     impact: PolicyImpact = PolicyImpact()
     recovery: tuple[PolicyPath, ...] = ()
     runbook: Text | None = None
+
+    @model_validator(mode="after")
+    def _names_are_free(self) -> Policy:
+        """A burn rate is several signals, with names of their own."""
+        taken: dict[str, str] = {}
+        found = []
+        for name, signal in self.signals.items():
+            if signal.kind == "burn_rate":
+                for own in (each for pair in burn_names(name, signal) for each in pair):
+                    other = own if own in self.signals else taken.setdefault(own, name)
+                    if other != name:
+                        found.append(
+                            Complaint(("signals", other), f"{own} is a part of the burn rate {name}", "Rename one")
+                        )
+        if found:
+            raise several(found)
+        return self

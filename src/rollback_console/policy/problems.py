@@ -65,6 +65,7 @@ _PLAIN = {
     "too_short": ("is empty", "Write at least one"),
     "string_too_short": ("is empty", "Write something, or take the key out"),
     "string_too_long": ("is longer than {max_length} characters", "Shorten it"),
+    "greater_than": ("is not more than {gt}", "Write more"),
     "greater_than_equal": ("is less than {ge}", "Write {ge} or more"),
     "less_than_equal": ("is more than {le}", "Write {le} or less"),
     "string_pattern_mismatch": ("is not in the form that belongs here", "It looks like {pattern}"),

@@ -13,10 +13,7 @@ from rollback_console.policy.defaults import VOLUME_FALLS_BY
 from rollback_console.policy.kinds import BurnRate, KindWords, Metric, Objective, Target
 from rollback_console.policy.promql import SignalQuery
 from rollback_console.policy.quantities import Duration, Percentage, Span
-from rollback_console.policy.words import Complaint, Text, Words, later, several
-
-# Does `decide` judge by evidence. The one switch: until it does, a share of a baseline stays a plain bound.
-EVIDENCE_IS_JUDGED = False
+from rollback_console.policy.words import Complaint, Text, Words, several
 
 _WINDOW_S, _STEP_S = 300.0, 60.0  # the default window of a plain bound; of evidence, which steps once a window
 _LEARNED = ("seasonal", "control")  # baselines that only evidence is measured against
@@ -81,7 +78,7 @@ class PolicySignal(Words):
     def by_evidence(self) -> bool:
         """Is it judged by evidence: events out of trials, a baseline, and no bound of its own."""
         counted = self.counted and self.kind != "burn_rate"
-        return EVIDENCE_IS_JUDGED and counted and self.breach is None and self.baseline is not None
+        return counted and self.breach is None and self.baseline is not None
 
     @property
     def window_s(self) -> float:
@@ -132,8 +129,10 @@ class PolicySignal(Words):
     def _judgement(self) -> list[Complaint]:
         found = []
         if self.breach is None and self.degraded_by is None and not self.by_evidence:
-            found.append(Complaint((), "never counts as degraded",
-                                   "Write `breach: {above: 2%}`, or `margin: 2%` with a baseline"))  # fmt: skip
+            remedy = "Write `breach: {above: 2%}`, or `margin: 2%` with a baseline"
+            if self.counted:
+                remedy = "Write `baseline: {kind: seasonal}` and evidence judges it, or `breach: {above: 2%}`"
+            found.append(Complaint((), "never counts as degraded", remedy))
         if self.breach is not None and self.margin is not None:
             found.append(Complaint(("margin",), "stands beside breach", "Keep one; `margin` is `degraded_by`"))
         if self.breach is not None and self.breach.baseline is not None and self.baseline is not None:
@@ -167,11 +166,6 @@ class PolicySignal(Words):
             return []
         loc = ("breach", "baseline") if self.breach and self.breach.baseline else ("baseline",)
         if baseline.kind in _LEARNED and not self.by_evidence:
-            if not EVIDENCE_IS_JUDGED:
-                error = later(f"the baseline {baseline.kind}", "Use `kind: last_week` now, or `fixed` or `version`")
-                return [
-                    Complaint((*loc, "kind"), error.message(), "Use `kind: last_week` now, or `fixed` or `version`")
-                ]
             remedy = "Write `x:` and `n:` and leave `breach:` out, or use `kind: last_week`"
             return [Complaint((*loc, "kind"), f"{baseline.kind} is for signals that are judged by evidence", remedy)]
         if self.by_evidence and baseline.kind == "fixed" and not 0 < (baseline.value or 0) < 1:

@@ -25,6 +25,7 @@ LONGEST_STRETCH_S = 60 * DAY_S  # left out of baselines
 DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 
 _DAY = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
+_LIKE_A_MOMENT = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}(?:$|[Tt ][0-9]{2}:)")
 _HOLIDAY = re.compile(r"(?:[0-9]{4}-)?[0-9]{2}-[0-9]{2}")
 _WEEKLY = re.compile(r"([a-z]{3}(?:[-,][a-z]{3})*|daily) ([0-2][0-9]):([0-5][0-9])-([0-2][0-9]):([0-5][0-9])")
 _MOMENT_PATTERN = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}([Tt ][0-9:.]+([Zz]|[-+][0-9]{2}:[0-9]{2}))?$"
@@ -38,13 +39,13 @@ def parse_moment(text: object, *, end: bool = False) -> float:
         raise refusal(f"{said} is not a time", "Write it as `2026-11-27T18:00Z`, or a day as `2026-11-27`")
     word = text.strip()
     try:
-        found = dt.datetime.fromisoformat(word)
+        found = dt.datetime.fromisoformat(word) if _LIKE_A_MOMENT.match(word) else None
     except ValueError:
         found = None
-    if found is None or not re.match(_MOMENT_PATTERN[:-1] if ":" in word else _MOMENT_PATTERN, word):
-        if found is not None and found.tzinfo is None and ":" in word:
-            raise refusal(f"{said} has no time zone", f"Write `{plain(word, 40)}Z` for UTC, or its offset as `+01:00`")
+    if found is None:
         raise refusal(f"{said} is not a time", "Write it as `2026-11-27T18:00Z`, or a day as `2026-11-27`")
+    if found.tzinfo is None and ":" in word:
+        raise refusal(f"{said} has no time zone", f"Write `{word}Z` for UTC, or its offset as in `{word}+01:00`")
     if found.tzinfo is None:
         found = found.replace(tzinfo=dt.UTC) + dt.timedelta(days=1 if end else 0)
     return found.timestamp()
@@ -66,7 +67,7 @@ End = Annotated[float, BeforeValidator(_end), _MOMENT_SCHEMA]
 def _zone(name: str) -> str:
     try:
         return ZoneInfo(name).key
-    except (OSError, ValueError):  # unknown, a path out of its folder, or a folder itself
+    except (KeyError, OSError, ValueError):  # unknown, a folder, or a path that leads elsewhere
         raise refusal(f"{plain(repr(name), 60)} is not a time zone known here",
                       "Write its IANA name, as in Europe/Berlin") from None  # fmt: skip
 
