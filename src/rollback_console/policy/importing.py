@@ -312,7 +312,10 @@ class _Reader:
     def links(self, alert: str, annotations: dict[str, str], at: Loc) -> Iterator[tuple[str, str]]:
         """Every annotation that is a link. `{{ $labels.x }}` of the deployment's own label becomes `$deployment`."""
         for key, text in annotations.items():
-            if not re.match(r"https?://\S+\Z", re.sub(r"{{.*?}}", "x", text.strip())):
+            if (
+                not re.match(r"https?://[^\s/]\S*\Z", re.sub(r"{{.*?}}", "x", text.strip()))
+                or plain(text, 1_000) != text
+            ):
                 continue
             url = re.sub(rf"{{{{-?\s*\$labels\.{re.escape(self.options.by[0])}\s*-?}}}}", "$deployment", text.strip())
             if "{{" in url or (len(self.options.by) > 1 and "$deployment" in url):

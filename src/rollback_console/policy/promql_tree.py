@@ -157,7 +157,7 @@ def constant(item: Node) -> float | None:
             return None
 
 
-def _folded(operator: str, one: float, two: float) -> float | None:
+def _folded(operator: str, one: float, two: float) -> float:
     try:
         match operator:
             case "+":
@@ -172,8 +172,8 @@ def _folded(operator: str, one: float, two: float) -> float | None:
                 return math.fmod(one, two)
             case _:
                 return math.pow(one, two)
-    except (ArithmeticError, ValueError):  # what is infinite or no number is no bound
-        return None
+    except (ArithmeticError, ValueError):  # infinite or no number in Go: either way no bound
+        return math.nan
 
 
 def is_scalar(item: Node) -> bool:
