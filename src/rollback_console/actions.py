@@ -7,13 +7,13 @@ function and by the roster. Looking is always allowed.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Protocol
 
 from rollback_console.model.identity import DeploymentId
 from rollback_console.model.operator import Permission
 from rollback_console.model.plan import ExecutionState, Plan, StepState
 from rollback_console.model.snapshot import DeploymentView, Snapshot
-from rollback_console.model.value import dataclass
 from rollback_console.model.walk import CheckResult
 
 
@@ -194,6 +194,13 @@ ACTIONS: tuple[Action, ...] = (
         "Holds back noise for one deployment, never the state",
         _write_on_deployment,
         Permission.NOTE,
+    ),
+    Action(
+        "why",
+        "Why, and what would change it",
+        "w",
+        "The numbers behind the state, what would make it fire or clear, what it costs",
+        _needs_deployment,
     ),
     Action(
         "unlock",

@@ -24,7 +24,7 @@ Inside the engine an error is a value (a blind reading, a failed check, a `Refus
 
 from __future__ import annotations
 
-from rollback_console.model.value import dataclass
+from dataclasses import dataclass
 
 
 class ConsoleError(Exception):

@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +15,6 @@ import click
 from rollback_console.cli.common import config_option, emit_json_line, emit_lines, json_option, need_config, warn
 from rollback_console.errors import BackendError, UsageError
 from rollback_console.model.text import plain
-from rollback_console.model.value import dataclass
 
 if TYPE_CHECKING:
     from rollback_console.engine.backtest import Lane, Losses
@@ -81,7 +81,8 @@ class _Wanted:
 
 @dataclass(frozen=True, slots=True)
 class _Past:
-    """What is replayed: where it is read from, when, and by which settings. `cold`: there is history before it."""
+    """What is replayed: where it is read from, when, and by which settings. `cold`: there is history before it.
+    `before`: what is judged first, only to know how things stand when it begins."""
 
     metrics: MetricBackend
     variants: tuple[Variant, ...]
@@ -89,6 +90,7 @@ class _Past:
     step_s: float
     lookback_s: float
     cold: bool
+    before: tuple[Span, ...] = ()
 
 
 def _of_file(path: Path, loaded: LoadedPolicy, settings: Sequence[Variant], wanted: _Wanted) -> _Past:
@@ -105,14 +107,15 @@ def _of_file(path: Path, loaded: LoadedPolicy, settings: Sequence[Variant], want
     if wanted.step is not None:
         last = high if wanted.end is not None else high + wanted.step * 0.999
         spans: tuple[Span, ...] = (grid(low, last, wanted.step),)
+        before: tuple[Span, ...] = (grid(samples.times[0], spans[0].start - wanted.step, wanted.step),)
         step_s = wanted.step
     else:
-        times = [at for at in samples.times if low <= at <= high]
-        spans = spans_of(times)
+        spans = spans_of([at for at in samples.times if low <= at <= high])
+        before = spans_of([at for at in samples.times if at < low])
         step_s = min((span.step for span in spans if span.count > 1), default=60.0)
     metrics = SampledMetrics(samples, asking(loaded.rules, samples), within_s=wanted.step)
     asked = tuple(Variant(each.setting, asking(each.rules, samples)) for each in settings)
-    return _Past(metrics, asked, _some(spans, f"{path} has no rows in that time"), step_s, 0.0, cold=False)
+    return _Past(metrics, asked, _some(spans, f"{path} has no rows in that time"), step_s, 0.0, False, before)
 
 
 def _of_prometheus(settings_path: Path, loaded: LoadedPolicy, settings: Sequence[Variant], wanted: _Wanted) -> _Past:
@@ -167,33 +170,35 @@ class _Backtest:
         past = self._past
         at = past.spans[0].start
         try:
-            lanes = await self._lanes(at - past.step_s)
-            await self._history.begin(at - past.step_s)
-            with _progress(sum(span.count for span in past.spans), self._json) as bar:
-                async for tick in self._history.ticks(past.spans):
-                    at = tick.at
-                    for number, lane in enumerate(lanes):
-                        for judged in lane.take(tick):
-                            if number == self._written:
-                                self._losses.add(judged)
-                                self._tell(judged)
-                    bar.update(1)
+            rules = [each.rules for each in past.variants]
+            await self._history.begin(rules, at - past.step_s, cold=past.cold)
+            with _progress(sum(span.count for span in (*past.before, *past.spans)), self._json) as bar:
+                async for _ in self._judged(past.before, bar, silent=True):
+                    pass
+                if past.before:
+                    for lane in self._history.lanes:
+                        lane.begin(lane.memories())
+                async for came_to in self._judged(past.spans, bar):
+                    at = came_to
                     if not self._read:
                         return
-                    await asyncio.sleep(0)
         except BackendError as error:
             raise type(error)(f"the backtest came to {_stamp(at)}: {error.message}", error.next_step) from None
         finally:
             await past.metrics.close()
-        self._conclude(lanes)
+        self._conclude(self._history.lanes)
 
-    async def _lanes(self, at: float) -> list[Lane]:
-        from rollback_console.engine.backtest import Lane
-
-        variants = self._past.variants
-        if not self._past.cold:
-            return [Lane(each.rules) for each in variants]
-        return [Lane(each.rules, await self._history.memories_at(each.rules, at)) for each in variants]
+    async def _judged(self, spans: Sequence[Span], bar: Any, *, silent: bool = False) -> AsyncIterator[float]:
+        """Every evaluation judged by every setting, its time when that is done."""
+        async for tick in self._history.ticks(spans):
+            for number, lane in enumerate(self._history.lanes):
+                for judged in lane.take(tick):
+                    if number == self._written and not silent:
+                        self._losses.add(judged)
+                        self._tell(judged)
+            bar.update(1)
+            yield tick.at
+            await asyncio.sleep(0)
 
     def _tell(self, judged: Any) -> None:
         from rollback_console.cli.backtest_words import trace_facts, turn_facts

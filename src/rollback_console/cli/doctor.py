@@ -7,6 +7,7 @@ import os
 import sys
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,7 +23,6 @@ from rollback_console.cli.common import (
     json_option,
 )
 from rollback_console.errors import ConsoleError, FileProblems
-from rollback_console.model.value import dataclass
 
 if TYPE_CHECKING:
     from rollback_console.policy.load import Configuration

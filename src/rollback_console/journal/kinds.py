@@ -16,7 +16,7 @@ Hex = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 class Body(BaseModel):
     """Base of every kind. `v` is the version of the kind's own schema."""
 
-    model_config = ConfigDict(defer_build=True, extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True)
     kind: ClassVar[str]
     v: int = 1
 
@@ -126,7 +126,7 @@ class ClockJump(Body):
 class PersonSignature(BaseModel):
     """A person's signature over the bytes named in the docs: SSHSIG, armoured."""
 
-    model_config = ConfigDict(defer_build=True, extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True)
     operator: str
     fingerprint: str
     signed: Hex  # SHA-256 of the signed bytes

@@ -7,12 +7,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from rich.style import Style
 from textual.theme import Theme
-
-from rollback_console.model.value import dataclass
 
 if TYPE_CHECKING:
     from textual.app import App

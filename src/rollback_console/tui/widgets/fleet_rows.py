@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
 from rich.style import Style
 
@@ -11,8 +12,7 @@ from rollback_console.model.incident import Incident
 from rollback_console.model.plan import Execution, ExecutionState
 from rollback_console.model.rules import SignalRule, Worse
 from rollback_console.model.snapshot import DeploymentView, Snapshot, Trace
-from rollback_console.model.text import duration, number, plain
-from rollback_console.model.value import dataclass
+from rollback_console.model.text import about, duration, number, plain
 from rollback_console.model.verdict import Impact, SignalVerdict, TriggerState, Verdict
 from rollback_console.tui.themes import GLYPHS, WORDS, Ink
 from rollback_console.tui.widgets.band import utc
@@ -125,7 +125,8 @@ def change_text(signal: SignalVerdict, rule: SignalRule | None) -> str:
 
 def clock_text(verdict: Verdict | None, now: float) -> str:
     """The running clock: what is left of dwell, hold or blind dwell, carried on from the evaluation to `now`;
-    `frozen` while it stands still, `due` at zero; for a fired trigger how long it has been."""
+    `frozen` while it stands still, `due` at zero; `≈ 6 m` where evidence decides; for a fired trigger how long it has
+    been."""
     if verdict is None:
         return ""
     left = {
@@ -142,6 +143,8 @@ def clock_text(verdict: Verdict | None, now: float) -> str:
         return "due" if left <= 0 else duration(math.ceil(left))
     if verdict.frozen:
         return "frozen"
+    if verdict.state is TriggerState.PENDING and verdict.eta_s is not None:
+        return about(verdict.eta_s - max(0.0, now - verdict.at))  # by evidence: an estimate
     if verdict.state is TriggerState.FIRED and verdict.since is not None:
         lasted = max(0.0, now - verdict.since)
         if not math.isfinite(lasted):

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from rich.cells import cell_len
 from rich.text import Text
 
 from rollback_console.model.text import number
-from rollback_console.model.value import dataclass
 from rollback_console.tui.widgets.lines import clip, fit, line, utc
 
 _LABEL = 8  # cells of the axis at the left
@@ -59,6 +59,7 @@ class PlotData:
     worse_higher: bool = True
     unit: str = ""
     marks: tuple[tuple[float, str], ...] = ()
+    limits: tuple[float | None, ...] = ()  # the limit over time, where it goes with the baseline; else `limit` stands
 
 
 def _finite(value: float | None) -> float | None:
@@ -67,7 +68,11 @@ def _finite(value: float | None) -> float | None:
 
 def span_of(data: PlotData) -> tuple[float, float] | None:
     """The plot's range (low, high), or None where there is nothing to draw in a range that floats can hold."""
-    known = [v for v in map(_finite, (*data.values, *data.baselines, data.baseline, data.limit)) if v is not None]
+    known = [
+        v
+        for v in map(_finite, (*data.values, *data.baselines, *data.limits, data.baseline, data.limit))
+        if v is not None
+    ]
     if not known:
         return None
     low, high = min(known), max(known)
@@ -152,10 +157,10 @@ def _rules(canvas: _Canvas, data: PlotData, glyphs: Glyphs) -> None:
     for column, value in enumerate(buckets(bases, canvas.width, data.worse_higher)):
         if value is not None:
             canvas.cells[canvas.row(value)][column] = (glyphs.baseline, "dim")
-    limit = _finite(data.limit)
-    if limit is not None:
-        for column in range(canvas.width):
-            canvas.cells[canvas.row(limit)][column] = (glyphs.limit, "warn")
+    limits = data.limits if any(_finite(v) is not None for v in data.limits) else (data.limit,)
+    for column, value in enumerate(buckets(limits, canvas.width, data.worse_higher)):
+        if value is not None:
+            canvas.cells[canvas.row(value)][column] = (glyphs.limit, "warn")
 
 
 def _bad(value: float, data: PlotData) -> bool:

@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from rich.style import Style
 from rich.text import Text
 
 from rollback_console.model.rules import SignalRule, Worse
 from rollback_console.model.snapshot import DeploymentDetail, DeploymentView, Snapshot, Trace
 from rollback_console.model.text import number, plain, span
-from rollback_console.model.value import dataclass
 from rollback_console.model.verdict import SignalVerdict
 from rollback_console.tui.widgets.fleet_rows import lead
 from rollback_console.tui.widgets.glyphs import glyph_set as glyph_set_of
 from rollback_console.tui.widgets.lines import Part, clip, fit, heading, line, paragraph, utc, version_word
 from rollback_console.tui.widgets.plot import PlotData, plot_lines
 from rollback_console.tui.widgets.spark import spark
-from rollback_console.tui.widgets.state import clock_of, state_word
+from rollback_console.tui.widgets.state import clock_of, evidence_pair, meter, state_word
 
 _GAP = " "
+_METER = 19  # `######---- 7.1/11.8`
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +39,7 @@ def facts_of(view: DeploymentView) -> list[SignalFacts]:
 
 
 def judgement(facts: SignalFacts) -> tuple[str, str]:
-    """(glyph and word, role): `✗ breach`, `● ok`, `? stale`."""
+    """(glyph and word, role): `✗ breach`, `● ok`, `? stale`; of evidence `✗ full`, `◔ suspected`."""
     verdict = facts.verdict
     if verdict is None:
         return "… waiting", "dim"
@@ -45,6 +47,10 @@ def judgement(facts: SignalFacts) -> tuple[str, str]:
         return f"? {verdict.blind}", "blind"
     if verdict.breached is None:
         return f"? {plain(verdict.note, 60) or 'cannot tell'}", "blind"
+    if verdict.evidence is not None:
+        if verdict.breached:
+            return "✗ full", "bad"
+        return ("◔ suspected", "warn") if verdict.onset is not None else ("● ok", "ok")
     return ("✗ breach", "bad") if verdict.breached else ("● ok", "ok")
 
 
@@ -76,12 +82,15 @@ def margin_word(rule: SignalRule) -> str:
 def signal_lines(view: DeploymentView, chosen: int, width: int, *, glyph_set: str = "braille") -> list[Text]:
     """The table, one line a signal under its heading; a narrow screen sheds the sparkline, then the limit."""
     facts = facts_of(view)
-    columns = _columns(width, bars=glyph_set != "ascii")
+    weighed = any(item.verdict is not None and item.verdict.evidence is not None for item in facts)
+    columns = _columns(width, bars=glyph_set != "ascii", weighed=weighed)
     head: list[Part] = [("  " + fit("signal", columns.title), "dim")]
     for name, size in (("value", columns.value), ("baseline", columns.base), ("change", columns.change)):
         head.append((_GAP + fit(name, size, right=True), "dim"))
     if columns.limit:
         head.append((_GAP + fit("limit", columns.limit, right=True), "dim"))
+    if columns.meter:
+        head.append(("  " + fit("evidence", columns.meter), "dim"))
     if columns.spark:
         head.append(("  " + fit("over time", columns.spark), "dim"))
     head.append(("  now", "dim"))
@@ -99,22 +108,31 @@ class _Columns:
     limit: int
     spark: int
     word: int
+    meter: int = 0
 
 
-def _columns(width: int, bars: bool) -> _Columns:
+def _columns(width: int, bars: bool, weighed: bool = False) -> _Columns:
+    """Where signals are judged by evidence its meter comes before the limit, which the plot has as well; a screen too
+    narrow for the meter has its two numbers in the judgement."""
     value = base = change = 9
     word = 14 if width >= 76 else 12
-    limit = 9 if width >= 70 else 0
-    fixed = 2 + value + base + change + 3 + (limit + 1 if limit else 0) + 2 + word
+    meter = _METER if weighed and width >= 76 else 0
+    limit = 9 if width >= (98 if weighed else 70) else 0
+    if weighed:
+        word = 12 if meter else 10 + len("◔ ")
+    fixed = 2 + value + base + change + 3 + (limit + 1 if limit else 0) + 2 + word + (meter + 2 if meter else 0)
     rest = max(8, width - fixed)
     title = min(22, max(8, rest if rest < 24 else rest - 12))
     spark_cells = min(40, rest - title - 2)
-    return _Columns(title, value, base, change, limit, spark_cells if bars and spark_cells >= 8 else 0, word)
+    return _Columns(title, value, base, change, limit, spark_cells if bars and spark_cells >= 8 else 0, word, meter)
 
 
 def _row(facts: SignalFacts, chosen: bool, columns: _Columns, width: int) -> Text:
     rule, verdict = facts.rule, facts.verdict
     word, role = judgement(facts)
+    judged = verdict is not None and verdict.evidence is not None and verdict.breached is not None
+    if verdict is not None and judged and not columns.meter:
+        word = f"{word[:1]} {evidence_pair(verdict)}"
     blind = verdict is None or verdict.blind is not None
     row = line(
         ("▸ " if chosen else "  ", "accent"),
@@ -129,6 +147,9 @@ def _row(facts: SignalFacts, chosen: bool, columns: _Columns, width: int) -> Tex
     if columns.limit:
         limit = number(verdict.limit if verdict else None, rule.unit)
         row.append(_GAP + fit(limit, columns.limit, right=True), "dim")
+    if columns.meter:
+        row.append("  ")
+        row.append(fit(meter(verdict) if verdict is not None and judged else "", columns.meter), role if judged else "")
     if columns.spark:
         row.append_text(line("  ", *_spark(facts, columns.spark)))
     row.append("  ")
@@ -166,10 +187,21 @@ def plot_data(facts: SignalFacts, marks: tuple[tuple[float, str], ...] = ()) -> 
         baselines=trace.baselines,
         baseline=verdict.baseline if verdict else None,
         limit=verdict.limit if verdict else None,
+        limits=_limits(facts.rule, trace, verdict),
         worse_higher=facts.rule.worse is Worse.HIGHER,
         unit=facts.rule.unit,
         marks=marks,
     )
+
+
+def _limits(rule: SignalRule, trace: Trace, verdict: SignalVerdict | None) -> tuple[float | None, ...]:
+    """The limit over time, as far from the baseline of then, in proportion, as it is from the baseline now: with it the
+    band that counts as normal. Nothing where the limit is a bound of its own."""
+    bound = rule.breach.above is not None or rule.breach.below is not None
+    if verdict is None or verdict.limit is None or not verdict.baseline or bound:
+        return ()
+    share = verdict.limit / verdict.baseline
+    return tuple([None if base is None else base * share for base in trace.baselines])
 
 
 # The fleet's sparkline speaks in styles, lines speak in roles: each role's stand-in, and the way back.
@@ -213,7 +245,8 @@ def plot_section(
     rule = item.rule
     area = f"{plain(rule.area, 20)} · window {span(rule.window_s)} · worse {rule.worse}"
     rows = [heading(clip(rule.title or rule.name, max(8, width - len(area) - 8)), width, area)]
-    data = plot_data(item, marks_of(view, detail, onset))
+    found = item.verdict.onset if item.verdict is not None else None  # this signal's own, where evidence found one
+    data = plot_data(item, marks_of(view, detail, found if found is not None else onset))
     if data is None:
         rows.append(line(("no values yet", "dim")))
     else:
@@ -224,12 +257,14 @@ def plot_section(
 def _told(facts: SignalFacts, width: int) -> list[Text]:
     """In words, below the plot: what counts as degraded, how many trials, since when nothing came."""
     rule, verdict = facts.rule, facts.verdict
-    parts = [f"degraded when {margin_word(rule)}"]
+    parts = _evidence_told(rule, verdict) if verdict is not None and verdict.evidence is not None else []
+    parts = parts or [f"degraded when {margin_word(rule)}"]
     if verdict is not None and verdict.n is not None:
         least = f" of at least {rule.minimum:,.0f}" if rule.minimum is not None else ""
-        parts.append(f"{verdict.n:,.0f} trials{least}")
-    if verdict is not None and verdict.evidence is not None:
-        parts.append(f"evidence {number(verdict.evidence)}")
+        count = ""
+        if rule.x is not None and verdict.value is not None and verdict.baseline is not None:
+            count = f", {number(verdict.value * verdict.n)} counted, {number(verdict.baseline * verdict.n)} expected"
+        parts.append(f"{verdict.n:,.0f} trials{least}{count}")
     if verdict is not None and verdict.note:
         parts.append(plain(verdict.note, 200))
     if facts.trace is not None and verdict is not None and verdict.blind is not None:
@@ -240,3 +275,20 @@ def _told(facts: SignalFacts, width: int) -> list[Text]:
         else:
             parts.append(f"{verdict.blind}; no value in the whole window")
     return paragraph(" · ".join(parts), width, "dim", most=2)
+
+
+def _evidence_told(rule: SignalRule, verdict: SignalVerdict) -> list[str]:
+    """What the meter means, in words: how often full evidence may be a false alarm, since when, and by how much."""
+    parts = [f"evidence {evidence_pair(verdict).replace('/', ' of ')}"]
+    if verdict.onset is not None:
+        ends = verdict.interval
+        size = ""
+        if ends is not None:
+            near, far = (f"{-end if rule.worse is Worse.LOWER else end:+.1f}" for end in sorted(ends))
+            size = f" by {near} to {far} %"
+        parts.append(f"likely since {utc(verdict.onset, seconds=False)} UTC{size}")
+    if rule.evidence is not None:
+        parts.append(f"full means at most one false alarm in {span(rule.evidence.budget_s)}")
+    if verdict.limit is not None:
+        parts.append(f"normal up to {number(verdict.limit, rule.unit)}")
+    return parts

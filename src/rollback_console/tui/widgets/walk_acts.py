@@ -6,10 +6,11 @@ is; one that writes an entry is done when that entry stands in the timeline.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from rollback_console.model.identity import DeploymentId
 from rollback_console.model.plan import Execution, ExecutionState
 from rollback_console.model.snapshot import Snapshot
-from rollback_console.model.value import dataclass
 from rollback_console.model.walk import Walk, WalkStep
 
 _EXECUTES = ("rollback", "execute", "resume")
