@@ -22,7 +22,7 @@ from collections.abc import Sequence
 from math import floor, nan, sqrt
 from statistics import median
 
-from rollback_console.decide.calendar import DAY_S, HOUR_S, SLOTS, WEEK_S, Calendar, lessons, touched
+from rollback_console.decide.calendar import HOUR_S, LAG_S, SLOTS, Calendar, hour_of, lessons, touched
 from rollback_console.decide.dispersion import LONGEST, SHORT_MINUTES, Block, blocks_of, dispersion, measured, phi_at
 from rollback_console.decide.evidence import bar
 from rollback_console.decide.residuals import Foretold, long_noise, slow_error
@@ -31,7 +31,6 @@ from rollback_console.model.observation import Norm
 from rollback_console.model.rules import EvidenceRule, Stretch, Worse
 from rollback_console.model.value import dataclass
 
-LAG_S = 3_600.0
 KEEPS = 0.5 ** (1 / 24)  # of an hour's weight, an hour later
 LEAST_MARGIN, MOST_MARGIN = 0.005, 0.05
 CONTROL_MARGIN = 0.01
@@ -40,7 +39,6 @@ _CUT = 4.0  # standard deviations, and at least this share, at which an hour is 
 _LEAST_CUT = 0.10
 _HALF = 0.5  # Jeffreys' half event: no history makes a rate exactly nought
 _MOST_P, _LEAST_P = 0.999, 1e-7
-STRETCHES = 6  # of an hour each, whose single windows tell the short blocks' noise
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,36 +121,6 @@ def _between(values: Sequence[float], position: float) -> float:
     slot = floor(position)
     share = position - slot
     return (1.0 - share) * values[slot % SLOTS] + share * values[(slot + 1) % SLOTS]
-
-
-def hour_of(at: float) -> float:
-    """The full hour at or before `at`: what is judged at `at` is compared with what was known then."""
-    return at // HOUR_S * HOUR_S
-
-
-def anchor_of(at: float, since: float | None) -> float:
-    """When the profile in force at `at` was learned. `since`: the beginning of the history, None where there is
-    none."""
-    return hour_of(at) if _young(at, since) else at // DAY_S * DAY_S
-
-
-def noise_anchor(at: float, since: float | None) -> tuple[float, tuple[float, ...]]:
-    """(as of when, the beginnings of the hours) that tell the noise of short blocks in force at `at`: six hours spread
-    over the week before this one began, over the day before today while history is younger, or the last six."""
-    week = (at - 4 * DAY_S) // WEEK_S * WEEK_S + 4 * DAY_S  # Mondays: Unix time began on a Thursday
-    if since is not None and since <= week - WEEK_S - LAG_S:
-        anchor, span = week, WEEK_S
-    elif not _young(at, since):
-        anchor, span = at // DAY_S * DAY_S, DAY_S
-    else:
-        anchor, span = hour_of(at), STRETCHES * HOUR_S
-    gap = span / STRETCHES
-    return anchor, tuple(anchor - LAG_S - HOUR_S - k * gap for k in range(STRETCHES - 1, -1, -1))
-
-
-def _young(at: float, since: float | None) -> bool:
-    """Was there less than a day of history when today began."""
-    return since is None or since > at // DAY_S * DAY_S - DAY_S - LAG_S
 
 
 def since_of(hours: Hours, before: float, history_s: float) -> float | None:
@@ -345,6 +313,14 @@ def margin_of(rule: EvidenceRule, slow: float, error: float, worse: Worse) -> fl
     return min(margin, 0.9) if worse is Worse.LOWER else min(margin, 9.0)
 
 
+def control_margin(rule: EvidenceRule | None) -> float:
+    """m beside a control: the policy's own, or 1 % (the least, where that is more). The control's own noise is part of
+    the likelihood, so nothing is added for it."""
+    if rule is None:
+        return CONTROL_MARGIN
+    return rule.margin if rule.margin is not None else max(CONTROL_MARGIN, rule.least_margin)
+
+
 def norm_of(
     profile: Profile, level: Level, short: Sequence[Block], rule: EvidenceRule, worse: Worse, position: float
 ) -> tuple[float, Norm]:
@@ -354,6 +330,38 @@ def norm_of(
     margin = margin_of(rule, profile.slow, error_of(profile, level, position, noise), worse)
     trials = _between(profile.trials, position)
     return p, Norm(margin, dispersion(worse, bar(rule), p, margin, trials, noise))
+
+
+def week_before(
+    hours: Hours, at: float, calendar: Calendar, excluded: tuple[Stretch, ...] = ()
+) -> tuple[float, float] | None:
+    """(rate, its relative variance) of the three hours around the same local time a week before `at`, or another week
+    earlier (up to four) where nothing may be learned from that one; None where nothing was seen. Three hours, because
+    one window would be too few events to compare with."""
+    for _ in range(4):
+        at = calendar.week_before(at)
+        first = hour_of(at - HOUR_S)
+        events = trials = 0.0
+        for slot, x, n in zip(lessons(calendar, excluded, first, 3), *hours.cut(first, 3), strict=True):
+            if slot >= 0 and n > 0.0 and x >= 0.0:
+                events, trials = events + x, trials + n
+        if trials:
+            return min(max((events + _HALF) / (trials + _HALF), _LEAST_P), _MOST_P), 1.0 / (events + _HALF)
+    return None
+
+
+def norm_beside(
+    profile: Profile, short: Sequence[Block], rule: EvidenceRule, worse: Worse, position: float, p: float,
+    variance: float = 0.0,
+) -> Norm:  # fmt: skip
+    """The norm of a signal whose baseline p is not this one (a fixed value, last week), but whose noise is. `variance`:
+    of p, relative, of binomial counts. A baseline that does not follow the level is off by more than one that does, by
+    the root of two where it was the level once."""
+    noise = (*short, *profile.long)
+    slow = profile.slow * (sqrt(2.0) if variance else 1.0)
+    error = sqrt(variance * phi_at(noise, 180.0, profile.per_minute))
+    margin = margin_of(rule, slow, error, worse)
+    return Norm(margin, dispersion(worse, bar(rule), p, margin, _between(profile.trials, position), noise))
 
 
 def behind(profile: Profile, history_s: float) -> str:

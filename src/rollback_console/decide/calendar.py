@@ -3,6 +3,8 @@
 A week has 168 slots. Slot k is the hour of the week whose *middle* lies at position k; between two middles a position
 runs from k to k + 1, so that a baseline can glide from one hour to the next instead of jumping.
 
+And the fixed times at which things are learned, so that whoever looks, whenever they began, learns the same.
+
 The hour that a clock skips in spring has no moment; the one it repeats in autumn falls into the same slot twice.
 """
 
@@ -19,6 +21,8 @@ from rollback_console.model.value import dataclass
 HOUR_S, DAY_S, WEEK_S = 3_600.0, 86_400.0, 604_800.0
 SLOTS = 168
 SUNDAY = 6
+LAG_S = 3_600.0  # what is younger is not learned from yet: a degradation does not become its own baseline
+STRETCHES = 6  # of an hour each, whose single windows tell the noise of short blocks
 NO_LESSON = -1  # an hour that nothing is learned from
 
 
@@ -39,6 +43,13 @@ class Calendar:
         None on a holiday that is not judged."""
         return _position(self, at)
 
+    def week_before(self, at: float) -> float:
+        """The same local time a week before `at` (Unix seconds), whatever the clocks did since."""
+        local = datetime.fromtimestamp(at, _zone(self.timezone))
+        before = datetime.fromtimestamp(at - WEEK_S, _zone(self.timezone))
+        now, then = local.utcoffset(), before.utcoffset()
+        return at - WEEK_S + ((now - then).total_seconds() if now is not None and then is not None else 0.0)
+
     def is_holiday(self, at: float) -> bool:
         """Does `at` fall on a holiday, by the local date."""
         return bool(self.holidays) and _on(self.holidays, datetime.fromtimestamp(at, _zone(self.timezone)))
@@ -49,7 +60,37 @@ def calendar_of(baseline: Baseline) -> Calendar:
     return Calendar(baseline.timezone, frozenset(baseline.holidays))
 
 
-@lru_cache(maxsize=64)
+def hour_of(at: float) -> float:
+    """The full hour at or before `at`: what is judged at `at` is compared with what was known then."""
+    return at // HOUR_S * HOUR_S
+
+
+def anchor_of(at: float, since: float | None) -> float:
+    """When the profile in force at `at` was learned. `since`: the beginning of the history, None where there is
+    none."""
+    return hour_of(at) if _young(at, since) else at // DAY_S * DAY_S
+
+
+def noise_anchor(at: float, since: float | None) -> tuple[float, tuple[float, ...]]:
+    """(as of when, the beginnings of the hours) that tell the noise of short blocks in force at `at`: six hours spread
+    over the week before this one began, over the day before today while history is younger, or the last six."""
+    week = (at - 4 * DAY_S) // WEEK_S * WEEK_S + 4 * DAY_S  # Mondays: Unix time began on a Thursday
+    if since is not None and since <= week - WEEK_S - LAG_S:
+        anchor, span = week, WEEK_S
+    elif not _young(at, since):
+        anchor, span = at // DAY_S * DAY_S, DAY_S
+    else:
+        anchor, span = hour_of(at), STRETCHES * HOUR_S
+    gap = span / STRETCHES
+    return anchor, tuple(anchor - LAG_S - HOUR_S - k * gap for k in range(STRETCHES - 1, -1, -1))
+
+
+def _young(at: float, since: float | None) -> bool:
+    """Was there less than a day of history when today began."""
+    return since is None or since > at // DAY_S * DAY_S - DAY_S - LAG_S
+
+
+@lru_cache(maxsize=256)
 def lessons(calendar: Calendar, excluded: tuple[Stretch, ...], first: float, count: int) -> tuple[int, ...]:
     """The slots of `count` hours from `first` (Unix seconds, a full hour) on, `NO_LESSON` where nothing is learned
     from: holidays, and every hour that an excluded stretch touches. Shared by all signals of one calendar."""

@@ -1,10 +1,47 @@
-"""The book of baselines: what history says of each signal that is judged by evidence, kept ready for the sampler."""
+"""The book of baselines: what history says of each signal that is judged by evidence, kept ready for the sampler.
+
+It reads hours of history once, and then an hour an hour; learns at fixed times (`decide.baselines`); and answers at
+once. Nothing in it depends on when somebody began to look, so that a console opened cold, one that watched all along
+and a backtest are told the same numbers. While the backend fails, what was learned last stays, for a week at most.
+"""
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import AsyncIterator, Iterable, Sequence
 from typing import Protocol
 
+from rollback_console.decide import baselines
+from rollback_console.decide.baselines import Hours, Level, Profile, norm_beside
+from rollback_console.decide.calendar import (
+    DAY_S,
+    HOUR_S,
+    LAG_S,
+    WEEK_S,
+    Calendar,
+    anchor_of,
+    calendar_of,
+    hour_of,
+    noise_anchor,
+)  # fmt: skip
+from rollback_console.decide.dispersion import Block
+from rollback_console.engine.backoff import Backoff
+from rollback_console.engine.beside import Beside
+from rollback_console.engine.hourbook import Column, Windows
+from rollback_console.engine.queries import Splitter
+from rollback_console.engine.shelf import Shelf, key_of, noises_packed, noises_unpacked
+from rollback_console.errors import BackendError
 from rollback_console.model.observation import Blind, Norm
+from rollback_console.model.rules import Baseline, BaselineKind, DeploymentRule, EvidenceRule, SignalRule
+from rollback_console.model.value import dataclass
+from rollback_console.observe.protocol import MetricBackend
+
+HISTORY_S = 28 * DAY_S  # behind the noise of a signal whose baseline names no history of its own
+_FROZEN_S = WEEK_S  # a level stays frozen for no longer: by then it is what is normal
+_KEPT_S = 6 * HOUR_S  # of new hours that are kept in memory alone
+_FIRST_WAIT_S = 15.0
+_SLICE = 200  # signals looked at between two chances for others to run
+_OWN_HISTORY = (BaselineKind.SEASONAL,)
 
 
 class Book(Protocol):
@@ -24,9 +61,335 @@ class Book(Protocol):
     def norm(self, index: int, number: int, at: float, frozen_at: float | None = None) -> tuple[float, Norm] | Blind:
         """The baseline p (events a trial) and the norm for signal `number` of deployment `index` at the evaluation
         `at`: for the window that was asked `maturity_s` earlier. With `frozen_at` (an evaluation time, at most a week
-        before `at`) the level of that moment stays. `Blind`: there is nothing to compare with, and why."""
+        before `at`) the level of that moment stays. `Blind`: there is nothing to compare with, and why.
+
+        `seasonal`: the learned baseline. `last_week`: three hours around the same local time a week before. `fixed`:
+        its value. `control`: its rate in the same window, and its counts in the norm. `version`: this signal's own
+        level; who knows when the version before ended puts its rate in the place of p."""
         ...
 
     def behind(self, index: int, number: int, at: float) -> str:
         """How much history stands behind that baseline, in words; empty where it is as much as was asked for."""
         ...
+
+
+@dataclass(frozen=True, slots=True)
+class _InForce:
+    """What holds during one hour, as known at another. `p`: a baseline that stands for the hour; None: it glides with
+    the profile."""
+
+    hour: float
+    known_hour: float
+    profile: Profile
+    level: Level
+    norm: Norm
+    p: float | None
+
+
+class _Place:
+    """One signal of one deployment, and what was learned of it."""
+
+    __slots__ = (
+        "baseline", "calendar", "history_s", "index", "last", "n", "name", "noise", "profiles", "rule", "signal", "x",
+    )  # fmt: skip
+
+    def __init__(
+        self, index: int, name: str, signal: SignalRule, baseline: Baseline, rule: EvidenceRule, x: Column, n: Column
+    ) -> None:
+        self.index, self.name, self.signal, self.baseline, self.rule = index, name, signal, baseline, rule
+        self.x, self.n = x, n
+        self.calendar: Calendar = calendar_of(baseline)
+        self.history_s = baseline.history_s if baseline.kind in _OWN_HISTORY else HISTORY_S
+        self.profiles: dict[float, Profile | None] = {}
+        self.noise: dict[float, tuple[Block, ...]] = {}
+        self.last: _InForce | None = None
+
+    def hours(self) -> Hours | None:
+        x, n = self.x.values.get(self.index), self.n.values.get(self.index)
+        if x is None or n is None:
+            return None
+        start = max(self.x.first, self.n.first)
+        before_x, before_n = round((start - self.x.first) / HOUR_S), round((start - self.n.first) / HOUR_S)
+        return Hours(start, x[before_x:] if before_x else x, n[before_n:] if before_n else n)
+
+    @property
+    def read_until(self) -> float:
+        return min(self.x.high, self.n.high)
+
+
+class SeasonalBook:
+    """A `Book` over a metric backend. One task at a time prepares; `norm` may be asked at any time."""
+
+    def __init__(self, rules: Sequence[DeploymentRule], metrics: MetricBackend, shelf: Shelf | None = None) -> None:
+        self._rules = tuple(rules)
+        self._metrics = metrics
+        self._shelf = shelf
+        self._splitter = Splitter(self._rules)
+        self._columns: dict[str, Column] = {}
+        self._windows = Windows()
+        self._beside = Beside(self._rules, metrics)
+        self._places: dict[tuple[int, int], _Place] = {}
+        self._again = Backoff(_FIRST_WAIT_S)
+        self._turn = asyncio.Lock()
+        self._unshelved = shelf is not None
+        self._noise_is_new = False
+        for index, rule in enumerate(self._rules):
+            for number, signal in enumerate(rule.signals):
+                self._enter(index, number, signal)
+        self._lates = sorted({place.rule.maturity_s for place in self._places.values()})
+        self._ready: tuple[tuple[float, float], ...] | None = None  # the hours that all is learned for
+        self._noise_key = key_of("noises", *(place.name for place in self._places.values()))
+
+    def _enter(self, index: int, number: int, signal: SignalRule) -> None:
+        if signal.evidence is None or signal.baseline is None or signal.x_hour is None or signal.n_hour is None:
+            return
+        if signal.baseline.kind is BaselineKind.CONTROL:
+            return
+        x, n = (self._columns.setdefault(promql, Column(promql)) for promql in (signal.x_hour, signal.n_hour))
+        x.scope.add(index)
+        n.scope.add(index)
+        base = signal.baseline
+        name = key_of(
+            "noise", str(self._rules[index].deployment), signal.name, signal.x_hour, signal.n_hour, str(signal.x),
+            str(signal.n), *map(str, (signal.window_s, base.history_s, base.timezone, base.holidays, base.exclude)),
+        )  # fmt: skip
+        self._places[index, number] = _Place(index, name, signal, base, signal.evidence, x, n)
+
+    # -- preparing ----------------------------------------------------------------------------------------------------
+
+    async def prepare(self, at: float, since: float | None = None) -> None:
+        """See `Book`. Reads and learns in slices of a few milliseconds."""
+        since = at if since is None else min(since, at)
+        async with self._turn:
+            await self._beside.prepare(at, since)
+            if not self._places:
+                return
+            due = tuple((hour_of(since - late), hour_of(at - late)) for late in self._lates)
+            if due == self._ready or not self._again.due(at):
+                return
+            if self._unshelved:
+                self._unshelved = False
+                await self._unshelve()
+            answered = await self._read(at, since)
+            await self._learn(at, since)
+            if await self._noises(at, since) and answered:
+                self._again.answered()
+                self._ready = due
+            else:
+                self._again.failed(at)
+            await self._put_away()
+
+    async def _read(self, at: float, since: float) -> bool:
+        """Read the hours that are missing; False where the backend did not answer something."""
+        answered = True
+        wanted: dict[str, tuple[float, float]] = {}
+        async for place in self._each():
+            place.last = None
+            low, high = self._reach(place, at, since)
+            for column in (place.x, place.n):
+                had = wanted.get(column.promql, (low, high))
+                wanted[column.promql] = (min(had[0], low), max(had[1], high))
+        for promql, (low, high) in wanted.items():
+            column = self._columns[promql]
+            for start, end in column.missing(low, high):
+                try:
+                    found = await self._metrics.query_range(promql, start + HOUR_S, end, HOUR_S)
+                except BackendError:
+                    answered = False
+                    break
+                await column.file(start, end, found, self._splitter)
+            column.forget(low - WEEK_S)
+        return answered
+
+    @staticmethod
+    def _reach(place: _Place, at: float, since: float) -> tuple[float, float]:
+        """The hours (from, to) that the evaluations from `since` to `at` hang on: the history before the week whose
+        beginning the noise was learned at, and before the day from whose beginning a frozen level would come."""
+        first = since - place.rule.maturity_s - _FROZEN_S
+        low = first // DAY_S * DAY_S - WEEK_S - LAG_S - place.history_s
+        return hour_of(low), hour_of(at - place.rule.maturity_s) - LAG_S
+
+    async def _learn(self, at: float, since: float) -> None:
+        """Learn what these evaluations hang on, one signal after the other."""
+        async for place in self._each():
+            anchors = set()
+            for moment in self._moments(place, at, since):
+                anchor = anchor_of(moment, self._since(place, moment))
+                anchors.add(anchor)
+                if anchor not in place.profiles and anchor - LAG_S <= place.read_until:
+                    self._profile(place, moment)
+                    await asyncio.sleep(0)
+            place.profiles = {anchor: found for anchor, found in place.profiles.items() if anchor in anchors}
+
+    async def _each(self) -> AsyncIterator[_Place]:
+        """All places, with chances for others in between."""
+        for count, place in enumerate(list(self._places.values())):
+            if count % _SLICE == _SLICE - 1:
+                await asyncio.sleep(0)
+            yield place
+
+    def _moments(self, place: _Place, at: float, since: float) -> list[float]:
+        """Times that between them meet every profile in force from `since` to `at`."""
+        first, last = hour_of(since - place.rule.maturity_s), hour_of(at - place.rule.maturity_s)
+        days = [day * DAY_S for day in range(int(first // DAY_S) + 1, int(last // DAY_S) + 1)]
+        found = [first, *days, last]
+        if (
+            anchor_of(last, self._since(place, last)) == last or anchor_of(first, self._since(place, first)) == first
+        ):  # young: learned hour by hour
+            found = [first + k * HOUR_S for k in range(round((last - first) / HOUR_S) + 1)]
+        return sorted(set(found))
+
+    async def _noises(self, at: float, since: float) -> bool:
+        """Learn the noise of short blocks where it is due. False where the backend did not answer."""
+        due: list[tuple[_Place, float, tuple[float, ...]]] = []
+        async for place in self._each():
+            anchors: dict[float, tuple[float, ...]] = {}
+            for moment in self._moments(place, at, since):
+                begun = self._since(place, moment)
+                if begun is not None and hour_of(moment) - LAG_S <= place.read_until:
+                    anchor, hours = noise_anchor(moment, begun)
+                    anchors[anchor] = hours
+            oldest = since - _FROZEN_S - 2 * WEEK_S  # what a frozen level may still hang on
+            place.noise = {anchor: found for anchor, found in place.noise.items() if anchor >= oldest}
+            due += [(place, anchor, hours) for anchor, hours in anchors.items() if anchor not in place.noise]
+        answered = await self._read_windows(due)
+        for place, anchor, hours in due:
+            if all(self._windows.has(promql, place.signal.window_s, hour)
+                   for promql in (place.signal.x, place.signal.n) if promql for hour in hours):  # fmt: skip
+                self._noise(place, anchor, hours)
+                await asyncio.sleep(0)
+        self._windows.forget()
+        return answered
+
+    async def _read_windows(self, due: Iterable[tuple[_Place, float, tuple[float, ...]]]) -> bool:
+        wanted: dict[tuple[str, float], tuple[set[float], set[int]]] = {}
+        for place, _, hours in due:
+            for promql in (place.signal.x, place.signal.n):
+                if promql is not None:
+                    times, scope = wanted.setdefault((promql, place.signal.window_s), (set(), set()))
+                    times.update(hours)
+                    scope.update(place.x.scope if promql == place.signal.x else place.n.scope)
+        for (promql, step), (times, scope) in wanted.items():
+            for low, high in self._windows.missing(promql, step, times):
+                try:
+                    found = await self._metrics.query_range(promql, low + step, high, step)
+                except BackendError:
+                    return False
+                await self._windows.file(promql, step, low, high, found, self._splitter, scope)
+        return True
+
+    def _noise(self, place: _Place, anchor: float, hours: Sequence[float]) -> None:
+        kept, signal = place.hours(), place.signal
+        stretches = []
+        for hour in hours:
+            x = self._windows.of(signal.x or "", signal.window_s, hour, place.index)
+            n = self._windows.of(signal.n or "", signal.window_s, hour, place.index)
+            if x is not None and n is not None:
+                stretches.append(baselines.Windows(hour, signal.window_s, x, n))
+        place.noise[anchor] = (
+            baselines.short_noise(
+                kept, anchor, place.history_s, place.calendar, place.baseline.exclude, stretches
+            ) if kept is not None else ()
+        )  # fmt: skip
+        place.last, self._noise_is_new = None, True
+
+    # -- between runs -------------------------------------------------------------------------------------------------
+
+    async def _unshelve(self) -> None:
+        if self._shelf is None:
+            return
+        for column in self._columns.values():
+            data = await asyncio.to_thread(self._shelf.get, column.key(self._rules))
+            if data is not None:
+                await asyncio.to_thread(column.unpack, data, self._rules)
+        found = noises_unpacked(
+            await asyncio.to_thread(self._shelf.get, self._noise_key), [place.name for place in self._places.values()]
+        )
+        for place in self._places.values():
+            place.noise = found.get(place.name, {})
+
+    async def _put_away(self) -> None:
+        """Keep what is new, once it is worth it."""
+        if self._shelf is None:
+            return
+        for column in self._columns.values():
+            low, high = column.saved
+            if column.low < low or column.high >= high + _KEPT_S:
+                data = await asyncio.to_thread(column.packed, self._rules)
+                await asyncio.to_thread(self._shelf.put, column.key(self._rules), data)
+                column.saved = (column.low, column.high)
+        if self._noise_is_new:
+            self._noise_is_new = False
+            noises = {place.name: place.noise for place in self._places.values()}
+            data = await asyncio.to_thread(noises_packed, noises)
+            await asyncio.to_thread(self._shelf.put, self._noise_key, data)
+
+    # -- answering ----------------------------------------------------------------------------------------------------
+
+    def norm(self, index: int, number: int, at: float, frozen_at: float | None = None) -> tuple[float, Norm] | Blind:
+        """See `Book`."""
+        place = self._places.get((index, number))
+        if place is None:
+            return self._beside.norm(index, number, at)
+        rule = place.rule
+        judged = at - rule.maturity_s
+        known_at = judged if frozen_at is None else min(judged, max(frozen_at, at - _FROZEN_S) - rule.maturity_s)
+        known_at = min(known_at, place.read_until + LAG_S)
+        if known_at < judged - _FROZEN_S - HOUR_S:
+            return Blind.QUERY_FAILED  # for more than a week, or since the beginning
+        position = place.calendar.position(judged - place.signal.window_s / 2)
+        if position is None:
+            return Blind.NO_DATA
+        hour, known_hour = hour_of(judged), hour_of(known_at)
+        last = place.last
+        if last is None or last.hour != hour or last.known_hour != known_hour:
+            last = place.last = self._look(place, hour, known_hour)
+            if last is None:
+                return Blind.NO_DATA
+        return baselines.rate_at(last.profile, last.level, position) if last.p is None else last.p, last.norm
+
+    def _look(self, place: _Place, hour: float, known_hour: float) -> _InForce | None:
+        """What is in force during the hour, as known at `known_hour`."""
+        kept, profile = place.hours(), self._profile(place, known_hour)
+        position = place.calendar.position(hour + HOUR_S / 2)
+        if kept is None or profile is None or position is None:
+            return None
+        rule, worse, base = place.rule, place.signal.worse, place.baseline
+        level = baselines.follow(profile, kept, known_hour, place.calendar, base.exclude)
+        short = place.noise.get(noise_anchor(known_hour, self._since(place, known_hour))[0], ())
+        p: float | None = None
+        if base.kind is BaselineKind.FIXED and base.value is not None:
+            p, norm = base.value, norm_beside(profile, short, rule, worse, position, base.value)
+        elif base.kind is BaselineKind.LAST_WEEK:
+            found = baselines.week_before(kept, hour + HOUR_S / 2, place.calendar, base.exclude)
+            if found is None:
+                return None
+            p, norm = found[0], norm_beside(profile, short, rule, worse, position, *found)
+        else:
+            _, norm = baselines.norm_of(profile, level, short, rule, worse, position)
+        return _InForce(hour, known_hour, profile, level, norm, p)
+
+    def _since(self, place: _Place, moment: float) -> float | None:
+        kept = place.hours()
+        return baselines.since_of(kept, hour_of(moment), place.history_s) if kept is not None else None
+
+    def _profile(self, place: _Place, moment: float) -> Profile | None:
+        """The profile in force at `moment`, learned now if it was not yet."""
+        kept = place.hours()
+        if kept is None:
+            return None
+        anchor = anchor_of(moment, self._since(place, moment))
+        if anchor in place.profiles:
+            return place.profiles[anchor]
+        base = place.baseline
+        found = baselines.learn(kept, anchor, place.history_s, place.calendar, base.exclude)
+        low = max(place.x.low, place.n.low)
+        if low <= anchor - LAG_S - place.history_s and anchor - LAG_S <= place.read_until:
+            place.profiles[anchor] = found  # else some of its history was not read: learned again when it is
+        return found
+
+    def behind(self, index: int, number: int, at: float) -> str:
+        """See `Book`."""
+        place = self._places.get((index, number))
+        profile = self._profile(place, at - place.rule.maturity_s) if place is not None else None
+        return baselines.behind(profile, place.history_s) if place is not None and profile is not None else ""

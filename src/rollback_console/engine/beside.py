@@ -1,0 +1,148 @@
+"""What runs beside a deployment (a canary's control, a hold-out) in the same window: the counts that evidence is
+measured against where the baseline is a control."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from math import isfinite
+
+from rollback_console.decide.baselines import control_margin
+from rollback_console.engine.queries import Answer, Splitter, split_points
+from rollback_console.errors import BackendError
+from rollback_console.model.observation import Blind, Norm
+from rollback_console.model.rules import BaselineKind, DeploymentRule, SignalRule
+from rollback_console.observe.protocol import MetricBackend
+
+_ALONE = (1.0,)  # what both arms share cancels: what is left is as noisy as chance
+_ON_GRID = 1e-6
+
+
+def labels_beside(rule: DeploymentRule, control: str) -> tuple[tuple[str, str], ...]:
+    """What metrics know the control by: the deployment's own labels, with the control's value in the place of its own
+    in the label that names it (the one that holds its name, else `deployment`, else the first)."""
+    own = rule.deployment.labels
+    named = [name for name, value in own if value == rule.deployment.id.name]
+    naming = named[0] if named else next((name for name, _ in own if name == "deployment"), own[0][0] if own else "")
+    return tuple((name, control if name == naming else value) for name, value in own)
+
+
+@dataclass(slots=True)
+class _Asked:
+    """One query for the controls of some deployments: `members` in the order of the splitter's numbers."""
+
+    promql: str
+    step: float
+    late: float
+    members: list[tuple[int, int]] = field(default_factory=list)
+    rules: list[DeploymentRule] = field(default_factory=list)
+    splitter: Splitter | None = None
+    answers: dict[float, Answer] = field(default_factory=dict)  # by evaluation time
+
+
+class Beside:
+    """The controls of a fleet. `prepare` reads, `norm` answers; evaluations count once a window, at whole multiples of
+    it, so that is what is asked for."""
+
+    def __init__(self, rules: Sequence[DeploymentRule], metrics: MetricBackend) -> None:
+        self._metrics = metrics
+        self._asked: dict[tuple[str, float, float], _Asked] = {}
+        self._places: dict[tuple[int, int], tuple[SignalRule, _Asked | None, _Asked | None, int, int]] = {}
+        for index, rule in enumerate(rules):
+            for number, signal in enumerate(rule.signals):
+                base = signal.baseline
+                if base is not None and base.kind is BaselineKind.CONTROL and base.control is not None:
+                    self._enter(index, number, rule, signal, base.control)
+        for asked in self._asked.values():
+            asked.splitter = Splitter(asked.rules)
+
+    def _enter(self, index: int, number: int, rule: DeploymentRule, signal: SignalRule, control: str) -> None:
+        labels = labels_beside(rule, control)
+        beside = replace(rule, deployment=replace(rule.deployment, labels=labels))
+        events, at_events = self._ask(signal.x or signal.value, signal, rule, beside, (index, number))
+        trials, at_trials = self._ask(signal.n, signal, rule, beside, (index, number))
+        self._places[index, number] = signal, events, trials, at_events, at_trials
+
+    def _ask(
+        self,
+        promql: str | None,
+        signal: SignalRule,
+        rule: DeploymentRule,
+        beside: DeploymentRule,
+        place: tuple[int, int],
+    ) -> tuple[_Asked | None, int]:
+        """The query that the control's part of an answer comes from, and the control's number in it. A query that names
+        its deployment is asked with the control's name."""
+        if promql is None:
+            return None, -1
+        for (_, own), (_, other) in zip(rule.deployment.labels, beside.deployment.labels, strict=True):
+            promql = promql.replace(f'="{_escaped(own)}"', f'="{_escaped(other)}"')
+        late = signal.evidence.maturity_s if signal.evidence is not None else 0.0
+        key = (promql, signal.window_s, late)
+        asked = self._asked.setdefault(key, _Asked(*key))
+        asked.members.append(place)
+        asked.rules.append(beside)
+        return asked, len(asked.members) - 1
+
+    async def prepare(self, at: float, since: float) -> None:
+        """Read what the evaluations from `since` to `at` need and is not here; never raises."""
+        for asked in self._asked.values():
+            last = at // asked.step * asked.step
+            count = max(0, round((last - since // asked.step * asked.step) / asked.step))
+            times = [last - k * asked.step for k in range(count, -1, -1)]
+            missing = [time for time in times if time not in asked.answers or asked.answers[time].failed]
+            if missing:
+                await self._read(asked, missing[0], missing[-1])
+            kept = set(times)
+            asked.answers = {time: found for time, found in asked.answers.items() if time in kept}
+
+    async def _read(self, asked: _Asked, first: float, last: float) -> None:
+        step, count = asked.step, round((last - first) / asked.step) + 1
+        if asked.splitter is None:
+            return
+        scope = set(range(len(asked.members)))
+        start = first - asked.late
+        try:
+            series = await self._metrics.query_range(asked.promql, start, last - asked.late, step)
+        except BackendError:
+            found: Iterable[Answer] = [Answer(failed=True)] * count
+        else:
+            found = split_points(asked.splitter, series, scope, count, start, step, False)
+        for k, answer in enumerate(found):
+            asked.answers[first + k * step] = answer
+
+    def norm(self, index: int, number: int, at: float) -> tuple[float, Norm] | Blind:
+        """The control's rate and its counts in the last window at or before `at`, or why there is none."""
+        place = self._places.get((index, number))
+        if place is None:
+            return Blind.NO_DATA
+        signal, events, trials, at_events, at_trials = place
+        x = _look(events, at, at_events)
+        if isinstance(x, Blind):
+            return x
+        margin = control_margin(signal.evidence)
+        if trials is None:
+            return x, Norm(margin, _ALONE)
+        n = _look(trials, at, at_trials)
+        if isinstance(n, Blind):
+            return n
+        if n <= 0.0:
+            return Blind.NO_DATA
+        return x / n, Norm(margin, _ALONE, (x, n))
+
+
+def _escaped(value: str) -> str:
+    """A label's value as it stands between double quotes in a query."""
+    return value.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
+
+
+def _look(asked: _Asked | None, at: float, number: int) -> float | Blind:
+    if asked is None:
+        return Blind.NO_DATA
+    answer = asked.answers.get((at + _ON_GRID) // asked.step * asked.step)
+    if answer is None or answer.failed or number in answer.ambiguous:
+        return Blind.QUERY_FAILED
+    value = answer.values.get(number)
+    if value is None:
+        return Blind.NO_DATA
+    return value if isfinite(value) else Blind.NOT_A_NUMBER
