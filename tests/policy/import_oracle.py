@@ -95,11 +95,12 @@ def _values(draw: Random, metric: Metric, count: int) -> Values:
 
 
 def _counted(draw: Random, increments: Values) -> Values:
-    total, found = 0.0, []
+    total = 0.0
+    found: Values = []
     for each in increments:
         total = 0.0 if draw.random() < 0.01 else total + (each or 0.0)
         found.append(None if each is None else total)
-    return list(found)
+    return found
 
 
 def openmetrics(data: Data) -> str:
@@ -194,8 +195,8 @@ def write_test(
     rules = []
     for lone in lones:
         alert = lone.alert
-        labels = f" by ({', '.join(by)})" if by else ""
-        expr = alert.expr if alert.exact and by else f"group{labels} ({alert.expr}\n)"
+        grouped = f" by ({', '.join(by)})" if by else ""
+        expr = alert.expr if alert.exact and by else f"group{grouped} ({alert.expr}\n)"
         rules.append({
             "alert": lone.asked, "expr": expr, "for": f"{round(alert.dwell_s * 1000)}ms",
             "keep_firing_for": f"{round(alert.hold_s * 1000)}ms",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import random
 from collections.abc import Callable, Sequence
@@ -170,7 +171,7 @@ def test_an_import_that_is_slightly_wrong_is_caught(
 ) -> None:
     """The oracle's own proof: `>=` read as `>`; `max` for `min`; `and` read as `or`; infinities left as they are."""
     if mutant == "strict":
-        monkeypatch.setattr(conditions.math, "nextafter", lambda number, _: number)
+        monkeypatch.setattr(math, "nextafter", lambda number, _: number)
     elif mutant == "no clamp":
         monkeypatch.setattr(conditions, "may_be_infinite", lambda _: False)
     elif mutant == "other side":

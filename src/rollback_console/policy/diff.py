@@ -17,7 +17,7 @@ from rollback_console.model.rules import (
     AtLeast,
     Baseline,
     BaselineKind,
-    Breach,
+    BlindPolicy,
     DeploymentRule,
     Expression,
     Not,
@@ -78,7 +78,7 @@ def diff(before: LoadedPolicy, after: LoadedPolicy) -> tuple[Change, ...]:
     one, two = _neutral(before.policy), _neutral(after.policy)
     found = [
         *_plain("name", before.policy.name, after.policy.name),
-        *_signals(one.signals, two.signals),
+        *_signals(one, two, before.policy, after.policy),
         *_trigger(one, two),
         *_deployments(before.rules, after.rules),
         *_fields("impact", one.impact, two.impact),
@@ -124,32 +124,68 @@ def _listed(where: str, before: Iterable[str], after: Iterable[str]) -> Iterator
 # -- signals ----------------------------------------------------------------------------------------------------------
 
 
-def _signals(before: tuple[SignalRule, ...], after: tuple[SignalRule, ...]) -> Iterator[Change]:
-    one, two = {signal.name: signal for signal in before}, {signal.name: signal for signal in after}
-    for name in two:
-        if name not in one:
-            words = judged(two[name])
+def _signals(one: DeploymentRule, two: DeploymentRule, written: Policy, anew: Policy) -> Iterator[Change]:
+    before, after = ({signal.name: signal for signal in rule.signals} for rule in (one, two))
+    for name in after:
+        if name not in before:
+            words = judged(after[name])
             yield Change(f"signals.{name}", "", words, "", f"signal added: {name}, degraded {words}")
-    for name in one:
-        if name not in two:
-            yield Change(f"signals.{name}", judged(one[name]), "", "", f"signal removed: {name}")
-    for name in one:
-        if name in two and one[name] != two[name]:
-            yield from _signal(one[name], two[name])
+    for name in before:
+        if name not in after:
+            yield Change(f"signals.{name}", judged(before[name]), "", "", f"signal removed: {name}")
+    shared = {"dwell_s", "adaptive"} if one.trigger.dwell_s != two.trigger.dwell_s else set()  # said of the trigger
+    evidence: dict[tuple[str, str, str], list[str]] = {}
+    for name in before:
+        if name in after and before[name] != after[name]:
+            same = {key for key in _QUERIES if _raw(written, name, key) == _raw(anew, name, key)}
+            yield from _signal(before[name], after[name], same)
+            for change in _evidence(before[name], after[name], shared):
+                evidence.setdefault((change.where, change.before, change.after), []).append(name)
+    for (key, a, b), names in evidence.items():
+        way = _DIRECTIONS.get(f"signals.evidence.{key}")
+        effect = "" if way is None else way[_falls(one, two, names[0], key)]
+        where = f"signals.{names[0]}.evidence.{key.removesuffix('_s')}" if len(names) == 1 else f"evidence.{key}"
+        yield _change(where, a, b, effect, f"{', '.join(names)}: evidence {key.removesuffix('_s').replace('_', ' ')}")
 
 
-def _signal(one: SignalRule, two: SignalRule) -> Iterator[Change]:
+def _raw(policy: Policy, signal: str, key: str) -> object:
+    """A query as it is written, `$window` and all: another window is no other query."""
+    return _query(getattr(policy.signals[signal], key, None))
+
+
+def _falls(one: DeploymentRule, two: DeploymentRule, name: str, key: str) -> bool:
+    values = []
+    for rule in (one, two):
+        (signal,) = [each for each in rule.signals if each.name == name]
+        values.append(getattr(signal.evidence, key) or 0.0)
+    return bool(values[1] < values[0])
+
+
+def _evidence(one: SignalRule, two: SignalRule, leave: set[str]) -> Iterator[Change]:
+    """What changed of how evidence is weighed; `where` is the bare field, for signals mostly change together."""
+    if one.evidence is None or two.evidence is None:
+        return
+    for each in fields(one.evidence):
+        a, b = getattr(one.evidence, each.name), getattr(two.evidence, each.name)
+        if a != b and each.name not in leave:
+            yield Change(each.name, _value(each.name, a), _value(each.name, b), "", "")
+
+
+def _signal(one: SignalRule, two: SignalRule, same: set[str]) -> Iterator[Change]:
+    """`same`: queries that are written alike."""
     where = f"signals.{one.name}"
-    told = {"name", "breach", "baseline", "worse"}
-    if (one.breach, one.baseline, one.worse) != (two.breach, two.baseline, two.worse):
-        effect = _stricter(one, two)
-        before, after = _at(one), _at(two)
-        if before == after:  # the difference is in what they are compared with
-            before, after = judged(one), judged(two)
-        if before == after:
-            yield from _fields(where, one.baseline, two.baseline, subject=f"{one.name}: baseline")
-        else:
-            yield _change(f"{where}.breach", before, after, effect, f"{one.name} counts as degraded")
+    told = {"name", "breach", "baseline", "worse", "evidence", "x_hour", "n_hour", *same}
+    before, after = judged(one), judged(two)
+    if (one.breach, one.worse, one.evidence is None) != (
+        two.breach,
+        two.worse,
+        two.evidence is None,
+    ) or before != after:
+        if one.baseline == two.baseline and one.breach.degraded_by is not None and two.breach.degraded_by is not None:
+            before, after = _at(one), _at(two)
+        yield _change(f"{where}.breach", before, after, _stricter(one, two), f"{one.name} counts as degraded")
+    elif one.baseline != two.baseline:
+        yield from _fields(f"{where}.baseline", one.baseline, two.baseline, subject=f"{one.name}: baseline")
     yield from _fields(where, one, two, leave=told, subject=f"{one.name}:")
 
 
@@ -335,7 +371,7 @@ def _fields(where: str, before: Any, after: Any, *, leave: Iterable[str] = (), s
             continue
         here = f"{where}.{each.name.removesuffix('_s')}"
         called = each.name.removesuffix("_s").replace("_", " ")
-        if is_dataclass(one) and is_dataclass(two) and not isinstance(one, type):
+        if is_dataclass(one) and is_dataclass(two) and not isinstance(one, BlindPolicy):
             yield from _fields(here, one, two, subject=f"{subject} {called}".strip())
         else:
             who = f"{subject} {called}".strip() if subject else called
@@ -372,7 +408,10 @@ def _value(name: str, value: Any) -> str:
         (lambda v: isinstance(v, float) and name.endswith("margin"), _percent),
         (lambda v: isinstance(v, (int, float)), lambda v: f"{v:.15g}"),
         (lambda v: isinstance(v, str), lambda v: f"`{plain(v, 300)}`" if name in _QUERIES else plain(v, 300) or "none"),
-        (lambda v: isinstance(v, Breach), lambda v: "a bound"),
+        (
+            lambda v: isinstance(v, BlindPolicy),
+            lambda v: f"{v.kind} {format_duration(v.last_s) if v.last_s else ''}".rstrip(),
+        ),
         (lambda v: isinstance(v, (tuple, list)), lambda v: ", ".join(_value(name, each) for each in v) or "none"),
         (is_dataclass, lambda v: _record(v)),
     )

@@ -99,6 +99,7 @@ def one_line(words: list[Token]) -> str:
     """Words on one line, spaces as people put them."""
     out: list[str] = []
     opened: list[str] = []
+    words = [token for token in words if token.kind != "end"]
     for index, token in enumerate(words):
         if index and _spaced(words, index, opened):
             out.append(" ")
