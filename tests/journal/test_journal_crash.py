@@ -74,6 +74,8 @@ def test_kill_9_while_a_journal_is_made_leaves_none_or_a_whole_one(tmp_path: Pat
             while not any(p.name.startswith((f".{number}.", f"{number}.")) for p in tmp_path.iterdir()):
                 assert writer.poll() is None
             select.select([], [], [], number * 0.004)
+            while number == ROUNDS // 3 - 1 and not path.exists():  # at least the last is made, on the slowest machine
+                assert writer.poll() is None
             writer.send_signal(signal.SIGKILL)
         if path.exists():
             made += 1
