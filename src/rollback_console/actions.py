@@ -196,13 +196,6 @@ ACTIONS: tuple[Action, ...] = (
         Permission.NOTE,
     ),
     Action(
-        "why",
-        "Why, and what would change it",
-        "w",
-        "The numbers behind the state, what would make it fire or clear, what it costs",
-        _needs_deployment,
-    ),
-    Action(
         "unlock",
         "Unlock your key",
         "K",
@@ -217,6 +210,13 @@ ACTIONS: tuple[Action, ...] = (
         "State, sentence, who, next update, UTC",
         _incident,
         screens=("fleet", "deployment", "rollback", "runbook", "timeline"),
+    ),
+    Action(
+        "why",
+        "Why, and what would change it",
+        "w",
+        "The numbers behind the state, what would make it fire or clear, what it costs",
+        _needs_deployment,
     ),
 )
 

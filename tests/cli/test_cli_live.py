@@ -69,7 +69,8 @@ def test_status_evaluates_after_a_back_fill_and_writes_nothing(stack: Stack) -> 
         (signal_,) = each["signals"]
         assert set(signal_) >= {"name", "value", "baseline", "degradation_pct", "breached", "evidence", "blind"}
         assert signal_["value"] == pytest.approx(0.002, abs=0.002)
-        assert set(each["impact"]) == {"score", "parts"}
+        assert set(each["impact"]) >= {"score", "parts"}
+        assert "reasons" not in each  # only of what is named
         assert each["since"] is None or datetime.fromisoformat(each["since"])
     assert not journal.exists()
     assert not (stack.folder / "home" / ".local").exists()
@@ -100,9 +101,13 @@ def test_an_incident_by_command_line_alone(stack: Stack) -> None:
     assert 0 < time.time() - fired < 60
     assert facts["dwell_remaining_s"] is None
     assert facts["recommended"]["to"] == GOOD
+    assert facts["reasons"]["name"] == "fired"
+    assert facts["reasons"]["because"][0]["numbers"]["limit"]["value"] > 0
+    assert facts["why_not"][0].startswith("clears if ")
     said = stack.run("status", RANKER).stdout
     assert f"▲ FIRED     {name}" in said
     assert "advice:" in said
+    assert "    why not: clears if " in said
     ten = stack.run("summary", RANKER).stdout
     assert len(ten.splitlines()) <= 10
     assert RANKER in ten

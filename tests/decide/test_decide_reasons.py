@@ -13,7 +13,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from rollback_console.decide.condition import Support, evaluate
-from rollback_console.decide.eta import about, eta, eta_words
+from rollback_console.decide.eta import eta, eta_words
 from rollback_console.decide.explain import LONGEST, percent_words, sentence, signal_words
 from rollback_console.decide.judge import FRESH, decide
 from rollback_console.decide.reasons import LONGEST as LONGEST_REASON
@@ -41,6 +41,7 @@ from rollback_console.model.rules import (
     Weighted,
     Worse,
 )
+from rollback_console.model.text import about
 from rollback_console.model.verdict import (
     Reason,
     SignalVerdict,
@@ -331,15 +332,14 @@ def signal_rules(draw: st.DrawFn) -> SignalRule:
 def streams(draw: st.DrawFn) -> tuple[DeploymentRule, list[tuple[Reading, ...]]]:
     signals = draw(st.lists(signal_rules(), min_size=1, max_size=4, unique_by=lambda rule: rule.name))
     uses = tuple(Uses(signal.name) for signal in signals)
-    when = draw(
-        st.sampled_from([Or(uses), And(uses), AtLeast(1, uses), Tiered(uses), Weighted(((uses[0], 1.0),), 1.0)])
-    )
+    ways: list[Expression] = [Or(uses), And(uses), AtLeast(1, uses), Tiered(uses), Weighted(((uses[0], 1.0),), 1.0)]
+    when = draw(st.integers(0, len(ways) - 1))
     reading = st.one_of(
         st.builds(Reading, values, values, st.sampled_from([None, 12.0, 2000.0])),
         st.sampled_from([Reading(blind=kind) for kind in Blind]),
     )
     rows = draw(st.lists(st.tuples(*[reading] * len(signals)), min_size=1, max_size=6))
-    return rule_of(*signals, when=when, dwell=draw(st.sampled_from([0.0, 60.0, 180.0])), hold=60.0), rows
+    return rule_of(*signals, when=ways[when], dwell=draw(st.sampled_from([0.0, 60.0, 180.0])), hold=60.0), rows
 
 
 _SIDE = re.compile(r"(?P<value>\S+)(?: \S+)? is (?P<side>above|below|not above|not below) ")

@@ -6,10 +6,12 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from rollback_console.cli.common import rfc3339
+from rollback_console.decide.impact import total_words, waiting, waiting_words
+from rollback_console.decide.reasons import document, tree, why, why_not
 from rollback_console.model.identity import DeploymentId
 from rollback_console.model.incident import Recommendation
 from rollback_console.model.snapshot import DeploymentView, Snapshot
-from rollback_console.model.text import duration, number
+from rollback_console.model.text import about, duration, number
 from rollback_console.model.verdict import TriggerState, Verdict
 
 _GLYPHS = {
@@ -27,8 +29,11 @@ def advice(snapshot: Snapshot) -> dict[DeploymentId, Recommendation]:
     return {each.deployment: each for each in snapshot.recommendations}
 
 
-def deployment_facts(view: DeploymentView, recommended: Recommendation | None) -> dict[str, Any]:
-    """One deployment's facts, by the names of the contract."""
+def deployment_facts(
+    view: DeploymentView, recommended: Recommendation | None, *, explained: bool = False
+) -> dict[str, Any]:
+    """One deployment's facts, by the names of the contract; `explained`: with the reason tree, and what would have to
+    change."""
     verdict = view.verdict
     facts: dict[str, Any] = {
         "deployment": view.id.name,
@@ -38,6 +43,7 @@ def deployment_facts(view: DeploymentView, recommended: Recommendation | None) -
         "state": str(verdict.state) if verdict else "unknown",
         "since": rfc3339(verdict.since) if verdict else None,
         "dwell_remaining_s": verdict.dwell_remaining_s if verdict else None,
+        "eta_s": verdict.eta_s if verdict else None,
         "blind": list(verdict.blind) if verdict else [],
         "fired_as_blind": bool(verdict and verdict.fired_as_blind),
         "signals": signal_facts(verdict) if verdict else [],
@@ -53,6 +59,9 @@ def deployment_facts(view: DeploymentView, recommended: Recommendation | None) -
             "sentence": recommended.sentence,
             "runbook": recommended.runbook,
         }
+    if explained and verdict is not None:
+        facts["reasons"] = document(tree(view.rule, verdict))
+        facts["why_not"] = list(why_not(view.rule, verdict))
     return facts
 
 
@@ -65,6 +74,9 @@ def signal_facts(verdict: Verdict) -> list[dict[str, Any]]:
             "degradation_pct": s.degradation_pct,
             "breached": s.breached,
             "evidence": s.evidence,
+            "bar": s.bar,
+            "onset": rfc3339(s.onset),
+            "degradation_pct_interval": list(s.interval) if s.interval is not None else None,
             "blind": str(s.blind) if s.blind else None,
         }
         for s in verdict.signals
@@ -72,11 +84,29 @@ def signal_facts(verdict: Verdict) -> list[dict[str, Any]]:
 
 
 def impact_facts(verdict: Verdict) -> dict[str, Any]:
+    """The score and its parts. `total`: since `since`; `in_10_minutes`: what waiting costs, at what it costs now."""
+    impact = verdict.impact
+    later = {part.name: part.value for part in waiting(impact)}
     parts = [
-        {"name": p.name, "value": p.value, "unit": p.unit, "points": round(p.points, 3), "source": p.source}
-        for p in verdict.impact.parts
+        {
+            "name": p.name,
+            "value": p.value,
+            "unit": p.unit,
+            "interval": list(p.interval) if p.interval is not None else None,
+            "points": round(p.points, 3),
+            "most": p.most,
+            "source": p.source,
+            "total": p.total,
+            "in_10_minutes": later.get(p.name),
+        }
+        for p in impact.parts
     ]
-    return {"score": round(verdict.impact.score, 3), "parts": parts}
+    return {
+        "score": round(impact.score, 3),
+        "parts": parts,
+        "since": rfc3339(impact.since),
+        "at_least": impact.at_least,
+    }
 
 
 def exit_code(views: Iterable[DeploymentView]) -> int:
@@ -87,8 +117,11 @@ def exit_code(views: Iterable[DeploymentView]) -> int:
     return 3 if any(v is None or v.state is TriggerState.BLIND for v in verdicts) else 0
 
 
-def lines(views: Iterable[DeploymentView], advised: Mapping[DeploymentId, Recommendation]) -> list[str]:
-    """The fleet for a person: a line a deployment, and why, where it is not healthy."""
+def lines(
+    views: Iterable[DeploymentView], advised: Mapping[DeploymentId, Recommendation], *, explained: bool = False
+) -> list[str]:
+    """The fleet for a person: a line a deployment, and why, where it is not healthy; `explained`: for each the numbers
+    behind it, what would have to change, and what it costs."""
     out = []
     for view in views:
         verdict = view.verdict
@@ -96,14 +129,21 @@ def lines(views: Iterable[DeploymentView], advised: Mapping[DeploymentId, Recomm
             out.append(f"? unknown   {view.id}: not evaluated yet")
             continue
         left = f"  {duration(verdict.dwell_remaining_s)}" if verdict.dwell_remaining_s is not None else ""
+        if verdict.eta_s is not None:
+            left = f"  {about(verdict.eta_s)} if it stays"
         frozen = " frozen" if verdict.frozen else ""
         served = f"v{verdict.version}" if verdict.version else "v?"
         if view.disagrees:
             served += f" (the registry says v{view.registry_version})"
         score = f"  impact {number(verdict.impact.score)}" if verdict.impact.score else ""
         out.append(f"{_GLYPHS[verdict.state]} {verdict.state.upper():<9} {view.id}  {served}{left}{frozen}{score}")
-        if verdict.state is not TriggerState.HEALTHY:
+        if explained or verdict.state is not TriggerState.HEALTHY:
             out.append(f"    {verdict.sentence}")
             if view.id in advised:
                 out.append(f"    advice: {advised[view.id].sentence}")
+        if explained:
+            costs = (total_words(verdict.impact), waiting_words(verdict.impact))
+            out += [f"    why: {each}" for each in why(view.rule, verdict) if each != verdict.sentence]
+            out += [f"    why not: {each}" for each in why_not(view.rule, verdict)]
+            out += [f"    cost: {each}" for each in costs if each]
     return out

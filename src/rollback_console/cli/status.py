@@ -24,7 +24,10 @@ if TYPE_CHECKING:
 def command(
     ctx: click.Context, deployments: tuple[str, ...], config: Path | None, journal: Path | None, as_json: bool
 ) -> None:
-    """One evaluation of the fleet. Exit 1 if any fired, else 3 if any is blind, else 0 (pending included)."""
+    """One evaluation of the fleet; of what is named also why, and what would have to change.
+
+    Exit 1 if any fired, else 3 if any is blind, else 0 (pending included).
+    """
     ctx.exit(asyncio.run(_status(deployments, config, journal, as_json)))
 
 
@@ -42,9 +45,9 @@ async def _status(names: tuple[str, ...], config: Path | None, journal: Path | N
     views = [view for view in snapshot.deployments if not wanted or view.id in wanted]
     advised = advice(snapshot)
     if as_json:
-        emit_json([deployment_facts(view, advised.get(view.id)) for view in views])
+        emit_json([deployment_facts(view, advised.get(view.id), explained=bool(wanted)) for view in views])
     else:
-        emit_lines(lines(views, advised))
+        emit_lines(lines(views, advised, explained=bool(wanted)))
         for incident in snapshot.incidents:
             emit_lines([f"incident {incident.id}: {incident.sentence}"])
     for backend in snapshot.backends:

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from rollback_console.model.text import duration
+from rollback_console.model.text import about, duration
 from rollback_console.model.value import dataclass
 from rollback_console.model.verdict import TriggerState, Verdict
-
-_LONG_S = 48 * 3600.0  # an estimate beyond this says no more than "days"
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,16 +23,6 @@ def eta(verdict: Verdict) -> Eta | None:
     if verdict.dwell_remaining_s is not None:
         return Eta(verdict.dwell_remaining_s, True)
     return None if verdict.eta_s is None else Eta(verdict.eta_s, False)
-
-
-def about(seconds: float) -> str:
-    """An estimate of seconds, no finer than it is: `≈ 1 m`, `≈ 6 m`, `≈ 40 m`, `≈ 3 h`, `≈ 2 days or more`."""
-    if seconds >= _LONG_S:
-        return "≈ 2 days or more"
-    minutes = max(1, round(seconds / 60))
-    if minutes > 20:
-        minutes = round(minutes / 5) * 5
-    return f"≈ {minutes} m" if minutes < 100 else f"≈ {round(minutes / 60)} h"
 
 
 def eta_words(verdict: Verdict) -> str:

@@ -11,7 +11,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from math import isfinite
 
 from rollback_console.decide.condition import Support, evaluate
-from rollback_console.decide.eta import about
 from rollback_console.decide.evidence import CALM_S
 from rollback_console.decide.explain import agreement, backs, degrades_below, signal_words, suspected, title_of, verb
 from rollback_console.decide.impact import formula, total_words, waiting_words
@@ -29,7 +28,7 @@ from rollback_console.model.rules import (
     Weighted,
     Worse,
 )
-from rollback_console.model.text import number, plain, span
+from rollback_console.model.text import about, number, plain, span
 from rollback_console.model.verdict import Reason, SignalVerdict, TriggerState, Verdict
 
 MOST = 6  # sentences of a why, or of a why not

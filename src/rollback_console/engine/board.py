@@ -143,4 +143,5 @@ def _key(verdict: Verdict | None, rank: int) -> _Key:
     """Where a deployment stands in the fleet: by urgency, impact, time left, name."""
     if verdict is None:
         return urgency(None), -0.0, 0.0, rank
-    return urgency(verdict), -verdict.impact.score, verdict.dwell_remaining_s or 0.0, rank
+    left = verdict.dwell_remaining_s if verdict.dwell_remaining_s is not None else verdict.eta_s
+    return urgency(verdict), -verdict.impact.score, left or 0.0, rank

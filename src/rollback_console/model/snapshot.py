@@ -77,6 +77,21 @@ class DeploymentDetail:
 
 
 @dataclass(frozen=True, slots=True)
+class Explanation:
+    """Why a deployment is in its state, and what would have to change, in sentences (`decide.reasons`); made for the
+    one that somebody looks at. `formulas`: how each of the impact's parts came to its points, in their order; `total`
+    and `waiting`: what it has cost, and what ten more minutes would; "" where that cannot be told."""
+
+    deployment: DeploymentId
+    at: float  # of the verdict that it explains
+    why: tuple[str, ...] = ()
+    why_not: tuple[str, ...] = ()
+    formulas: tuple[str, ...] = ()
+    total: str = ""
+    waiting: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class TimelineItem:
     """One journal entry as a line: what happened, to what, by whom."""
 
@@ -128,6 +143,7 @@ class Snapshot:
     # Unfinished executions; pointers that somebody else moved after they were brought back: a sentence each.
     alarms: tuple[str, ...] = ()
     review: bool = False  # a journal read afterwards: nothing runs, and nothing can be done
+    explanations: tuple[Explanation, ...] = ()
 
     def view(self, deployment: DeploymentId) -> DeploymentView | None:
         """The view of one deployment, or None."""
@@ -136,6 +152,10 @@ class Snapshot:
     def detail(self, deployment: DeploymentId) -> DeploymentDetail | None:
         """What was fetched for one deployment, or None."""
         return next((detail for detail in self.details if detail.deployment == deployment), None)
+
+    def explanation(self, deployment: DeploymentId) -> Explanation | None:
+        """Why one deployment is in its state, or None where nobody looks at it."""
+        return next((each for each in self.explanations if each.deployment == deployment), None)
 
     def alarms_of(self, deployment: DeploymentId) -> tuple[str, ...]:
         """The alarms that name this deployment."""

@@ -113,6 +113,16 @@ def span(seconds: float) -> str:
     return "".join(parts) or "0s"
 
 
+def about(seconds: float) -> str:
+    """An estimate of seconds, no finer than it is: `≈ 1 m`, `≈ 6 m`, `≈ 40 m`, `≈ 3 h`, `≈ 2 days or more`."""
+    if not seconds < 48 * 3600:
+        return "≈ 2 days or more"
+    minutes = max(1, round(seconds / 60))
+    if minutes > 20:
+        minutes = round(minutes / 5) * 5
+    return f"≈ {minutes} m" if minutes < 100 else f"≈ {round(minutes / 60)} h"
+
+
 def _digits(value: float) -> str:
     """A finite number in at most six characters and a sign."""
     size = abs(value)

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from rollback_console.tui.app import ConsoleApp
 
 _SNOOZE_S = 1800.0
+_WHY = 1  # the section of the Deployment screen
 
 
 class Acts:
@@ -29,18 +30,23 @@ class Acts:
         screen = self._app.top()
         return screen.acts_on if screen else None
 
-    def open(self, deployment: DeploymentId) -> None:
-        """Show the Deployment screen, and ask the engine for its details."""
+    def open(self, deployment: DeploymentId, section: int = 0) -> None:
+        """Show the Deployment screen, at one of its sections, and ask the engine for its details."""
         from rollback_console.tui.screens.deployment import DeploymentScreen
 
         if self._app.commands is not None:
             self._app.run_command(self._app.commands.focus(deployment), "details")
-        self._app.push_screen(DeploymentScreen(deployment))
+        self._app.push_screen(DeploymentScreen(deployment, section))
 
     def act_open(self) -> None:
         deployment = self._here()
         if deployment is not None:
             self.open(deployment)
+
+    def act_why(self) -> None:
+        deployment = self._here()
+        if deployment is not None:
+            self.open(deployment, _WHY)
 
     def act_rollback(self) -> None:
         deployment = self._here()

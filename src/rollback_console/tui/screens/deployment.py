@@ -15,7 +15,7 @@ from textual.containers import Horizontal
 
 from rollback_console.model.identity import DeploymentId
 from rollback_console.model.incident import Incident
-from rollback_console.model.snapshot import DeploymentDetail, DeploymentView, Snapshot
+from rollback_console.model.snapshot import DeploymentDetail, DeploymentView, Explanation, Snapshot
 from rollback_console.model.text import number, plain
 from rollback_console.model.verdict import ImpactPart
 from rollback_console.tui.keys import OwnKey, act_bindings
@@ -70,7 +70,12 @@ class DeploymentScreen(ConsoleScreen):
             for i, (name, help_text) in enumerate(
                 zip(
                     SECTIONS,
-                    ("with plots over time", "the trigger's logic, drawn", "since when", "and links"),
+                    (
+                        "with plots over time",
+                        "the trigger's logic, what would change it, the cost",
+                        "since when",
+                        "and links",
+                    ),
                     strict=True,
                 )
             )
@@ -79,10 +84,10 @@ class DeploymentScreen(ConsoleScreen):
         OwnKey("↑ ↓", "Which signal is plotted", "elsewhere they scroll"),
     )
 
-    def __init__(self, deployment_id: DeploymentId) -> None:
+    def __init__(self, deployment_id: DeploymentId, section: int = 0) -> None:
         super().__init__()
         self._deployment = deployment_id
-        self._section = 0
+        self._section = section
         self._chosen = 0
         self._looking = False  # did we tell the engine that somebody looks
         self._tops: dict[int, int] = {}  # with two columns: the line at which each section begins
@@ -140,8 +145,14 @@ class DeploymentScreen(ConsoleScreen):
     def on_second(self) -> None:
         redraw(self, "head")
 
+    def hidden_acts(self) -> frozenset[str]:
+        return frozenset({"why"})  # one of the sections that the footer names
+
     def footer_hints(self) -> tuple[tuple[str, str], ...]:
         return (("1-4", "sections"), ("↑↓", "signal" if self._section == 0 else "scroll"))
+
+    def act_why(self) -> None:
+        self.action_section(SECTIONS.index("Why"))
 
     # ── moving
 
@@ -275,7 +286,7 @@ def head_lines(snapshot: Snapshot, view: DeploymentView, width: int, now: float,
         what = "recommended: " if advice.path else "" if said else "no rollback: "
         rows += paragraph(advice.sentence, width, "bold", first=what, indent="  ", most=most)
     if height >= 30:
-        rows += impact_lines(view, width)
+        rows += impact_lines(view, snapshot.explanation(view.id), width)
     return rows
 
 
@@ -303,13 +314,15 @@ def _incident_line(incident: Incident, width: int) -> list[Text]:
     return [line((clip(text, width), "dim"))]
 
 
-def impact_lines(view: DeploymentView, width: int) -> list[Text]:
-    """What the degradation costs, with its parts; nothing where it costs nothing."""
+def impact_lines(view: DeploymentView, told: Explanation | None, width: int) -> list[Text]:
+    """What the degradation costs, with its parts, and what it comes to; nothing where it costs nothing."""
     impact = view.verdict.impact if view.verdict else None
     if impact is None or (impact.score <= 0 and not impact.parts):
         return []
     parts = [f"{plain(p.name, 20)} {_cost(p)} ({p.points:.0f})" for p in impact.parts]
-    return [line((clip(f"impact {impact.score:.0f}: {' · '.join(parts)}", width), "dim"))]
+    rows = [line((clip(f"impact {impact.score:.0f}: {' · '.join(parts)}", width), "dim"))]
+    costs = "; ".join(filter(None, (told.total, told.waiting))) if told is not None else ""
+    return [*rows, *paragraph(costs, width, "bold", most=1)] if costs else rows
 
 
 def _cost(part: ImpactPart) -> str:
@@ -340,10 +353,39 @@ def why_lines(snapshot: Snapshot, view: DeploymentView, detail: DeploymentDetail
     if advice is not None:
         rows += [line(""), heading("Advice", width, f"runbook {advice.runbook}" if advice.runbook else "")]
         rows += paragraph(advice.sentence, width)
+    told = snapshot.explanation(view.id)
+    return [*rows, *change_lines(told, width), *cost_lines(view, told, width)]
+
+
+def change_lines(told: Explanation | None, width: int) -> list[Text]:
+    """The numbers behind the state, and what would have to change."""
+    rows: list[Text] = []
+    for title, sentences in (("Why", told.why), ("Why not", told.why_not)) if told is not None else ():
+        if sentences:
+            note = "the numbers behind it" if title == "Why" else "what would have to change"
+            rows += [line(""), heading(title, width, note)]
+            for sentence in sentences:
+                rows += paragraph(sentence, width, first="· ", most=4)
+    return rows
+
+
+def cost_lines(view: DeploymentView, told: Explanation | None, width: int) -> list[Text]:
+    """What it costs: each part with its value, range, source, and how it came to its points; the sums."""
     impact = view.verdict.impact if view.verdict else None
-    if impact is not None and impact.parts:
-        rows += [line(""), heading("Impact", width, f"score {impact.score:.0f} of 100")]
-        for part in impact.parts:
-            text = f"{_cost(part)}, {part.points:.0f} points; from {plain(part.source, 300)}"
-            rows += paragraph(text, width, first=f"{clip(part.name, 16)}: ", indent="  ", most=3)
+    if impact is None or not impact.parts:
+        return []
+    rows = [line(""), heading("Impact", width, f"score {impact.score:.0f} of 100")]
+    formulas = told.formulas if told is not None and len(told.formulas) == len(impact.parts) else ()
+    for index, part in enumerate(impact.parts):
+        ends = part.interval
+        between = f" [{number(ends[0])} to {number(ends[1])}]" if ends is not None else ""
+        text = f"{_cost(part)}{between}, {part.points:.0f} points; from {plain(part.source, 300)}"
+        rows += paragraph(text, width, first=f"{clip(part.name, 16)}: ", indent="  ", most=3)
+        if formulas and part.points > 0:
+            rows += paragraph(formulas[index], width, "dim", first="  ", most=2)
+    if told is not None and told.total:
+        since = f", since {utc(impact.since)} UTC" if impact.since is not None else ""
+        rows += paragraph(told.total + since, width, "bold", most=3)
+    if told is not None and told.waiting:
+        rows += paragraph(told.waiting, width, "bold", most=3)
     return rows

@@ -106,6 +106,8 @@ def _state_line(view: DeploymentView, now: float, ink: Ink) -> Line:
         what, clock = "the clock is ", "frozen" + (f" at {duration(left)}" if left is not None else "")
     elif clock == "due":
         what = "at the next evaluation: "
+    elif clock.startswith("≈"):
+        what, clock = "", f"{clock} if it stays"
     if clock:
         parts.append((what + clock, ink.states[verdict.state]))
     if verdict.since is not None:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from rollback_console.model.snapshot import DeploymentView, Snapshot
-from rollback_console.model.text import duration
-from rollback_console.model.verdict import TriggerState, Verdict
+from rollback_console.model.text import about, duration
+from rollback_console.model.verdict import SignalVerdict, TriggerState, Verdict
 from rollback_console.tui.themes import GLYPHS, WORDS
 
 
@@ -41,6 +41,10 @@ def clock_of(view: DeploymentView, now: float, snapshot: Snapshot | None) -> str
         if verdict.frozen:
             return f"frozen at {duration(left)}: telemetry is blind"
         return f"fires in {duration(left)}" if left > 0.5 else "fires at the next evaluation"
+    if state is TriggerState.PENDING and verdict.condition is not None and not verdict.frozen:
+        if verdict.eta_s is None:  # judged by evidence, whose clock is no one's to see
+            return "suspected; would not fire as it is"
+        return f"{about(verdict.eta_s - gone)} if it stays"
     if state is TriggerState.CLEARING and verdict.hold_remaining_s is not None:
         left = verdict.hold_remaining_s - gone
         if verdict.frozen:
@@ -55,11 +59,36 @@ def clock_of(view: DeploymentView, now: float, snapshot: Snapshot | None) -> str
 
 
 def dwell_bar(view: DeploymentView, now: float, snapshot: Snapshot | None, width: int = 12) -> str:
-    """How much of the dwell has run, as a bar of `width` cells; "" unless pending."""
+    """How much of the dwell has run, as a bar of `width` cells; of a trigger that waits for evidence the fullest meter;
+    "" unless pending."""
     verdict = view.verdict
-    if verdict is None or verdict.state is not TriggerState.PENDING or verdict.dwell_remaining_s is None:
+    if verdict is None or verdict.state is not TriggerState.PENDING:
         return ""
+    if verdict.dwell_remaining_s is None:
+        fullest = max((s for s in verdict.signals if s.onset is not None), key=fullness, default=None)
+        return "" if fullest is None else f"evidence {meter(fullest)}"
     dwell = view.rule.trigger.dwell_s
     share = 1.0 if dwell <= 0 else 1 - (verdict.dwell_remaining_s - passed(verdict, now, snapshot)) / dwell
     full = round(min(1.0, max(0.0, share)) * width)
     return "▓" * full + "░" * (width - full)
+
+
+def fullness(signal: SignalVerdict) -> float:
+    """How far a signal's evidence is on its way to its bar, 0 to 1; 0 where it is not judged by evidence."""
+    if signal.evidence is None or not signal.bar:
+        return 0.0
+    return min(1.0, max(0.0, signal.evidence / signal.bar))
+
+
+def evidence_pair(signal: SignalVerdict) -> str:
+    """`7.1/11.8`: evidence and the bar it must reach; "" where it is not judged by evidence."""
+    if signal.evidence is None or not signal.bar:
+        return ""
+    return f"{max(0.0, signal.evidence):.1f}/{signal.bar:.1f}"
+
+
+def meter(signal: SignalVerdict, width: int = 10) -> str:
+    """The evidence meter, readable without colour: `######---- 7.1/11.8`. Full only when the bar is reached."""
+    share = fullness(signal)
+    full = width if share >= 1.0 else min(width - 1, round(share * width))
+    return f"{'#' * full}{'-' * (width - full)} {evidence_pair(signal)}"
