@@ -47,11 +47,19 @@ class Case:
     keep_s: float
     written: str  # the series' values as promtool reads them
     points: Points
+    sign: str = ">"
+
+    @property
+    def breach(self) -> Breach:
+        """Bounds are strict: `>=` and `<=` are beyond the number next to theirs."""
+        if self.sign in (">", ">="):
+            return Breach(above=ABOVE if self.sign == ">" else math.nextafter(ABOVE, -math.inf))
+        return Breach(below=ABOVE if self.sign == "<" else math.nextafter(ABOVE, math.inf))
 
     def rule(self) -> DeploymentRule:
         name = DeploymentId("test", self.name)
         signal = SignalRule(
-            "s", "S", "technical", Worse.HIGHER, Breach(above=ABOVE), 60.0, value="s",
+            "s", "S", "technical", Worse.HIGHER if ">" in self.sign else Worse.LOWER, self.breach, 60.0, value="s",
             blind=BlindPolicy(BlindPolicyKind.HEALTHY),
         )  # fmt: skip
         trigger = TriggerRule(Uses("s"), "s", dwell_s=self.hold_s, hold_s=self.keep_s)
@@ -77,7 +85,8 @@ def duration(seconds: float) -> str:
 
 
 def draw_case(draw: random.Random, name: str, every: float, apart: float, end: float) -> Case:
-    """A rule evaluated each `every` seconds up to `end`, over a series with a point each `apart` seconds."""
+    """A rule evaluated each `every` seconds up to `end`, over a series with a point each `apart` seconds: with short
+    and long gaps, stale markers, numbers that are none; late, ended early, or with no sample at all."""
 
     def length() -> float:
         kind = draw.randrange(8)
@@ -103,7 +112,17 @@ def draw_case(draw: random.Random, name: str, every: float, apart: float, end: f
             at = len(words) * apart
             words.append("NaN" if math.isnan(value) else repr(value))
             points.append((at, value))
-    return Case(name, length(), length(), " ".join(words), points)
+    kind = draw.random()
+    kept = range(len(words))
+    if kind < 0.04:
+        kept = range(0)
+    elif kind < 0.14:
+        kept = range(draw.randrange(len(words)), len(words))
+    elif kind < 0.24:
+        kept = range(draw.randrange(len(words)))
+    words = [word if index in kept else "_" for index, word in enumerate(words)]
+    points = [point for point in points if round(point[0] / apart) in kept]
+    return Case(name, length(), length(), " ".join(words), points, draw.choice((">", ">", "<", ">=", "<=")))
 
 
 def instant(points: Points, at: float, *, open_end: bool) -> Reading:
@@ -140,7 +159,7 @@ def write_batch(folder: Path, seed: int, rules: int, evaluations: int) -> tuple[
     found = [states(case, every, end, open_end=open_end) for case in cases]
     alerts = []
     for number, case in enumerate(cases):
-        alert = {"alert": case.name, "expr": f"m{number} > {ABOVE}", "for": duration(case.hold_s)}
+        alert = {"alert": case.name, "expr": f"m{number} {case.sign} {ABOVE}", "for": duration(case.hold_s)}
         if case.keep_s or draw.random() < 0.5:
             alert["keep_firing_for"] = duration(case.keep_s)
         alerts.append(alert)

@@ -135,13 +135,9 @@ class Lone:
 
 def import_each(data: bytes, file: str, options: ImportOptions, prefix: str = "r") -> tuple[list[Lone], int]:
     """Every alert of a file imported by itself, through text and back; and how many were refused."""
-    names = []
     whole = import_rules(data, file, options)
-    for alert in whole.alerts:
-        if alert.name not in names:
-            names.append(alert.name)
-    found = []
-    for name in names:
+    found: list[Lone] = []
+    for name in dict.fromkeys(alert.name for alert in whole.alerts):
         got = import_rules(data, file, replace(options, alerts=frozenset({name})))
         for alert in got.alerts:
             text = got.policy if len(got.alerts) == 1 else _only(data, file, options, alert)
