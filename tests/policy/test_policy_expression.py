@@ -8,8 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rollback_console.model.rules import And, AtLeast, Expression, Not, Or, Uses
-from rollback_console.policy.expression import RESERVED, ExpressionError, default, names, parse, unparse
+from rollback_console.model.rules import And, AtLeast, Expression, Not, Or, Tiered, Uses, Weighted
+from rollback_console.policy import expression as expressions
+from rollback_console.policy.expression import RESERVED, ExpressionError, default, expanded, names, parse, unparse
 from rollback_console.policy.quantities import (
     format_duration,
     format_percentage,
@@ -22,6 +23,14 @@ from rollback_console.policy.quantities import (
 SIGNALS = st.from_regex(r"[A-Za-z_][A-Za-z0-9_-]{0,8}", fullmatch=True).filter(lambda s: s.lower() not in RESERVED)
 
 
+WEIGHTS = st.decimals("0.001", 1_000, places=3).map(float)
+
+
+def weighed(items: list[Expression], weights: list[float], share: float) -> Expression:
+    bar = max(0.001, round(share * sum(weights[: len(items)]), 3))
+    return Weighted(tuple(zip(items, weights, strict=False)), bar)
+
+
 def larger(inner: st.SearchStrategy[Expression]) -> st.SearchStrategy[Expression]:
     several = st.lists(inner, min_size=2, max_size=4).map(tuple)
     distinct = st.lists(inner, min_size=1, max_size=4, unique=True)
@@ -30,6 +39,8 @@ def larger(inner: st.SearchStrategy[Expression]) -> st.SearchStrategy[Expression
         several.map(And),
         several.map(Or),
         distinct.flatmap(lambda items: st.builds(AtLeast, st.integers(1, len(items)), st.just(tuple(items)))),
+        st.builds(weighed, distinct, st.lists(WEIGHTS, min_size=4, max_size=4), st.floats(0.1, 1.0)),
+        st.lists(SIGNALS.map(Uses), min_size=1, max_size=4, unique=True).map(tuple).map(Tiered),
     )
 
 
@@ -57,6 +68,10 @@ def holds(expression: Expression, true: frozenset[str]) -> bool:
             return any(holds(item, true) for item in items)
         case AtLeast(k, items):
             return sum(holds(item, true) for item in items) >= k
+        case Tiered(uses):
+            return any(item.signal in true for item in uses)
+        case Weighted(pairs, bar):
+            return sum(weight for item, weight in pairs if holds(item, true)) >= bar
 
 
 @pytest.mark.parametrize(
@@ -70,6 +85,10 @@ def holds(expression: Expression, true: frozenset[str]) -> bool:
         ("any 2 of [a, b, c]", "a + b + c >= 2"),
         ("any 1 of [a and b, c] and not a", "((a and b) or c) and not a"),
         ("all of [a, b or c]", "a and (b or c)"),
+        ("weight(a: 2, b: 1, c: 1) >= 2", "2*a + b + c >= 2"),
+        ("weight(a and b: 1.5, not c: 0.5) >= 2 or b and c", "1.5*(a and b) + 0.5*(not c) >= 2 or (b and c)"),
+        ("not weight(a: 1, b: 1) >= 2", "not (a + b >= 2)"),
+        ("tiered of [a, b] and c", "(a or b) and c"),
         ("(a or b) and (b or c) and not (a and b and c)", "(a or b) and (b or c) and not (a and b and c)"),
     ],
 )
@@ -78,11 +97,13 @@ def test_expressions_mean_what_python_means(text: str, python: str) -> None:
     for bits in itertools.product([False, True], repeat=3):
         values = dict(zip("abc", bits, strict=True))
         expected = bool(eval(python, {}, values))  # the oracle is Python's own grammar
-        assert holds(parsed, frozenset(name for name, bit in values.items() if bit)) == expected
+        true = frozenset(name for name, bit in values.items() if bit)
+        assert holds(parsed, true) == expected
+        assert expressions.holds(parsed, true) == expected
 
 
 @settings(max_examples=300, deadline=None)
-@given(st.text(alphabet="ab anyorfl123()[],&|!>=\n", max_size=40))
+@given(st.text(alphabet="ab anyorfltiedwgh.123()[],:&|!>=\n", max_size=40))
 def test_any_text_is_an_expression_or_says_where_it_is_not(text: str) -> None:
     problem: ExpressionError | None = None
     parsed: Expression | None = None
@@ -112,6 +133,21 @@ def test_the_default_trigger() -> None:
     assert unparse(default(["a"], [])) == "a"
     assert unparse(default(["a", "b", "c"], [])) == "any 2 of [a, b, c]"
     assert unparse(default(["a", "b", "c"], ["c"])) == "c or any 2 of [a, b, c]"
+    assert unparse(default(["a", "b"], ["b"], ["a"])) == "tiered of [a, b]"
+    assert unparse(default(["a"], [], ["a"])) == "tiered of [a]"
+
+
+def test_a_name_can_stand_for_a_condition() -> None:
+    meant = {"slo": parse("long and short")}
+    for written, means in (
+        ("slo or a", "long and short or a"),
+        ("not slo and any 1 of [slo, a]", "not (long and short) and any 1 of [long and short, a]"),
+        ("weight(slo: 2, a: 1) >= 2", "weight(long and short: 2, a: 1) >= 2"),
+        ("tiered of [a, slo, b]", "tiered of [a, b] or long and short"),
+        ("tiered of [slo]", "long and short"),
+        ("a and b", "a and b"),
+    ):
+        assert unparse(expanded(parse(written), meant)) == means
 
 
 @settings(max_examples=200)

@@ -78,15 +78,22 @@ def schema_command(kind: str) -> None:
     emit_json(schema(kind))
 
 
-@command.command("explain", epilog="Example: rollback-console policy explain policy.yaml")
+@command.command("explain", epilog="Example: rollback-console policy explain policy.yaml --traffic 2000 --rate 3%")
 @click.argument("file", type=click.Path(path_type=Path))
-def explain_command(file: Path) -> None:
-    """Say in prose what a policy means, with its numbers."""
+@click.option("--traffic", type=float, metavar="N", help="Trials a minute: say what could be found with them.")
+@click.option("--rate", metavar="P%", help="The share of the trials that are events while all is well (3%).")
+def explain_command(file: Path, traffic: float | None, rate: str | None) -> None:
+    """Say in prose what a policy means, with its numbers, and where each of them comes from."""
+    from rollback_console.cli.detects import detects_at, parse_rate
     from rollback_console.policy.explain import explain
     from rollback_console.policy.load import load_policy
 
+    share = parse_rate(rate)
+    detects = detects_at(traffic, share) if traffic is not None else None
     loaded = load_policy(file)
-    emit_lines(explain(loaded))
+    emit_lines(explain(loaded, detects))
+    if detects is None and any(signal.evidence is not None for signal in loaded.rules[0].signals):
+        emit_lines(["", "With `--traffic 2000 --rate 3%` it says what could be found at that traffic, and how soon."])
     if loaded.warnings:
         emit_lines(["", *(str(problem) for problem in loaded.warnings)])
 

@@ -80,10 +80,10 @@ def _signal(signal: SignalRule) -> str:
     if signal.evidence is not None:
         parts[0] += f", asked {format_duration(late)} late" if (late := signal.evidence.maturity_s) else ""
         parts.append(f"judged by evidence that it is {_side(signal)} {_against(signal)}" + _minimum(signal))
-        if signal.sufficient_alone:
-            parts.append("it needs nobody to agree")
     else:
         parts.append(f"counts as degraded when {_bound(signal)}" + _minimum(signal))
+    if signal.sufficient_alone:
+        parts.append("it needs nobody to agree")
     parts.append(_blind(signal.blind))
     if signal.stale_s is not None:
         parts.append(f"its data are stale when the newest sample is older than {format_duration(signal.stale_s)}")
