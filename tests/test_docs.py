@@ -33,6 +33,10 @@ RUN_BY = {
     ),
     ("README.md", "eval"): ("tests/test_docs.py", "completion_as_the_readme_has_it"),
     ("docs/journal-format.md", "BODY="): ("tests/journal/test_journal_format.py", "the_shell_commands_verify_an_entry"),
+    ("docs/decision-quality.md", "python -m tests.quality"): (
+        "tests/quality/test_quality_tables.py",
+        "the_command_measures_what_deciding_costs_and_says_so",
+    ),
     ("docs/speed.md", "python -m tests.benchmarks"): ("tests/test_docs.py", "the_benchmarks_take_what_speed_says"),
 }
 OUR_ENVIRONMENT = re.compile(r"\b_?ROLLBACK_CONSOLE_[A-Z_]+|\bUPDATE_[A-Z]+")

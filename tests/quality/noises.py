@@ -24,7 +24,7 @@ RATE = 0.03
 HISTORY, JUDGED = 14 * DAY, 30 * DAY
 NOISES = ("clean", "season", "autocorrelated", "blips", "gaps", "mix", "lag")
 LAG_MEAN = 5.0  # minutes from a visit to its conversion, exponential; see `_lagged`
-MATURITY = 15  # minutes: 95 % of the conversions have arrived
+MATURITY = 5  # minutes by which visits are asked earlier than conversions, there: what a policy calls `maturity`
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,8 @@ class Stream:
 
     `n` visits, `x` conversions among them, `seen`: did the minute reach the metric store. The first `history` minutes
     are for learning. `cn`, `cx`: a control beside it, of the same traffic and under the same noise, that no
-    degradation touches. `lagged`: conversions are counted in the minute they arrive, not in that of their visit.
+    degradation touches. `lagged`: conversions are counted in the minute they arrive in, visits MATURITY minutes after
+    they came.
     """
 
     noise: str
@@ -59,7 +60,7 @@ def draw(noise: str, visits: float, seed: int, *, history: int = HISTORY, judged
     """A healthy stream. `visits`: on average a minute (of the design's 2,000, before the day's shape)."""
     if noise not in NOISES:
         raise ValueError(f"no noise {noise}: {', '.join(NOISES)}")
-    rng = generator("stream", noise, visits, seed)
+    rng = generator("stream", noise, float(visits), seed)
     length = history + judged
     minutes = np.arange(length)
     traffic = np.full(length, float(visits))
@@ -85,6 +86,7 @@ def draw(noise: str, visits: float, seed: int, *, history: int = HISTORY, judged
     cx = rng.binomial(cn.astype(np.int64), rate).astype(float)
     if noise == "lag":
         x, cx = _lagged(x, rng), _lagged(cx, rng)
+        n, cn = _later(n), _later(cn)
     return Stream(noise, visits, history, n, x, seen, cn, cx, lagged=noise == "lag")
 
 
@@ -94,7 +96,7 @@ def degraded(stream: Stream, onset: int, share: float, *, length: int = DAY, see
     Thinning a binomial leaves a binomial, so all else about the stream stays as drawn. Where conversions lag, those of
     visits before the onset still arrive.
     """
-    rng = generator("degraded", stream.noise, stream.visits, onset, share, seed)
+    rng = generator("degraded", stream.noise, float(stream.visits), onset, share, seed)
     end = min(onset + length, len(stream))
     x = stream.x.copy()
     lost = np.full(end - onset, share)
@@ -106,7 +108,7 @@ def degraded(stream: Stream, onset: int, share: float, *, length: int = DAY, see
 
 def without(stream: Stream, share: float, seed: int = 0) -> Stream:
     """The same stream with `share` of its minutes missing, each by itself."""
-    rng = generator("without", stream.noise, stream.visits, share, seed)
+    rng = generator("without", stream.noise, float(stream.visits), share, seed)
     return replace(stream, seen=stream.seen & (rng.random(len(stream)) >= share))
 
 
@@ -172,3 +174,8 @@ def _lagged(x: Floats, rng: np.random.Generator) -> Floats:
     visit = np.repeat(np.arange(len(x)), x.astype(np.int64)) + rng.random(total)
     arrives = (visit + rng.exponential(LAG_MEAN, total)).astype(np.int64)
     return np.bincount(arrives[arrives < len(x)], minlength=len(x)).astype(float)
+
+
+def _later(n: Floats) -> Floats:
+    """Visits, MATURITY minutes later."""
+    return np.concatenate((n[:MATURITY], n[:-MATURITY]))
