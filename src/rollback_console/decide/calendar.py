@@ -11,9 +11,8 @@ The hour that a clock skips in spring has no moment; the one it repeats in autum
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import UTC, datetime, tzinfo
 from functools import lru_cache
-from zoneinfo import ZoneInfo
 
 from rollback_console.model.rules import Baseline, Stretch
 from rollback_console.model.value import dataclass
@@ -136,10 +135,12 @@ def _on(holidays: frozenset[str], local: datetime) -> bool:
 
 
 @lru_cache(maxsize=256)
-def _zone(name: str) -> ZoneInfo:
+def _zone(name: str) -> tzinfo:
+    if name == "UTC":
+        return UTC
+    from zoneinfo import ZoneInfo  # most fleets are judged by UTC
+
     try:
         return ZoneInfo(name)
     except (KeyError, OSError, ValueError):
-        raise ValueError(
-            f"there is no time zone {name!r}; the names are those of the IANA, like Europe/Berlin"
-        ) from None
+        raise ValueError(f"there is no time zone {name!r}; names are those of the IANA, like Europe/Berlin") from None

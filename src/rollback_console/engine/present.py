@@ -15,6 +15,7 @@ from rollback_console.decide.attribution import Release
 from rollback_console.decide.incidents import Fleet, group
 from rollback_console.engine.backfill import Backfill
 from rollback_console.engine.board import Board
+from rollback_console.engine.book import book_of
 from rollback_console.engine.details import fetch_detail
 from rollback_console.engine.options import Options, Roles
 from rollback_console.engine.outages import Outages
@@ -37,6 +38,7 @@ from rollback_console.observe.protocol import MetricBackend, ModelRegistry
 if TYPE_CHECKING:
     from rollback_console.engine.chronicle import Chronicle
     from rollback_console.engine.folding import Folded
+    from rollback_console.engine.shelf import Shelf
     from rollback_console.engine.writer import Writer
 
 Publish = Callable[[Snapshot], None]
@@ -64,11 +66,12 @@ class Present:
         roles: Roles | None = None,
         runbooks: Callable[[], tuple[Runbook, ...]] = lambda: (),
         inline: bool = False,
+        shelf: Shelf | None = None,
     ) -> None:
         self.rules = tuple(rules)
         self.index = {rule.deployment.id: number for number, rule in enumerate(self.rules)}
         self.metrics, self.registry, self.clock, self.options = metrics, registry, clock, options
-        self.sampler = Sampler(self.rules, metrics)
+        self.sampler = Sampler(self.rules, metrics, book_of(self.rules, metrics, shelf))
         self.board = Board(self.rules, options.step_s)
         self.versions = VersionHistory(self.sampler, options.step_s, options.lookback_s)
         self.board.last_seen = self.versions.last_seen

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence, Set
 from dataclasses import replace
 from math import isfinite
 
+from rollback_console.engine.book import Book
 from rollback_console.engine.queries import (
     FAILED,
     Answer,
@@ -17,7 +18,6 @@ from rollback_console.engine.queries import (
     split_instant,
     split_points,
 )
-from rollback_console.engine.seasonal import Book
 from rollback_console.errors import BackendError
 from rollback_console.model.observation import Blind, Norm, Observation, Reading, Tick
 from rollback_console.model.rules import BaselineKind, DeploymentRule, EvidenceRule, SignalRule
@@ -163,7 +163,7 @@ class Sampler:
             p, norm = found[0], norm and found[1]
             if _from_book(signal):
                 return replace(reading, baseline=p, baseline_blind=None, norm=norm)
-        elif _from_book(signal):
+        elif self.book is not None and _from_book(signal):
             return replace(reading, baseline=None, baseline_blind=found, norm=norm)
         return replace(reading, norm=norm)
 
@@ -189,7 +189,11 @@ class Sampler:
 
 def _from_book(signal: SignalRule) -> bool:
     """Is the baseline itself learned."""
-    return signal.baseline is not None and signal.baseline.kind in _LEARNED
+    if signal.baseline is None:
+        return False
+    if signal.evidence is not None and signal.baseline.kind is BaselineKind.LAST_WEEK:
+        return True  # of hours: one window of last week would be too few events to compare with
+    return signal.baseline.kind in _LEARNED
 
 
 def _unlearned(rule: EvidenceRule) -> Norm:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Iterable, Sequence
-from typing import Protocol
 
 from rollback_console.decide import baselines
 from rollback_console.decide.baselines import Hours, Level, Profile, norm_beside
@@ -42,35 +41,6 @@ _KEPT_S = 6 * HOUR_S  # of new hours that are kept in memory alone
 _FIRST_WAIT_S = 15.0
 _SLICE = 200  # signals looked at between two chances for others to run
 _OWN_HISTORY = (BaselineKind.SEASONAL,)
-
-
-class Book(Protocol):
-    """What the sampler asks of whoever knows the baselines of signals that are judged by evidence.
-
-    Everything it answers is a function of the backend's data and of the arguments: a console opened cold and one that
-    watched all along are told the same numbers.
-    """
-
-    async def prepare(self, at: float, since: float | None = None) -> None:
-        """Make ready for the evaluations from `since` (default: `at` alone) up to `at`, both Unix seconds, inclusive:
-        read what is missing of history, learn what is due. Cheap where nothing is. A replay calls it once with its
-        whole span, and with `since` at the oldest `frozen_at` that it carries. Never raises: what cannot be read
-        leaves what was learned before, or `Blind.QUERY_FAILED`."""
-        ...
-
-    def norm(self, index: int, number: int, at: float, frozen_at: float | None = None) -> tuple[float, Norm] | Blind:
-        """The baseline p (events a trial) and the norm for signal `number` of deployment `index` at the evaluation
-        `at`: for the window that was asked `maturity_s` earlier. With `frozen_at` (an evaluation time, at most a week
-        before `at`) the level of that moment stays. `Blind`: there is nothing to compare with, and why.
-
-        `seasonal`: the learned baseline. `last_week`: three hours around the same local time a week before. `fixed`:
-        its value. `control`: its rate in the same window, and its counts in the norm. `version`: this signal's own
-        level; who knows when the version before ended puts its rate in the place of p."""
-        ...
-
-    def behind(self, index: int, number: int, at: float) -> str:
-        """How much history stands behind that baseline, in words; empty where it is as much as was asked for."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +88,7 @@ class _Place:
 
 
 class SeasonalBook:
-    """A `Book` over a metric backend. One task at a time prepares; `norm` may be asked at any time."""
+    """An `engine.book.Book` over a metric backend. One task at a time prepares; `norm` may be asked at any time."""
 
     def __init__(self, rules: Sequence[DeploymentRule], metrics: MetricBackend, shelf: Shelf | None = None) -> None:
         self._rules = tuple(rules)
@@ -158,7 +128,7 @@ class SeasonalBook:
     # -- preparing ----------------------------------------------------------------------------------------------------
 
     async def prepare(self, at: float, since: float | None = None) -> None:
-        """See `Book`. Reads and learns in slices of a few milliseconds."""
+        """See `engine.book.Book`. Reads and learns in slices of a few milliseconds."""
         since = at if since is None else min(since, at)
         async with self._turn:
             await self._beside.prepare(at, since)
@@ -327,7 +297,7 @@ class SeasonalBook:
     # -- answering ----------------------------------------------------------------------------------------------------
 
     def norm(self, index: int, number: int, at: float, frozen_at: float | None = None) -> tuple[float, Norm] | Blind:
-        """See `Book`."""
+        """See `engine.book.Book`."""
         place = self._places.get((index, number))
         if place is None:
             return self._beside.norm(index, number, at)
@@ -389,7 +359,7 @@ class SeasonalBook:
         return found
 
     def behind(self, index: int, number: int, at: float) -> str:
-        """See `Book`."""
+        """See `engine.book.Book`."""
         place = self._places.get((index, number))
         profile = self._profile(place, at - place.rule.maturity_s) if place is not None else None
         return baselines.behind(profile, place.history_s) if place is not None and profile is not None else ""

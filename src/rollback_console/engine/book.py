@@ -1,0 +1,56 @@
+"""The book of learned baselines, as the sampler knows it; what is in it is loaded where something is learned at all."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Protocol
+
+from rollback_console.model.observation import Blind, Norm
+from rollback_console.model.rules import BaselineKind, DeploymentRule
+from rollback_console.observe.protocol import MetricBackend
+
+if TYPE_CHECKING:
+    from rollback_console.engine.shelf import Shelf
+
+
+class Book(Protocol):
+    """What the sampler asks of whoever knows the baselines of signals that are judged by evidence.
+
+    Everything it answers is a function of the backend's data and of the arguments: a console opened cold and one that
+    watched all along are told the same numbers.
+    """
+
+    async def prepare(self, at: float, since: float | None = None) -> None:
+        """Make ready for the evaluations from `since` (default: `at` alone) up to `at`, both Unix seconds, inclusive:
+        read what is missing of history, learn what is due. Cheap where nothing is. A replay calls it once with its
+        whole span, and with `since` at the oldest `frozen_at` that it carries. Never raises: what cannot be read
+        leaves what was learned before, or `Blind.QUERY_FAILED`."""
+        ...
+
+    def norm(self, index: int, number: int, at: float, frozen_at: float | None = None) -> tuple[float, Norm] | Blind:
+        """The baseline p (events a trial) and the norm for signal `number` of deployment `index` at the evaluation
+        `at`: for the window that was asked `maturity_s` earlier. With `frozen_at` (an evaluation time, at most a week
+        before `at`) the level of that moment stays. `Blind`: there is nothing to compare with, and why.
+
+        `seasonal`: the learned baseline. `last_week`: three hours around the same local time a week before. `fixed`:
+        its value. `control`: its rate in the same window, and its counts in the norm. `version`: this signal's own
+        level; who knows when the version before ended puts its rate in the place of p."""
+        ...
+
+    def behind(self, index: int, number: int, at: float) -> str:
+        """How much history stands behind that baseline, in words; empty where it is as much as was asked for."""
+        ...
+
+
+def book_of(rules: Sequence[DeploymentRule], metrics: MetricBackend, shelf: Shelf | None = None) -> Book | None:
+    """The book that these rules need; None where all they compare with is plain. `shelf`: where it keeps between runs
+    what it read and learned."""
+    if not any(
+        signal.evidence is not None or (signal.baseline is not None and signal.baseline.kind is BaselineKind.CONTROL)
+        for rule in rules
+        for signal in rule.signals
+    ):
+        return None
+    from rollback_console.engine.seasonal import SeasonalBook
+
+    return SeasonalBook(rules, metrics, shelf)
