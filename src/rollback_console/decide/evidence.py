@@ -167,24 +167,32 @@ def advance(
     h = log(rule.budget_s / 60.0)
     dwell = rule.dwell_s / 60.0 / minutes
     cap = max(h - REST, _LEAST) / dwell if dwell > 0.0 else inf
-    ls = [each if each < cap else cap for each in steps(worse, x, n, p, norm)]
-    recent, older, since, tally = _turned(memory, at)
+    free = steps(worse, x, n, p, norm)
+    ls = [each if each < cap else cap for each in free]
+    recent, older, walks, since, tally = _turned(memory, at)
     top = h + _HEADROOM
-    before = [exp(each) for each in recent] if recent else [0.0] * COUNT
-    grown = [log(minutes + had) + each for had, each in zip(before, ls, strict=True)]
+    grown = (
+        [log(minutes + exp(had)) + each for had, each in zip(recent, ls, strict=True)]
+        if recent
+        else ([log(minutes) + each for each in ls])
+    )
     logs = [each if each < top else top for each in grown]
-    start = (at - 60.0 * minutes - rule.maturity_s, tally[0], tally[1])
-    began = [
-        start if had <= minutes else was for had, was in zip(before, since[:COUNT] or (start,) * COUNT, strict=True)
-    ]
     if older:
         logs += [had + each if had + each < top else top for had, each in zip(older, ls, strict=True)]
-        began += since[COUNT:]
+        free += free
+    start = at - 60.0 * minutes - rule.maturity_s
+    began = (start, tally[0], tally[1])
+    if not walks:
+        walks, since = (0.0,) * COUNT, (began,) * COUNT
+    since = tuple([was if had > 0.0 else began for had, was in zip(walks[:COUNT], since, strict=False)]) + (
+        _restarted(walks, since, (start, tally[2], tally[3])) if older else ()
+    )
+    walks = tuple([had + each if had + each > 0.0 else 0.0 for had, each in zip(walks, free, strict=True)])
     expected = n * p if norm.control is None else n * norm.control[0] / norm.control[1]
     missing = expected - x if worse is Worse.LOWER else x - expected
     tally = (tally[0] + missing, tally[1] + expected, tally[2] + missing, tally[3] + expected)
     known = memory.released_at is not None and at - memory.released_at <= RELEASE_S
-    release = _known_start(memory, start[0], ls, dwell) if known else ()
+    release = _known_start(memory, start, ls, dwell) if known else ()
     total = sum(map(exp, logs))
     full = total >= COUNT * exp(h)
     half = total >= COUNT * exp(h / 2)
@@ -192,10 +200,10 @@ def advance(
         product = sum(map(exp, release))
         full = full or product >= COUNT * exp(RELEASE_BAR)
         half = half or product >= COUNT * exp(RELEASE_BAR / 2)
-    lead = max(range(len(logs)), key=logs.__getitem__) if half else -1
+    lead = max(range(len(walks) - COUNT, len(walks)), key=walks.__getitem__) if half else -1
     full_since = (at if memory.full_since is None else memory.full_since) if full and not memory.recovered else None
     found = EvidenceMemory(
-        at, tuple(logs), full_since, None, memory.onset, memory.frozen_at, tuple(began), tally, memory.version,
+        at, tuple(logs), full_since, None, memory.onset, memory.frozen_at, walks, since, tally, memory.version,
         memory.released_at if known else None, release, memory.acted_at, memory.seen, memory.drop, memory.meter,
         memory.recovered,
     )  # fmt: skip
@@ -205,7 +213,7 @@ def advance(
     if calm is not None and at - calm >= CALM_S:
         return replace(found, onset=None, frozen_at=None, seen=(0.0, 0.0), drop=None, meter=0.0, recovered=False)
     gone = _for_recovery(worse, x, n, p, norm, memory.drop)
-    return _suspicion(replace(found, calm_since=calm), memory, lead, start[0], (missing, expected), gone, full)
+    return _suspicion(replace(found, calm_since=calm), memory, lead, start, (missing, expected), gone, full)
 
 
 def _suspicion(
@@ -245,18 +253,23 @@ def _suspicion(
     return replace(found, onset=onset, frozen_at=frozen, seen=seen, drop=drop, meter=meter)
 
 
+def _restarted(walks: Sequence[float], since: Triples, began: tuple[float, float, float]) -> Triples:
+    """When the excursions of the older span began: one that is at nothing begins anew."""
+    return tuple([was if had > 0.0 else began for had, was in zip(walks[COUNT:], since[COUNT:], strict=True)])
+
+
 def _turned(
     memory: EvidenceMemory, at: float
-) -> tuple[Sequence[float], Sequence[float], Triples, tuple[float, float, float, float]]:
-    """(recent logs, older logs, since, tally) as of `at`: at a mark the recent ones become the older ones."""
-    logs, since, tally = memory.logs, memory.since, memory.tally
+) -> tuple[Sequence[float], Sequence[float], tuple[float, ...], Triples, tuple[float, float, float, float]]:
+    """(recent logs, older logs, walks, since, tally) as of `at`: at a mark the recent ones become the older ones."""
+    logs, tally = memory.logs, memory.tally
     marks = 0 if memory.at is None else at // SPAN_S - memory.at // SPAN_S
     if marks == 0:
-        return logs[:COUNT], logs[COUNT:], since, tally
-    if marks == 1:
-        opening = (memory.at or at, 0.0, 0.0)
-        return (), logs[:COUNT], (opening,) * COUNT + since[:COUNT], (0.0, 0.0, tally[0], tally[1])
-    return (), (), (), (0.0, 0.0, 0.0, 0.0)
+        return logs[:COUNT], logs[COUNT:], memory.walks, memory.since, tally
+    if marks == 1 and logs:
+        walks, since = (0.0,) * COUNT + memory.walks[:COUNT], memory.since[:COUNT] * 2
+        return (), logs[:COUNT], walks, since, (0.0, 0.0, tally[0], tally[1])
+    return (), (), (), (), (0.0, 0.0, 0.0, 0.0)
 
 
 def _known_start(memory: EvidenceMemory, start: float, ls: Sequence[float], dwell: float) -> tuple[float, ...]:

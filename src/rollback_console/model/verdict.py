@@ -27,7 +27,8 @@ class EvidenceMemory:
     """What one signal's detector carries on (`decide.evidence`). Times are Unix seconds.
 
     `at`: of the last step. `logs`: log evidence, one an alternative, of the starts since the last mark; then as many of
-    the span before it. `since`: per log, when its excursion began and the tallies then; `tally`: (events missing,
+    the span before it. `walks`, `since`: of each log the excursion (the log likelihood ratio since it began, and never
+    below nothing), when it began, and the tallies then; `tally`: (events missing,
     events expected) since the last mark, then the same since the mark before. `full_since`: the bar is reached;
     `calm_since`: evidence is below half of it, and was not. `onset`: the likely beginning of the degradation, while one
     is suspected; `frozen_at`: whose baseline stays in use meanwhile. `version`, `released_at`, `release_logs`: the
@@ -43,6 +44,7 @@ class EvidenceMemory:
     calm_since: float | None = None
     onset: float | None = None
     frozen_at: float | None = None
+    walks: tuple[float, ...] = ()
     since: tuple[tuple[float, float, float], ...] = ()
     tally: tuple[float, float, float, float] = (0.0, 0.0, 0.0, 0.0)
     version: str | None = None
