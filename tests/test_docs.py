@@ -20,6 +20,7 @@ from rollback_console.rehearse.demo import demo_setup
 from rollback_console.tui.keys import SHELL_KEYS
 
 _FRESH, _LIVE = "tests/cli/test_cli_fresh_install.py", "tests/cli/test_cli_live.py"
+_BACKTEST = "tests/cli/test_cli_backtest.py"
 # Every block of commands, by its document and how it begins, and the test that runs it.
 RUN_BY = {
     ("README.md", "make demo"): ("tests/test_docs.py", "make_demo_runs_the_demo"),
@@ -33,6 +34,18 @@ RUN_BY = {
     ),
     ("README.md", "eval"): ("tests/test_docs.py", "completion_as_the_readme_has_it"),
     ("docs/journal-format.md", "BODY="): ("tests/journal/test_journal_format.py", "the_shell_commands_verify_an_entry"),
+    ("docs/backtest.md", "rollback-console backtest policy.yaml --from"): (
+        _BACKTEST,
+        "the_document_is_run_as_it_stands",
+    ),
+    ("docs/backtest.md", "rollback-console backtest policy.yaml --samples"): (
+        _BACKTEST,
+        "the_document_is_run_as_it_stands",
+    ),
+    ("docs/backtest.md", "rollback-console backtest policy.yaml --sweep"): (
+        _BACKTEST,
+        "the_document_is_run_as_it_stands",
+    ),
     ("docs/decision-quality.md", "python -m tests.quality"): (
         "tests/quality/test_quality_tables.py",
         "the_command_measures_what_deciding_costs_and_says_so",

@@ -51,9 +51,8 @@ def history_of(stream: Stream, metrics: Flaky | None = None) -> History:
 
 async def replayed(stream: Stream, history: History, first: int, last: int) -> tuple[Lane, list[Turn], list[Tick]]:
     """The stream's evaluations from number `first` to `last`, by the policy as it stands."""
-    before = START + (first - 1) * STEP
-    lane = Lane(stream.rules, await history.memories_at(stream.rules, before))
-    await history.begin(before)
+    await history.begin([stream.rules], START + (first - 1) * STEP, cold=True)
+    (lane,) = history.lanes
     turns, seen = [], []
     async for tick in history.ticks([grid(START + first * STEP, START + last * STEP, STEP)]):
         seen.append(tick)
@@ -340,7 +339,7 @@ async def test_what_never_answers_is_raised_and_not_called_blind() -> None:
     with pytest.raises(BackendUnreachable, match="prometheus does not answer"):
         await anext(history_of(stream, metrics).ticks([grid(START, stream.end, STEP)]))
     with pytest.raises(BackendUnreachable):
-        await history_of(stream, metrics).memories_at(stream.rules, START)
+        await history_of(stream, metrics).begin([stream.rules], START, cold=True)
 
 
 # -- costs ------------------------------------------------------------------------------------------------------------

@@ -17,7 +17,7 @@ from rollback_console.errors import BackendError, UsageError
 from rollback_console.model.text import plain
 
 if TYPE_CHECKING:
-    from rollback_console.engine.backtest import Lane, Losses
+    from rollback_console.engine.backtest import Lane, Losses, Traffic
     from rollback_console.engine.history import History, Span
     from rollback_console.model.backtest import Costs, Mark
     from rollback_console.model.rules import DeploymentRule
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from rollback_console.policy.variants import Variant
 
 _FILE = click.Path(path_type=Path, dir_okay=False)
+_BEFORE_S = 7 * 86_400.0  # of a file, judged before --from to know how things stand: no memory is older
 
 
 @click.command("backtest", epilog="Example: rollback-console backtest policy.yaml --from 28d --sweep dwell=1m,5m,15m")
@@ -104,18 +105,34 @@ def _of_file(path: Path, loaded: LoadedPolicy, settings: Sequence[Variant], want
         warn(f"{path}: the column {plain(name, 60)!r} is not read")
     low = samples.times[0] if wanted.start is None else max(wanted.start, samples.times[0])
     high = samples.times[-1] if wanted.end is None else min(wanted.end, samples.times[-1])
+    known = low - _BEFORE_S
     if wanted.step is not None:
         last = high if wanted.end is not None else high + wanted.step * 0.999
         spans: tuple[Span, ...] = (grid(low, last, wanted.step),)
-        before: tuple[Span, ...] = (grid(samples.times[0], spans[0].start - wanted.step, wanted.step),)
+        before: tuple[Span, ...] = (grid(max(known, samples.times[0]), spans[0].start - wanted.step, wanted.step),)
         step_s = wanted.step
     else:
         spans = spans_of([at for at in samples.times if low <= at <= high])
-        before = spans_of([at for at in samples.times if at < low])
+        before = spans_of([at for at in samples.times if known <= at < low])
         step_s = min((span.step for span in spans if span.count > 1), default=60.0)
+    _never_due(loaded.rules, spans)
     metrics = SampledMetrics(samples, asking(loaded.rules, samples), within_s=wanted.step)
     asked = tuple(Variant(each.setting, asking(each.rules, samples)) for each in settings)
     return _Past(metrics, asked, _some(spans, f"{path} has no rows in that time"), step_s, 0.0, False, before)
+
+
+def _never_due(rules: Sequence[DeploymentRule], spans: Sequence[Span]) -> None:
+    """Raises UsageError for a signal that no evaluation would judge: evidence counts once a window, at whole multiples
+    of it."""
+    from rollback_console.decide.weighing import due
+    from rollback_console.policy.quantities import format_duration
+
+    signals = {each.name: each.window_s for rule in rules for each in rule.signals if each.evidence is not None}
+    for name, window_s in signals.items():
+        if not any(due(window_s, span.start + k * span.step) for span in spans for k in range(span.count)):
+            window = format_duration(window_s)
+            what = f"{name} is judged once every {window}, at whole multiples of it, and no evaluation is at one"
+            raise UsageError(what, f"give --step {window}")
 
 
 def _of_prometheus(settings_path: Path, loaded: LoadedPolicy, settings: Sequence[Variant], wanted: _Wanted) -> _Past:
@@ -153,7 +170,7 @@ class _Backtest:
         self, past: _Past, marks: tuple[Mark, ...], costs: Costs, compares: bool, as_json: bool, trace: bool
     ) -> None:
         from rollback_console.cli.backtest_words import Fires
-        from rollback_console.engine.backtest import Losses
+        from rollback_console.engine.backtest import Losses, Traffic
         from rollback_console.engine.history import History
 
         self._past, self._marks, self._costs = past, marks, costs
@@ -162,6 +179,7 @@ class _Backtest:
         self._rules: tuple[DeploymentRule, ...] = past.variants[self._written].rules
         self._history: History = History(self._rules, past.metrics, past.step_s, past.lookback_s)
         self._losses: Losses = Losses(self._rules, marks)
+        self._traffic: Traffic = Traffic(self._rules)
         self._fires = Fires(self._rules)
         self._read = True  # somebody reads what is printed
 
@@ -195,6 +213,7 @@ class _Backtest:
                 for judged in lane.take(tick):
                     if number == self._written and not silent:
                         self._losses.add(judged)
+                        self._traffic.add(judged)
                         self._tell(judged)
             bar.update(1)
             yield tick.at
@@ -233,7 +252,9 @@ class _Backtest:
             allowed = allowed_false(len(self._rules), seconds, _budget_s(self._rules))
             best, advice = recommend(scores, self._costs, allowed)
             summary["recommended"] = {"setting": dict(best.setting.words), "reason": advice}
-        marked = bool(marks)
+        marked, seen = bool(marks), self._traffic.told()
+        if seen:
+            summary["detectability"] = words.seen_facts(seen)
         if self._json:
             if self._compares:
                 for each in scores:
@@ -242,6 +263,8 @@ class _Backtest:
             return
         emit_lines(self._fires.lines())
         emit_lines(words.summary_lines(lanes[self._written], spans, written))
+        if seen:
+            emit_lines(["", *words.seen_lines(seen)])
         if self._compares:
             emit_lines(["", *words.score_lines(scores, self._costs, marked)])
         if advice:

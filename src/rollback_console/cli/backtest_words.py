@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from rollback_console.decide.detectability import in_words
 from rollback_console.decide.trigger import dwell_remaining
-from rollback_console.engine.backtest import Judged, Lane, Turn, rows_of
+from rollback_console.engine.backtest import Judged, Lane, Seen, Turn, rows_of
 from rollback_console.engine.history import Span
 from rollback_console.model.backtest import Costs, Score
 from rollback_console.model.rules import DeploymentRule
@@ -15,6 +16,7 @@ from rollback_console.model.times import written
 from rollback_console.model.verdict import SignalVerdict, TriggerState
 
 MOST_FIRES = 200  # lines of the table
+MOST_SEEN = 20
 _MONTH_S = 30 * 86_400.0
 _FIRING = (TriggerState.FIRED, TriggerState.CLEARING)
 
@@ -106,6 +108,30 @@ def score_facts(score: Score, marked: bool) -> dict[str, Any]:
 
 def _rounded(value: float | None) -> float | None:
     return None if value is None else round(value, 2)
+
+
+def seen_facts(seen: Sequence[Seen]) -> list[dict[str, Any]]:
+    """What can be detected of each signal that is judged by evidence. `after_s` is null for not within a day."""
+    return [
+        {
+            "deployment": str(each.deployment),
+            "signal": each.signal,
+            "trials_per_window": round(each.trials, 3),
+            "baseline": each.p,
+            "margin": each.norm.margin,
+            "detects": [{"change_pct": round(100 * one.size, 6), "after_s": one.delay_s} for one in each.detectable],
+        }
+        for each in seen
+    ]
+
+
+def seen_lines(seen: Sequence[Seen]) -> list[str]:
+    """The same for a person, of the first deployments."""
+    lines = [
+        f"{each.deployment} {each.signal}: sees {in_words(each.detectable)} at {number(each.trials)} a window"
+        for each in seen[:MOST_SEEN]
+    ]
+    return lines + ([f"and {len(seen) - MOST_SEEN} more: --json has them all"] if len(seen) > MOST_SEEN else [])
 
 
 def evaluated_s(spans: Sequence[Span]) -> float:

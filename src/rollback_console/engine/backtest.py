@@ -9,10 +9,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import field
 
+from rollback_console.decide.detectability import Detectable, detectability
 from rollback_console.decide.judge import FRESH, Step, decide, step
 from rollback_console.decide.trigger import state_of
+from rollback_console.engine.sampler import Sampler
 from rollback_console.model.backtest import Counted, Fire, Mark
-from rollback_console.model.observation import Observation, Tick
+from rollback_console.model.identity import DeploymentId
+from rollback_console.model.observation import Norm, Observation, Tick
 from rollback_console.model.rules import DeploymentRule, Worse
 from rollback_console.model.value import dataclass
 from rollback_console.model.verdict import SignalVerdict, TriggerMemory, TriggerState, Verdict
@@ -56,21 +59,42 @@ class _Row:
 
 
 class Lane:
-    """One setting's way through the past. `memories`: what it begins with; without any it knows nothing yet."""
+    """One setting's way through the past. `memories`: what it begins with; without any it knows nothing yet. `sampler`:
+    who knows what is learned for these rules; without one nothing is."""
 
-    def __init__(self, rules: Sequence[DeploymentRule], memories: Mapping[int, TriggerMemory] | None = None) -> None:
+    def __init__(
+        self,
+        rules: Sequence[DeploymentRule],
+        memories: Mapping[int, TriggerMemory] | None = None,
+        sampler: Sampler | None = None,
+    ) -> None:
         self.rules = tuple(rules)
-        self._rows = [_Row() for _ in self.rules]
+        self._sampler = sampler
         self.at: float | None = None
-        for index, memory in (memories or {}).items():
+        self._rows: list[_Row] = []
+        self.begin(memories or {})
+
+    def begin(self, memories: Mapping[int, TriggerMemory]) -> None:
+        """Count from here, with these memories."""
+        self.at, self._rows = None, [_Row() for _ in self.rules]
+        for index, memory in memories.items():
             row = self._rows[index]
             row.memory, row.state = memory, state_of(memory, cooling=False)[0]
+
+    async def prepare(self, start: float, end: float) -> None:
+        """Have ready what is learned for the evaluations from `start` to `end`, and for a level frozen before."""
+        if self._sampler is not None:
+            carried = (each for row in self._rows for each in row.memory.evidence if each is not None)
+            frozen = (each.frozen_at for each in carried if each.frozen_at is not None)
+            await self._sampler.prepare(end, min(start, *frozen, start))
 
     def take(self, tick: Tick) -> Iterator[Judged]:
         """Judge one evaluation, deployment by deployment in the order of the rules."""
         first, self.at = self.at is None, tick.at
         for index, observation in enumerate(tick.observations):
             row, rule = self._rows[index], self.rules[index]
+            if self._sampler is not None:
+                observation = self._sampler.normed(index, observation, row.memory)
             done = step(rule, observation, row.memory)
             state, _ = state_of(done.memory, cooling=False)
             turn = None
@@ -169,3 +193,49 @@ def lost_per_minute(rule: DeploymentRule, observation: Observation, signals: Seq
         return None
     drop = min(max(0.0, *drops), _WORST_DROP)
     return revenue * drop / (1.0 - drop)
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What can be detected of one signal that is judged by evidence, at the traffic that a backtest met: `trials` a
+    window in the mean, `p` and `norm` as last known."""
+
+    deployment: DeploymentId
+    signal: str
+    trials: float
+    p: float
+    norm: Norm
+    detectable: tuple[Detectable, ...]
+
+
+class Traffic:
+    """The traffic of signals that are judged by evidence, and what it allows to see."""
+
+    def __init__(self, rules: Sequence[DeploymentRule]) -> None:
+        self._rules = tuple(rules)
+        self._met: dict[tuple[int, int], tuple[float, int, float, Norm]] = {}
+        self._judged = [
+            tuple(number for number, signal in enumerate(rule.signals) if signal.evidence is not None)
+            for rule in self._rules
+        ]
+
+    def add(self, judged: Judged) -> None:
+        """Take note of an evaluation's counts."""
+        for number in self._judged[judged.index]:
+            reading, verdict = judged.observation.readings[number], judged.step.signals[number]
+            p = verdict.baseline
+            if not reading.n or reading.norm is None or p is None:
+                continue
+            total, count, _, _ = self._met.get((judged.index, number), (0.0, 0, p, reading.norm))
+            self._met[judged.index, number] = total + reading.n, count + 1, p, reading.norm
+
+    def told(self) -> tuple[Seen, ...]:
+        """What can be seen of each signal, in the order of the rules."""
+        out = []
+        for (index, number), (total, count, p, norm) in sorted(self._met.items()):
+            rule, signal = self._rules[index], self._rules[index].signals[number]
+            if signal.evidence is not None and 0.0 < p < 1.0:
+                trials = total / count
+                found = detectability(signal.evidence, signal.worse, p, trials, norm, window_s=signal.window_s)
+                out.append(Seen(rule.deployment.id, signal.name, trials, p, norm, found))
+        return tuple(out)

@@ -7,17 +7,21 @@ at the past insists: it asks again for shorter stretches, and raises what remain
 from __future__ import annotations
 
 import math
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Iterator, Sequence
+from typing import TypeVar
 
 from rollback_console.engine.backfill import Backfill
+from rollback_console.engine.backtest import Lane
 from rollback_console.engine.sampler import Sampler
+from rollback_console.engine.seasonal import SeasonalBook
 from rollback_console.engine.versions import VersionHistory
 from rollback_console.errors import BackendError
 from rollback_console.model.observation import BackendHealth, Series, Tick
 from rollback_console.model.rules import DeploymentRule
 from rollback_console.model.value import dataclass
-from rollback_console.model.verdict import TriggerMemory
 from rollback_console.observe.protocol import MetricBackend
+
+T = TypeVar("T")
 
 MOST_READINGS = 250_000  # held at once: about 100 MB
 _TRIES = 5  # each for a quarter of the stretch before
@@ -61,7 +65,7 @@ def spans_of(times: Sequence[float]) -> tuple[Span, ...]:
 
 
 class _Watched:
-    """A backend that remembers what it failed with: the sampler makes a blind answer of it."""
+    """A backend that remembers what it failed with: the sampler makes a blind answer of it, the book leaves it out."""
 
     def __init__(self, metrics: MetricBackend) -> None:
         self._metrics = metrics
@@ -96,65 +100,108 @@ class _Watched:
         await self._metrics.close()
 
 
+class _Shared:
+    """A backend that lanes ask in turn, each the same: an answer is kept until each of them has had it."""
+
+    def __init__(self, metrics: _Watched) -> None:
+        self._metrics = metrics
+        self.sharing = 0
+        self._kept: dict[tuple[str, float, float, float], tuple[int, tuple[Series, ...]]] = {}
+
+    async def query(self, promql: str, at: float) -> tuple[Series, ...]:
+        return await self._metrics.query(promql, at)
+
+    async def query_range(self, promql: str, start: float, end: float, step: float) -> tuple[Series, ...]:
+        key = (promql, start, end, step)
+        left, answer = self._kept.pop(key, (0, None))
+        if answer is None:
+            left, answer = self.sharing, await self._metrics.query_range(promql, start, end, step)
+        if left > 1:
+            self._kept[key] = (left - 1, answer)
+        return answer
+
+    def forget(self) -> None:
+        """What some lane did not ask for is let go."""
+        self._kept.clear()
+
+    def health(self) -> BackendHealth:
+        return self._metrics.health()
+
+    async def close(self) -> None:
+        """The one behind is closed by whoever made it."""
+
+
 class History:
-    """The past of one fleet, for whoever judges it."""
+    """The past of one fleet, and the lanes that go through it."""
 
     def __init__(
         self, rules: Sequence[DeploymentRule], metrics: MetricBackend, step_s: float, lookback_s: float
     ) -> None:
         self.rules = tuple(rules)
+        self.lanes: list[Lane] = []
         self._watched = _Watched(metrics)
+        self._shared = _Shared(self._watched)
         self._step, self._lookback = step_s, lookback_s
-        self._versions, self._backfill = self._parts(self.rules)
+        self._versions, self._backfill = self._parts(Sampler(self.rules, self._watched))
         readings = sum(len(rule.signals) + 1 for rule in self.rules)
         self._most = max(1, MOST_READINGS // max(1, readings))
 
-    def _parts(self, rules: Sequence[DeploymentRule]) -> tuple[VersionHistory, Backfill]:
-        sampler = Sampler(rules, self._watched)
+    def _parts(self, sampler: Sampler) -> tuple[VersionHistory, Backfill]:
         versions = VersionHistory(sampler, self._step, self._lookback)
         return versions, Backfill(sampler, versions, self._step, self._lookback)
 
-    async def memories_at(self, rules: Sequence[DeploymentRule], at: float) -> dict[int, TriggerMemory]:
-        """What a console that watched all along would carry on after its evaluation at `at`, judging by `rules` (these
-        ask the same queries as the history's). Raises BackendError."""
-        self._watched.forget()
-        versions, backfill = self._parts(rules)
-        await versions.load(at)
-        replayed = await backfill.cold(at, lambda index, when: False, lambda notice, done, settled: None)
-        self._raise()
-        return replayed.memories
+    async def begin(self, settings: Sequence[Sequence[DeploymentRule]], at: float, *, cold: bool) -> None:
+        """Put a lane for each setting (rules that ask the same queries as the history's) at the beginning, just after
+        the evaluation at `at`. `cold`: each carries what a console that watched all along would carry from there; else
+        it knows nothing yet. Raises BackendError."""
+        self._shared.sharing = len(settings)
+        await self._insistent(self._versions.load(at))
+        for rules in settings:
+            sampler = Sampler(rules, self._shared, SeasonalBook(rules, self._shared))
+            memories = None
+            if cold:
+                versions, backfill = self._parts(sampler)
+                await self._insistent(versions.load(at))
+                replayed = await self._insistent(
+                    backfill.cold(at, lambda index, when: False, lambda notice, done, settled: None)
+                )
+                memories = replayed.memories
+            self.lanes.append(Lane(rules, memories, sampler))
+        self._shared.forget()
 
-    async def begin(self, at: float) -> None:
-        """Read what served before `at`. Raises BackendError."""
+    async def _insistent(self, work: Awaitable[T]) -> T:
+        """Raises what the backend failed with meanwhile, where it was made a blind answer of."""
         self._watched.forget()
-        await self._versions.load(at)
-        self._raise()
-
-    def _raise(self) -> None:
+        done = await work
         failure = self._watched.failure()
         if failure is not None:
             raise failure
+        return done
 
     async def ticks(self, spans: Sequence[Span]) -> AsyncIterator[Tick]:
-        """Every evaluation of the spans, in their order. Raises BackendError where history cannot be read."""
+        """Every evaluation of the spans, in their order; what the lanes need to judge them is ready then. Raises
+        BackendError where history cannot be read."""
         for span in spans:
             for part in _parts_of(span, self._most):
-                async for tick in self._insist(part, _TRIES):
+                async for tick in self._stretch(part, _TRIES):
                     yield tick
 
-    async def _insist(self, span: Span, tries: int) -> AsyncIterator[Tick]:
-        self._watched.forget()
-        ticks = await self._backfill.between(span.start, span.end, None, span.step)
-        failure = self._watched.failure()
-        if failure is None:
+    async def _stretch(self, span: Span, tries: int) -> AsyncIterator[Tick]:
+        try:
+            ticks = await self._insistent(self._backfill.between(span.start, span.end, None, span.step))
+            for lane in self.lanes:
+                await self._insistent(lane.prepare(span.start, span.end))
+            self._shared.forget()
+        except BackendError:
+            if tries <= 1:
+                raise
+        else:
             ticks.reverse()
             while ticks:  # each is let go once it was judged
                 yield ticks.pop()
             return
-        if tries <= 1:
-            raise failure
         for part in _parts_of(span, max(1, span.count // 4)):
-            async for tick in self._insist(part, tries - 1):
+            async for tick in self._stretch(part, tries - 1):
                 yield tick
 
 

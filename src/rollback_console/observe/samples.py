@@ -1,4 +1,4 @@
-"""A file of samples, CSV or JSON Lines, read into columns: one a deployment and signal, 20 or 28 bytes a row.
+"""A file of samples, CSV or JSON Lines, read into columns: one a deployment and signal, 20 bytes a row, 28 with trials.
 
 Columns are `time` (RFC 3339 or Unix seconds), `deployment`, `signal`, and `value` (a gauge) or `x`, `n` (events out of
 trials). An empty value is no data, `NaN` is not a number. Everything wrong is told at once, up to `MOST_PROBLEMS`.
@@ -26,6 +26,7 @@ from rollback_console.model.times import NotATime, moment, unix
 MOST_PROBLEMS = 50
 NOTHING = math.inf  # in a column: the row is there and its value is empty; infinities of a file are NaN here
 IMPACT_SIGNALS = ("revenue_per_minute", "users_per_minute")  # may stand in a file beside the policy's signals
+CONTROLS = "control"  # the environment of what runs beside a deployment and is none of the policy's
 _LONGEST = 20_000  # characters of a line
 _NAMED = ("time", "deployment", "signal")
 _FIELDS = (*_NAMED, "value", "x", "n")
@@ -88,15 +89,18 @@ class _Reader:
         self.samples = Samples()
         ids = [rule.deployment.id for rule in rules]
         names = [each.name for each in ids]
-        self._deployments = {str(each): each for each in ids}
-        self._deployments |= {each.name: each for each in ids if names.count(each.name) == 1}
         signals = [signal for rule in rules for signal in rule.signals]
+        beside = {signal.baseline.control for signal in signals if signal.baseline is not None}
+        self._deployments = {name: DeploymentId(CONTROLS, name) for name in beside if name is not None}
+        self._deployments |= {str(each): each for each in ids}
+        self._deployments |= {each.name: each for each in ids if names.count(each.name) == 1}
         self._signals = dict.fromkeys([*(signal.name for signal in signals), *IMPACT_SIGNALS])
         self._counted = {
             signal.name: "is judged by evidence" if signal.evidence is not None else "has a minimum of trials"
             for signal in signals
             if signal.evidence is not None or signal.minimum is not None
         }
+        self._columns: dict[tuple[str, str], Column] = {}  # by the words of the file
         self._times: dict[str, float] = {}  # text -> time: rows of one time stand together, in most files
         self._shapes: dict[str, tuple[bool, int]] = {}  # signal -> (given as x and n, on which line first)
         self._refused: set[str] = set()  # signals whose shape was complained of: once is enough
@@ -143,8 +147,8 @@ class _Reader:
             return
         self.samples.ignored = tuple(name for name in header if name not in _FIELDS)
         width = len(header)
-        wanted = [(name, places.get(name, -1)) for name in _FIELDS]
-        at = [place for _, place in wanted]
+        time, deployment, signal = (places[name] for name in _NAMED)
+        value, x, n = (places.get(name, width) for name in ("value", "x", "n"))  # past the end: always empty
         for number, line in lines:
             fields = line.split(",") if '"' not in line else _split(line)
             if len(fields) != width:
@@ -152,8 +156,11 @@ class _Reader:
                     self._complain(number, 1, "", f"has {len(fields)} fields, the header has {width}",
                                    "Write one for each column; an empty value is no data")  # fmt: skip
                 continue
+            if " " in line or "\t" in line:
+                fields = [field.strip() for field in fields]
+            fields.append("")
             try:
-                self._row(number, *(fields[place].strip() if place >= 0 else None for place in at))
+                self._row(number, fields[time], fields[deployment], fields[signal], fields[value], fields[x], fields[n])
             except _Bad as bad:
                 self._complain(number, _place(line, places[bad.where]), bad.where, bad.message, bad.remedy)
 
@@ -195,13 +202,12 @@ class _Reader:
         at = self._times.get(time) if isinstance(time, str) else None
         if at is None:
             at = self._time(time)
-        owner = self._deployments.get(deployment) if isinstance(deployment, str) else None
-        if owner is None or not isinstance(signal, str) or signal not in self._signals:
-            raise self._stranger(deployment, signal, owner is None)
-        column = self.samples.columns.get((owner, signal))
-        if column is None:
-            column = self.samples.columns[(owner, signal)] = Column()
-        one, events, trials = _number("value", value), _number("x", x), _number("n", n)
+        if not isinstance(deployment, str) or not isinstance(signal, str):
+            raise self._stranger(deployment, signal, not isinstance(deployment, str))
+        column = self._columns.get((deployment, signal)) or self._column(deployment, signal)
+        one = NOTHING if value == "" else _number("value", value)
+        events = NOTHING if x == "" else _number("x", x)
+        trials = NOTHING if n == "" else _number("n", n)
         if events < 0 or trials < 0:
             raise _Bad("x" if events < 0 else "n", "counts, and is below zero", "Write how many there were")
         gauge, counts = one != NOTHING, events != NOTHING or trials != NOTHING
@@ -215,9 +221,21 @@ class _Reader:
         times.append(at)
         column.lines.append(line)
         column.values.append(events if counts else one)
-        column.n.append(trials)
+        if counts or column.n:
+            if len(column.n) < len(times) - 1:  # rows before the first that counts were empty
+                column.n.extend([NOTHING] * (len(times) - 1 - len(column.n)))
+            column.n.append(trials)
         self._at.add(at)
         self.samples.rows += 1
+
+    def _column(self, deployment: str, signal: str) -> Column:
+        """The column of these words. Raises _Bad where the policy knows none of them."""
+        owner = self._deployments.get(deployment)
+        if owner is None or signal not in self._signals:
+            raise self._stranger(deployment, signal, owner is None)
+        column = self.samples.columns.setdefault((owner, signal), Column())
+        self._columns[deployment, signal] = column
+        return column
 
     def _time(self, raw: Raw) -> float:
         try:
@@ -282,7 +300,8 @@ class _Reader:
         order = sorted(range(len(column.times)), key=column.times.__getitem__)
         for name in ("times", "values", "n", "lines"):
             old = getattr(column, name)
-            setattr(column, name, array(old.typecode, (old[index] for index in order)))
+            if old:
+                setattr(column, name, array(old.typecode, (old[index] for index in order)))
         for index in range(1, len(order)):
             if column.times[index] == column.times[index - 1] and not self._full:
                 first, second = sorted(column.lines[index - 1 : index + 1])
@@ -290,11 +309,9 @@ class _Reader:
                                "Keep one of the two")  # fmt: skip
 
     def done(self) -> Samples:
-        for (_, signal), column in self.samples.columns.items():
+        for column in self.samples.columns.values():
             if not column.ordered and not self._full:
                 self._order(column)
-            if signal not in self.samples.counts:
-                column.n = array("d")
         if not self._problems and not self.samples.rows:
             self._complain(1, 1, "", "holds no rows", _HEADER)
         if self._problems:
