@@ -103,11 +103,11 @@ def _counted(draw: Random, increments: Values) -> Values:
     return found
 
 
-def openmetrics(data: Data) -> str:
+def openmetrics(data: Data, apart: float = APART) -> str:
     metrics: dict[str, list[Sample]] = {}
     for (name, labels), values in data.items():
         rows = metrics.setdefault(name, [])
-        rows.extend((dict(labels), START + k * APART, _word(v)) for k, v in enumerate(values) if v is not None)
+        rows.extend((dict(labels), START + k * apart, _word(v)) for k, v in enumerate(values) if v is not None)
     return make_openmetrics(metrics, dict.fromkeys(metrics, "gauge"))
 
 
