@@ -129,7 +129,7 @@ def test_who_agrees_stands_in_the_sentence_and_who_stands_alone_is_told_so() -> 
     other = replace(WEIGHED, name="orders", title="Orders")
     two = rule_of(WEIGHED, other, when=Tiered((Uses("conversion"), Uses("orders"))))
     agreeing = verdict_of(two, TriggerState.FIRED, full, by_evidence(name="orders", evidence=9.4))
-    assert agreeing.sentence.endswith("evidence 9.4 of 11.8, orders agree")
+    assert agreeing.sentence.endswith("evidence 12.4 of 11.8, orders agree (-10 %, evidence 9.4)")
     assert "held for" not in agreeing.sentence  # its dwell is in the evidence
 
 
@@ -173,8 +173,8 @@ def test_pending_by_evidence_the_time_left_is_an_estimate_and_reads_so() -> None
     assert why_not(rule, verdict) == (
         "fires if evidence on conversion reaches 11.8 (now 7.1)",
         "≈ 6 m until it fires, if it stays as it is",
-        "does not fire if conversion comes back above 2.95 % (now 2.71 %) and its evidence stays below 5.9 for 10m "
-        "(now 7.1)",
+        "does not fire if conversion comes back above 2.95 % (now 2.71 %), until evidence is below half of its bar for "
+        "10m",
     )
 
 

@@ -124,8 +124,7 @@ def _judged(rule: SignalRule, verdict: SignalVerdict, at: float | None) -> str:
         calm = not verdict.breached
         inside = ", within normal" if calm and (change is None or _inside(rule, verdict)) else ""
         return f"{pair}{moved}{inside}, {evidence_words(verdict)}"
-    if ends is not None:
-        change = (ends[0] + ends[1]) / 2
+    change = _mean_change(verdict)
     moved = "" if change is None else f" {percent_words(moved_by(rule, change))}"
     if ends is not None:
         near, far = (moved_by(rule, end) for end in sorted(ends))
@@ -219,29 +218,40 @@ def sentence(
 
 def _degraded(rule: DeploymentRule, pairs: Sequence[Pair], at: float | None) -> str:
     """What makes the condition true, and who agrees."""
-    words = [signal_words(s, v, at) for s, v in pairs if v.breached or suspected(v)]
+    words = _troubled(pairs, at)
     words += [
         f"{signal_words(s, v)}, {_COUNTS[s.blind.kind]}"
         for s, v in pairs
         if v.value is None and v.breached is None and s.blind.kind in _COUNTS
     ]
-    if not words:
-        return plain(rule.trigger.text, 120)
-    return _list(words) + _agreeing(pairs)
+    return _list(words) if words else plain(rule.trigger.text, 120)
 
 
-def _agreeing(pairs: Sequence[Pair]) -> str:
-    """`, errors agree`: the signals that back one whose evidence is full, and are not breached themselves."""
-    if not any(v.breached and v.evidence is not None for _, v in pairs):
-        return ""
-    names = [title_of(s) for s, v in pairs if not v.breached and backs(v)]
-    if not names:
-        return ""
-    return (
-        f", {names[0]} {verb(names[0], 'agrees', 'agree')}"
-        if len(names) == 1
-        else f", {names[0]} and {len(names) - 1} more agree"
-    )
+def _troubled(pairs: Sequence[Pair], at: float | None) -> list[str]:
+    """What is breached or suspected, the fullest said in full; of others that are judged by evidence only the change
+    and whether they agree: `errors agree (+15 %, evidence 9.4)`."""
+    found = [(s, v) for s, v in pairs if v.breached or suspected(v)]
+    found.sort(key=lambda pair: not pair[1].breached)  # in the policy's order otherwise
+    words: list[str] = []
+    led = False
+    for s, v in found:
+        if v.evidence is None or not led:
+            words.append(signal_words(s, v, at))
+            led = led or v.evidence is not None
+            continue
+        change = _mean_change(v)
+        moved = "" if change is None else f"{percent_words(moved_by(s, change))}, "
+        title = title_of(s)
+        what = f"{title} {verb(title, 'agrees', 'agree')}" if backs(v) else title
+        words.append(f"{what} ({moved}evidence {max(0.0, v.evidence):.1f})")
+    return words
+
+
+def _mean_change(verdict: SignalVerdict) -> float | None:
+    """The degradation since the onset, in percent: the middle of its interval where there is one."""
+    if verdict.interval is not None and verdict.onset is not None:
+        return (verdict.interval[0] + verdict.interval[1]) / 2
+    return verdict.degradation_pct
 
 
 def _held(rule: DeploymentRule, pairs: Sequence[Pair], memory: TriggerMemory) -> str:
@@ -275,12 +285,8 @@ def _gone(pairs: Sequence[Pair], memory: TriggerMemory) -> list[str]:
 
 def _calm(rule: DeploymentRule, state: TriggerState, pairs: Sequence[Pair], at: float | None) -> str:
     cooling = "cooling after an action; " if state is TriggerState.COOLING else ""
-    breached = [signal_words(s, v, at) for s, v in pairs if v.breached]
-    if breached:
-        return f"{cooling}{_list(breached)}{_agreeing(pairs)}{_alone(rule, pairs)}; not enough to trigger"
-    doubted = [signal_words(s, v, at) for s, v in pairs if suspected(v)]
-    if doubted:
-        return f"{cooling}{_list(doubted)}; not enough to trigger"
+    if troubled := _troubled(pairs, at):
+        return f"{cooling}{_list(troubled)}{_alone(rule, pairs)}; not enough to trigger"
     few = [signal_words(s, v) for s, v in pairs if v.note and v.breached is None and v.blind is None]
     silent = [signal_words(s, v) for s, v in pairs if v.blind is not None]
     if few or silent:

@@ -6,13 +6,21 @@ it is read, and a verdict from a journal is explained like one of now.
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from math import isfinite
 
 from rollback_console.decide.condition import Support, evaluate
 from rollback_console.decide.evidence import CALM_S
-from rollback_console.decide.explain import agreement, backs, degrades_below, signal_words, suspected, title_of, verb
+from rollback_console.decide.explain import (
+    agreement,
+    backs,
+    degrades_below,
+    nearness,
+    signal_words,
+    suspected,
+    title_of,
+    verb,
+)
 from rollback_console.decide.impact import formula, total_words, waiting_words
 from rollback_console.decide.turns import Turn, turns
 from rollback_console.model.rules import (
@@ -121,7 +129,11 @@ def _node(
     below = tuple(_node(item, rule, verdict, known, support) for item in expression.items)
     true = sum(node.holds is True for node in below)
     if isinstance(expression, Tiered):
-        text = f"{true} degraded, {sum(each.agrees is True for each in support.values())} agree"
+        names = [item.signal for item in expression.items]
+        full = sum(judged.breached is True for judged in verdict.signals if judged.name in names)
+        doubted = sum(suspected(judged) for judged in verdict.signals if judged.name in names)
+        agree = sum(support[name].agrees is True for name in names if name in support) - full
+        text = f"of {len(names)} signals {full} degraded, {doubted} suspected ({max(0, agree)} near enough to agree)"
         return Reason("tiered", "tiered", holds, text, (("degraded", float(true), ""),), below)
     needed = len(below) if isinstance(expression, And) else 1 if isinstance(expression, Or) else expression.k
     kind = "all" if isinstance(expression, And) else "any"
@@ -275,7 +287,7 @@ def _pending(rule: DeploymentRule, verdict: Verdict) -> Iterator[str]:
             yield f"fires if the condition is seen to hold {lasting}"
             return
         yield f"fires if {_staying(rule, verdict)} {lasting}"
-    yield from _options("does not fire if", rule, verdict, want=False)
+    yield from _options("does not fire if", rule, verdict, want=False, unseen=False)
 
 
 def _clears(rule: DeploymentRule, verdict: Verdict) -> Iterator[str]:
@@ -288,22 +300,37 @@ def _clears(rule: DeploymentRule, verdict: Verdict) -> Iterator[str]:
     yield from _options("clears if", rule, verdict, want=False, lasting=trigger.hold_s)
 
 
-def _options(lead: str, rule: DeploymentRule, verdict: Verdict, *, want: bool, lasting: float = 0.0) -> Iterator[str]:
+def _options(
+    lead: str, rule: DeploymentRule, verdict: Verdict, *, want: bool, lasting: float = 0.0, unseen: Truth = None
+) -> Iterator[str]:
     """The ways to the other truth of the condition, each a sentence; it has to last so many seconds, but where evidence
-    fires: that has its dwell inside."""
+    fires: that has its dwell inside. What cannot be judged now counts as `unseen`."""
     known = counted(rule, verdict) if want else stays(rule, verdict)
-    ways = turns(rule.trigger.when, want, known, supports(rule, verdict))
+    known = {name: unseen if truth is None else truth for name, truth in known.items()}
+    support = {
+        name: Support(known[name], unseen if each.agrees is None else each.agrees, each.alone)
+        for name, each in supports(rule, verdict).items()
+    }
+    ways = turns(rule.trigger.when, want, known, support)
     signals = {signal.name: (signal, judged) for signal, judged in _pairs(rule, verdict)}
     sensible = (
         way
         for way in ways
-        if not any(turn.to == "alone" and not _may_stand_alone(signals, turn.signal) for turn in way)
+        if all(turn.signal in signals for turn in way)
+        and not any(turn.to == "alone" and not _may_stand_alone(signals, turn.signal) for turn in way)
     )
-    for way in itertools.islice(sensible, _OPTIONS):
-        words = [_turned(*signals[turn.signal], turn) for turn in way if turn.signal in signals]
-        inside = want and all(signals[turn.signal][0].evidence is not None for turn in way if turn.signal in signals)
+    easiest = sorted(
+        sensible,
+        key=lambda way: (len(way), sum(1.0 if to == "alone" else -nearness(*signals[name]) for name, to in way)),
+    )
+    for way in easiest[:_OPTIONS]:
+        words = [_turned(*signals[turn.signal], turn) for turn in way]
+        by_evidence = [signals[turn.signal][0].evidence is not None for turn in way]
+        tail = f", for {span(lasting)}" if lasting > 0 and not (want and all(by_evidence)) else ""
+        if not want and any(by_evidence):
+            tail = f", until evidence is below half of its bar for {span(CALM_S)}{tail.replace(', for', ', and')}"
         if words:
-            yield f"{lead} {_and(words)}{f', for {span(lasting)}' if lasting > 0 and not inside else ''}"
+            yield f"{lead} {_and(words)}{tail}"
 
 
 def _may_stand_alone(signals: Mapping[str, tuple[SignalRule, SignalVerdict]], name: str) -> bool:
@@ -340,11 +367,12 @@ def _turned(rule: SignalRule, judged: SignalVerdict, turn: Turn) -> str:
 def _by_evidence(rule: SignalRule, judged: SignalVerdict, turn: Turn) -> str:
     title, now, bar = title_of(rule), max(0.0, judged.evidence or 0.0), judged.bar or 0.0
     if turn.to == "calm":
-        side = "above" if rule.worse is Worse.LOWER else "below"
         level = judged.limit if judged.limit is not None else judged.baseline
-        back = f"{title} {verb(title, 'comes', 'come')} back {side} {number(level, rule.unit)}"
-        back += f" (now {number(judged.value, rule.unit)}) and {verb(title, 'its', 'their')} evidence"
-        return f"{back} stays below {bar / 2:.1f} for {span(CALM_S)} (now {now:.1f})"
+        low = rule.worse is Worse.LOWER
+        inside = level is not None and judged.value is not None and (judged.value >= level) is low
+        what = verb(title, "stays", "stay") if inside else verb(title, "comes back", "come back")
+        side = "above" if low else "below"
+        return f"{title} {what} {side} {number(level, rule.unit)} (now {number(judged.value, rule.unit)})"
     if turn.to == "agree":
         return f"{title} {verb(title, 'agrees', 'agree')}: evidence of {agreement(judged) or bar:.1f} (now {now:.1f})"
     return f"evidence on {title} reaches {bar:.1f} (now {now:.1f})"

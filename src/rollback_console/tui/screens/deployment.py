@@ -338,7 +338,11 @@ def why_lines(snapshot: Snapshot, view: DeploymentView, detail: DeploymentDetail
         rows += [line(("not evaluated yet", "dim")), line("")]
     elif len(wrap(view.verdict.sentence, width)) > 1:  # one line of it always shows in the head
         rows += [heading("In full", width), *paragraph(view.verdict.sentence, width), line("")]
+    told = snapshot.explanation(view.id)
+    rows += _told_lines("Why not", "what would have to change", told.why_not if told is not None else (), width)
     rows += trigger_lines(view.rule, view.verdict, detail.trigger if detail else None, width)
+    rows += [line(""), *_told_lines("Why", "the numbers behind it", told.why, width)[:-1]] if told is not None else []
+    rows += cost_lines(view, told, width)
     incident = snapshot.incident_of(view.id)
     if incident is not None:
         rows += [line(""), heading("Incident", width, f"{plain(incident.id, 40)} since {utc(incident.onset)}")]
@@ -353,20 +357,13 @@ def why_lines(snapshot: Snapshot, view: DeploymentView, detail: DeploymentDetail
     if advice is not None:
         rows += [line(""), heading("Advice", width, f"runbook {advice.runbook}" if advice.runbook else "")]
         rows += paragraph(advice.sentence, width)
-    told = snapshot.explanation(view.id)
-    return [*rows, *change_lines(told, width), *cost_lines(view, told, width)]
-
-
-def change_lines(told: Explanation | None, width: int) -> list[Text]:
-    """The numbers behind the state, and what would have to change."""
-    rows: list[Text] = []
-    for title, sentences in (("Why", told.why), ("Why not", told.why_not)) if told is not None else ():
-        if sentences:
-            note = "the numbers behind it" if title == "Why" else "what would have to change"
-            rows += [line(""), heading(title, width, note)]
-            for sentence in sentences:
-                rows += paragraph(sentence, width, first="· ", most=4)
     return rows
+
+
+def _told_lines(title: str, note: str, sentences: tuple[str, ...], width: int) -> list[Text]:
+    """Sentences under their heading, and an empty line; nothing where there are none."""
+    rows = [row for sentence in sentences for row in paragraph(sentence, width, first="· ", most=4)]
+    return [heading(title, width, note), *rows, line("")] if rows else []
 
 
 def cost_lines(view: DeploymentView, told: Explanation | None, width: int) -> list[Text]:
@@ -379,7 +376,7 @@ def cost_lines(view: DeploymentView, told: Explanation | None, width: int) -> li
     for index, part in enumerate(impact.parts):
         ends = part.interval
         between = f" [{number(ends[0])} to {number(ends[1])}]" if ends is not None else ""
-        text = f"{_cost(part)}{between}, {part.points:.0f} points; from {plain(part.source, 300)}"
+        text = f"{_cost(part)}{between}, {part.points:.0f} points; {plain(part.source, 300)}"
         rows += paragraph(text, width, first=f"{clip(part.name, 16)}: ", indent="  ", most=3)
         if formulas and part.points > 0:
             rows += paragraph(formulas[index], width, "dim", first="  ", most=2)

@@ -19,7 +19,7 @@ from rollback_console.tui.widgets.spark import spark
 from rollback_console.tui.widgets.state import clock_of, evidence_pair, meter, state_word
 
 _GAP = " "
-_METER = 19  # `######---- 7.1/11.8`
+_PAIR = 9  # `11.8/11.8`
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +116,7 @@ def _columns(width: int, bars: bool, weighed: bool = False) -> _Columns:
     narrow for the meter has its two numbers in the judgement."""
     value = base = change = 9
     word = 14 if width >= 76 else 12
-    meter = _METER if weighed and width >= 76 else 0
+    meter = 0 if not weighed or width < 76 else _PAIR + (11 if width >= 92 else 7)
     limit = 9 if width >= (98 if weighed else 70) else 0
     if weighed:
         word = 12 if meter else 10 + len("◔ ")
@@ -149,7 +149,10 @@ def _row(facts: SignalFacts, chosen: bool, columns: _Columns, width: int) -> Tex
         row.append(_GAP + fit(limit, columns.limit, right=True), "dim")
     if columns.meter:
         row.append("  ")
-        row.append(fit(meter(verdict) if verdict is not None and judged else "", columns.meter), role if judged else "")
+        row.append(
+            fit(meter(verdict, columns.meter - _PAIR - 1) if verdict is not None and judged else "", columns.meter),
+            role if judged else "",
+        )
     if columns.spark:
         row.append_text(line("  ", *_spark(facts, columns.spark)))
     row.append("  ")
@@ -257,14 +260,13 @@ def plot_section(
 def _told(facts: SignalFacts, width: int) -> list[Text]:
     """In words, below the plot: what counts as degraded, how many trials, since when nothing came."""
     rule, verdict = facts.rule, facts.verdict
-    parts = _evidence_told(rule, verdict) if verdict is not None and verdict.evidence is not None else []
-    parts = parts or [f"degraded when {margin_word(rule)}"]
-    if verdict is not None and verdict.n is not None:
+    if verdict is not None and verdict.evidence is not None:
+        parts = _evidence_told(rule, verdict)
+    else:
+        parts = [f"degraded when {margin_word(rule)}"]
+    if verdict is not None and verdict.n is not None and verdict.evidence is None:
         least = f" of at least {rule.minimum:,.0f}" if rule.minimum is not None else ""
-        count = ""
-        if rule.x is not None and verdict.value is not None and verdict.baseline is not None:
-            count = f", {number(verdict.value * verdict.n)} counted, {number(verdict.baseline * verdict.n)} expected"
-        parts.append(f"{verdict.n:,.0f} trials{least}{count}")
+        parts.append(f"{verdict.n:,.0f} trials{least}")
     if verdict is not None and verdict.note:
         parts.append(plain(verdict.note, 200))
     if facts.trace is not None and verdict is not None and verdict.blind is not None:
@@ -278,17 +280,21 @@ def _told(facts: SignalFacts, width: int) -> list[Text]:
 
 
 def _evidence_told(rule: SignalRule, verdict: SignalVerdict) -> list[str]:
-    """What the meter means, in words: how often full evidence may be a false alarm, since when, and by how much."""
+    """What the meter means, in words: since when and by how much, what was counted, how often full evidence may be a
+    false alarm."""
     parts = [f"evidence {evidence_pair(verdict).replace('/', ' of ')}"]
     if verdict.onset is not None:
-        ends = verdict.interval
         size = ""
-        if ends is not None:
-            near, far = (f"{-end if rule.worse is Worse.LOWER else end:+.1f}" for end in sorted(ends))
+        if verdict.interval is not None:
+            ends = sorted(verdict.interval)
+            near, far = (f"{-end if rule.worse is Worse.LOWER else end:+.1f}" for end in ends)
             size = f" by {near} to {far} %"
         parts.append(f"likely since {utc(verdict.onset, seconds=False)} UTC{size}")
-    if rule.evidence is not None:
-        parts.append(f"full means at most one false alarm in {span(rule.evidence.budget_s)}")
+    if verdict.n is not None and verdict.value is not None and verdict.baseline is not None:
+        seen, due = verdict.value * verdict.n, verdict.baseline * verdict.n
+        parts.append(f"{number(seen)} of {number(verdict.n)}, {number(due)} expected")
     if verdict.limit is not None:
-        parts.append(f"normal up to {number(verdict.limit, rule.unit)}")
+        parts.append(f"normal to {number(verdict.limit, rule.unit)}")
+    if rule.evidence is not None:
+        parts.append(f"full: at most one false alarm in {span(rule.evidence.budget_s)}")
     return parts

@@ -24,6 +24,7 @@ from rollback_console.model.rules import (
 from rollback_console.model.text import duration, plain, span
 from rollback_console.model.verdict import TriggerState, Verdict
 from rollback_console.tui.widgets.lines import clip, heading, line, paragraph, utc
+from rollback_console.tui.widgets.state import evidence_pair
 
 Truth = bool | None
 
@@ -62,6 +63,8 @@ def leaves_of(rule: DeploymentRule, verdict: Verdict | None) -> dict[str, Truth]
     for signal in rule.signals:
         found = judged.get(signal.name)
         truth = found.breached if found else None
+        if found is not None and truth is False and found.onset is not None:
+            truth = True  # suspected: what keeps a trigger pending or fired that evidence has a part in
         if found is not None and truth is None and found.blind is not None:
             truth = {BlindPolicyKind.HEALTHY: False, BlindPolicyKind.BREACH: True}.get(signal.blind.kind)
         leaves[signal.name] = truth
@@ -156,6 +159,8 @@ def _leaf(name: str, tree: _Tree) -> tuple[str, str]:
             BlindPolicyKind.LAST: ", last known judgement counts for a while",
         }
         return title, str(found.blind) + (counts[rule.blind.kind] if rule else "")
+    if pair := evidence_pair(found):
+        return title, f"{'suspected, ' if found.onset is not None and not found.breached else ''}evidence {pair}"
     return title, plain(found.note, 80)
 
 
