@@ -278,9 +278,11 @@ def _alone(rule: DeploymentRule, pairs: Sequence[Pair]) -> str:
 
 
 def _gone(pairs: Sequence[Pair], memory: TriggerMemory) -> list[str]:
-    """What had fired and is not degraded any more, with its numbers; else what is degraded still."""
-    back = [signal_words(s, v) for s, v in pairs if v.name in memory.onset_signals and v.breached is False]
-    return back or [f"{signal_words(s, v)}, not enough to stay" for s, v in pairs if v.breached]
+    """What had fired and is not degraded any more, with its numbers; else what is degraded still; else all of it."""
+    began = [(s, v) for s, v in pairs if v.name in memory.onset_signals and not v.breached]
+    began.sort(key=lambda pair: pair[1].breached is None)  # what is seen before what is not
+    still = [f"{signal_words(s, v)}, not enough to stay" for s, v in pairs if v.breached]
+    return [signal_words(s, v) for s, v in began] or still or [signal_words(s, v) for s, v in pairs]
 
 
 def _calm(rule: DeploymentRule, state: TriggerState, pairs: Sequence[Pair], at: float | None) -> str:
