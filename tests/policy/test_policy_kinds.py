@@ -8,10 +8,12 @@ from typing import Any
 
 import pytest
 
+from rollback_console.decide.budget import budgeted, claims_of
 from rollback_console.model.rules import (
     AdaptiveDwell,
     BaselineKind,
     Breach,
+    CostRule,
     DeploymentRule,
     EvidenceRule,
     ExpectedChange,
@@ -164,6 +166,52 @@ CONVERSION = f"  conversion: {{{COUNTED}, baseline: {{kind: seasonal}}}}\n"
 )
 def test_a_burn_rates_name_stands_for_its_windows(signals: str, rest: str, when: str) -> None:
     assert load(signals, rest).rules[0].trigger.when == parse(when)
+
+
+SLICED = (
+    "  conversion: {worse: lower, x: 'sum by (deployment) (rate(a{$slice}[$window]))', "
+    "n: 'sum by (deployment) (rate(b{ok=\"1\",$slice}[$window]))', baseline: {kind: seasonal}, "
+    "slices: {label: country, values: [DE, U S]}}\n"
+)
+
+
+def test_slices_are_signals_that_share_one_budget() -> None:
+    whole, german, american = load(SLICED).rules[0].signals
+    assert [each.name for each in (whole, german, american)] == ["conversion", "conversion_DE", "conversion_U_S"]
+    assert (whole.slice_of, german.slice_of, american.title) == (None, "conversion", "Conversion (U S)")
+    assert whole.x == "sum by (deployment) (rate(a{}[1m]))"
+    assert whole.n == 'sum by (deployment) (rate(b{ok="1",}[1m]))'
+    assert american.x == 'sum by (deployment) (rate(a{country="U S"}[1m]))'
+    assert german.n_hour == 'sum by (deployment) (rate(b{ok="1",country="DE"}[1h]))'
+    rates = [1 / each.evidence.budget_s for each in (whole, german, american) if each.evidence is not None]
+    assert sum(rates) == pytest.approx(1 / (90 * DAY))
+
+
+def test_a_slice_agrees_with_other_signals_and_not_with_its_whole() -> None:
+    rule = load(SLICED + OTHER).rules[0]
+    assert rule.trigger.when == parse(
+        "tiered of [conversion, errors] or tiered of [conversion_DE, errors] or tiered of [conversion_U_S, errors]"
+    )
+    written = load(SLICED + OTHER, "trigger: {when: conversion and errors}\n").rules[0].trigger
+    assert written.when == parse("(conversion or conversion_DE or conversion_U_S) and errors")
+    assert written.text == "conversion and errors"
+
+
+def test_slices_of_a_histogram_need_no_placeholder_and_a_rotation_gives_them_one_share() -> None:
+    rules = load(
+        "  latency: {kind: latency, buckets: r_seconds_bucket, target: 1s, baseline: {kind: version}, "
+        "slices: {label: country, values: [DE]}}\n"
+        "  conversion: {worse: lower, x: a, n: b, baseline: {kind: seasonal}}\n"
+    ).rules
+    assert rules[0].signals[0].n == 'sum by (deployment) (increase(r_seconds_bucket{le="+Inf"}[1m]))'
+    assert rules[0].signals[1].n == 'sum by (deployment) (increase(r_seconds_bucket{country="DE",le="+Inf"}[1m]))'
+    assert [claim.slices for claim in claims_of(rules)] == [2, 1]
+    budgets = [each.evidence.budget_s for each in budgeted(rules, 1.0)[0].signals if each.evidence is not None]
+    assert budgets[0] == budgets[1] == pytest.approx(2 * budgets[2])
+    text = "\n".join(explain(load(SLICED)))
+    assert "the same for each country of DE, U S, all sharing one budget" in text
+    assert "shared by its slices" in text
+    assert text.count("Conversion") == 1
 
 
 def risks(rest: str = "", deployments: str = "") -> list[DeploymentRule]:
@@ -351,3 +399,28 @@ def test_generated_queries_count_what_a_real_prometheus_holds(
     native = only("kind: latency, histogram: kinds_native_seconds, target: 250ms, breach: {above: 5%}")
     assert native.x is not None
     assert value(server, native.x, now) is None  # nothing there, and nothing wrong with the query
+
+
+def test_every_part_of_the_impact_can_be_written() -> None:
+    loaded = load(
+        OTHER,
+        "impact:\n"
+        "  revenue_per_minute: {constant: 420, unit: EUR, full: 5000}\n"
+        "  users_per_minute: {value: 'sum(rate(v{$selector}[5m]))'}\n"
+        "  satisfaction: {value: 'sum(rate(tickets{d=\"$deployment\"}[5m])) * 60', unit: tickets, full: 40}\n"
+        "  market: {tier: low}\n  regulatory: high\n",
+    )
+    impact = loaded.rules[0].impact
+    assert (impact.revenue_per_minute, impact.revenue_constant, impact.unit) == (None, 420, "EUR")
+    assert (impact.revenue_full, impact.users_full, impact.regulatory) == (5_000, 100_000, "high")
+    assert impact.users_per_minute == 'sum(rate(v{deployment="a"}[5m]))'
+    assert impact.satisfaction == CostRule('sum(rate(tickets{d="a"}[5m])) * 60', None, None, "tickets", 40)
+    assert impact.market == CostRule(tier="low")
+    text = said(loaded)
+    for words in (
+        "Revenue at risk is a share of 420 EUR a minute; 5,000 EUR a minute score all of its points.",
+        "Satisfaction is asked per minute; 40 tickets a minute score all of its points.",
+        "The market part is low.",
+        "Regulatory exposure is high.",
+    ):
+        assert words in text

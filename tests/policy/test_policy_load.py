@@ -267,7 +267,7 @@ def test_explain_says_the_numbers() -> None:
         "bar 11.77, the logarithm of one false alarm in 90d in minutes (written)",
         "alone it must stay full for 30m (risk normal of the policy)",
         "Nothing is learned from 1 stretch: Black Friday.",
-        "counts as degraded when above 2 %; while it cannot be judged it counts as healthy",
+        "counts as degraded when above 2 %; it needs nobody to agree; while it cannot be judged it counts as healthy",
         "one of conversion, error_rate, volume is degraded, and it is sufficient alone, or another agrees, or",
         "a plain bound counts once passed for 5m without a break.",
         "Expected: reindexing, sun 02:00-04:00 Europe/Berlin.",

@@ -88,10 +88,16 @@ def claims_of(
     deployment and signal, where known."""
     known = trials or {}
     return tuple(
-        Claim(rule.deployment.id, signal.name, rule.deployment.tier, known.get((rule.deployment.id, signal.name)))
+        Claim(
+            rule.deployment.id,
+            signal.name,
+            rule.deployment.tier,
+            known.get((rule.deployment.id, signal.name)),
+            1 + sum(other.slice_of == signal.name for other in rule.signals),
+        )
         for rule in rules
         for signal in rule.signals
-        if signal.evidence is not None
+        if signal.evidence is not None and signal.slice_of is None
     )
 
 
@@ -105,7 +111,10 @@ def budgeted(
         signals = tuple(
             signal
             if signal.evidence is None
-            else replace(signal, evidence=replace(signal.evidence, budget_s=given[rule.deployment.id, signal.name]))
+            else replace(
+                signal,
+                evidence=replace(signal.evidence, budget_s=given[rule.deployment.id, signal.slice_of or signal.name]),
+            )
             for signal in rule.signals
         )
         out.append(replace(rule, signals=signals))

@@ -137,6 +137,7 @@ class SignalRule:
     sufficient_alone: bool = False  # needs nobody to agree with it
     x_hour: str | None = None  # `x` and `n` over a window of one hour, for learning: where judged by evidence
     n_hour: str | None = None
+    slice_of: str | None = None  # the signal whose part (cohort, country) this is, and whose budget it shares
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,7 @@ from rollback_console.model.identity import Deployment, DeploymentId
 from rollback_console.model.rules import (
     AdaptiveDwell,
     AuthorityRule,
+    CostRule,
     DeploymentRule,
     ImpactRule,
     Mode,
@@ -23,6 +24,7 @@ from rollback_console.policy.defaults import BY_RISK, Risk
 from rollback_console.policy.lint import when_of
 from rollback_console.policy.policy import Policy, PolicyDeployment, PolicyPath
 from rollback_console.policy.promql import is_per_deployment, words_of
+from rollback_console.policy.signal import slice_name
 
 _QUERIES = ("value", "x", "n", "heartbeat", "x_hour", "n_hour")
 
@@ -46,8 +48,8 @@ def compile_policy(policy: Policy, digest: str) -> tuple[DeploymentRule, ...]:
     judged = {
         risk: _judgement(policy, risk) for risk in dict.fromkeys(risk_of(policy, one) for one in policy.deployments)
     }
-    impact = _impact(policy)
-    own_impact = is_per_deployment(impact.revenue_per_minute) or is_per_deployment(impact.users_per_minute)
+    impact = policy.impact.rule()
+    own_impact = any(is_per_deployment(query) for query in _impact_queries(impact))
     recovery = tuple(_path(path) for path in policy.recovery)
     rules = []
     for written in policy.deployments:
@@ -130,7 +132,12 @@ def _own(signal: SignalRule, deployment: PolicyDeployment, words: dict[str, str]
 def _trigger(policy: Policy, risk: Risk) -> TriggerRule:
     written, said = policy.trigger, when_of(policy)
     burning = {name: meaning(name, signal) for name, signal in policy.signals.items() if signal.kind == "burn_rate"}
-    when = expression.expanded(said, burning) if burning else said
+    parts = {
+        name: tuple(slice_name(name, value) for value in signal.slices.values)
+        for name, signal in policy.signals.items()
+        if signal.slices is not None
+    }
+    when = expression.expanded(said, burning, parts) if burning or parts else said
     return TriggerRule(
         when=when,
         text=" ".join(written.when.split()) if written.when is not None else expression.unparse(said),
@@ -146,14 +153,9 @@ def _trigger(policy: Policy, risk: Risk) -> TriggerRule:
     )
 
 
-def _impact(policy: Policy) -> ImpactRule:
-    revenue, users = policy.impact.revenue_per_minute, policy.impact.users_per_minute
-    return ImpactRule(
-        revenue_per_minute=revenue.value if revenue else None,
-        unit=(revenue.unit if revenue else None) or "USD",
-        users_per_minute=users.value if users else None,
-        regulatory=policy.impact.regulatory,
-    )
+def _impact_queries(impact: ImpactRule) -> tuple[str | None, ...]:
+    costs = (cost.value if cost is not None else None for cost in (impact.satisfaction, impact.market))
+    return impact.revenue_per_minute, impact.users_per_minute, *costs
 
 
 def _own_impact(impact: ImpactRule, words: dict[str, str]) -> ImpactRule:
@@ -161,7 +163,13 @@ def _own_impact(impact: ImpactRule, words: dict[str, str]) -> ImpactRule:
         impact,
         revenue_per_minute=filled(impact.revenue_per_minute, words),
         users_per_minute=filled(impact.users_per_minute, words),
+        satisfaction=_own_cost(impact.satisfaction, words),
+        market=_own_cost(impact.market, words),
     )
+
+
+def _own_cost(cost: CostRule | None, words: dict[str, str]) -> CostRule | None:
+    return cost if cost is None else replace(cost, value=filled(cost.value, words))
 
 
 def _path(path: PolicyPath) -> RecoveryPath:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 
 from rollback_console.model.rules import (
     AdaptiveDwell,
@@ -20,9 +21,9 @@ from rollback_console.model.rules import (
 )  # fmt: skip
 from rollback_console.policy.defaults import Defaults
 from rollback_console.policy.kinds import burn_names, burn_rates, parts_of, target_of
-from rollback_console.policy.promql import fill
+from rollback_console.policy.promql import escaped, fill, names_slice, sliced
 from rollback_console.policy.quantities import format_duration
-from rollback_console.policy.signal import PolicySignal
+from rollback_console.policy.signal import PolicySignal, slice_name
 from rollback_console.policy.trigger import PolicyTrigger
 
 Queries = tuple[str | None, str | None, str | None]  # value, x, n, with their placeholders
@@ -51,8 +52,30 @@ def compile_signals(
             found += _burning(name, signal)
             continue
         evidence = _evidence(signal, trigger, defaults) if signal.by_evidence else None
-        found.append(_rule(name, signal, queries_of(signal, labels), evidence, exclude))
+        if signal.slices is None:
+            found.append(_rule(name, signal, queries_of(signal, labels), evidence, exclude))
+        elif evidence is not None:
+            found += _slices(name, signal, queries_of(signal, labels), evidence, exclude)
     return tuple(found)
+
+
+def _slices(
+    name: str, signal: PolicySignal, queries: Queries, evidence: EvidenceRule, exclude: tuple[Stretch, ...]
+) -> list[SignalRule]:
+    """The whole and its parts. Each keeps a false alarm for as many times as long as there are of them: together they
+    keep the budget."""
+    slices = signal.slices
+    parts = slices.values if slices is not None else ()
+    shared = replace(evidence, budget_s=evidence.budget_s * (1 + len(parts)))
+    found = []
+    for part in (None, *parts):
+        matcher = f'{slices.label}="{escaped(part)}"' if slices is not None and part is not None else ""
+        value, x, n = (None if query is None else sliced(query, matcher) for query in queries)
+        rule = _rule(name, signal, (value, x, n), shared, exclude)
+        if part is not None:
+            rule = replace(rule, name=slice_name(name, part), title=f"{rule.title} ({part})", slice_of=name)
+        found.append(rule)
+    return found
 
 
 def queries_of(signal: PolicySignal, labels: Sequence[str] | None) -> Queries:
@@ -62,6 +85,8 @@ def queries_of(signal: PolicySignal, labels: Sequence[str] | None) -> Queries:
     by = f" by ({', '.join(labels)})" if labels is not None else ""
     metric, own = parts_of(signal.buckets or signal.histogram or "")
     matchers = [part for part in (own, None if labels is not None else "$selector") if part]
+    if signal.slices is not None and not names_slice(own):
+        matchers.insert(0, "$slice")
     if signal.buckets is not None:
         every = _increase(metric, [*matchers, 'le="+Inf"'], by)
         under = _increase(metric, [*matchers, _bucket(target_of(signal))], by)

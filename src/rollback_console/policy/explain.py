@@ -10,6 +10,7 @@ from rollback_console.model.rules import (
     AtLeast,
     BlindPolicy,
     BlindPolicyKind,
+    CostRule,
     DeploymentRule,
     ExpectedChange,
     Expression,
@@ -47,7 +48,7 @@ def explain(loaded: LoadedPolicy, detects: Detects | None = None) -> tuple[str, 
     lines = [f"{rule.policy}, version {rule.policy_version}, mode {rule.mode}: {_MODES[rule.mode]}."]
     lines.append(_fleet(loaded.rules))
     lines += ["", "Signals"]
-    lines += [f"- {_signal(signal)}" for signal in rule.signals]
+    lines += [f"- {_signal(signal, _slices(loaded, signal))}" for signal in rule.signals if signal.slice_of is None]
     if told := list(numbers(loaded, detects)):
         lines += ["", "Numbers", *told]
     lines += ["", "Trigger", *_trigger(rule.trigger, loaded.policy.trigger.when is None, _judged(rule))]
@@ -74,7 +75,13 @@ def _percent(fraction: float) -> str:
     return format_percentage(fraction).replace("%", " %")
 
 
-def _signal(signal: SignalRule) -> str:
+def _slices(loaded: LoadedPolicy, signal: SignalRule) -> str:
+    written = loaded.policy.signals.get(signal.name)
+    slices = written.slices if written is not None else None
+    return f"the same for each {slices.label} of {', '.join(slices.values)}" if slices is not None else ""
+
+
+def _signal(signal: SignalRule, slices: str) -> str:
     of = "x out of n" if signal.x is not None else "its value"
     parts = [f"{signal.title} ({signal.name}, {signal.area}): {of} over {format_duration(signal.window_s)}"]
     if signal.evidence is not None:
@@ -84,6 +91,8 @@ def _signal(signal: SignalRule) -> str:
         parts.append(f"counts as degraded when {_bound(signal)}" + _minimum(signal))
     if signal.sufficient_alone:
         parts.append("it needs nobody to agree")
+    if slices:
+        parts.append(f"{slices}, all sharing one budget")
     parts.append(_blind(signal.blind))
     if signal.stale_s is not None:
         parts.append(f"its data are stale when the newest sample is older than {format_duration(signal.stale_s)}")
@@ -232,11 +241,32 @@ def _weekly(weekly: Weekly) -> str:
 def _impact(rule: DeploymentRule) -> Iterator[str]:
     impact = rule.impact
     if impact.revenue_per_minute is not None:
-        yield f"Revenue at risk is counted per minute, in {impact.unit}."
+        yield f"Revenue at risk is counted per minute, in {impact.unit}; {_full(impact.revenue_full, impact.unit)}."
+    elif impact.revenue_constant is not None:
+        worth = f"Revenue at risk is a share of {number(impact.revenue_constant, impact.unit)} a minute"
+        yield f"{worth}; {_full(impact.revenue_full, impact.unit)}."
     if impact.users_per_minute is not None:
-        yield "Users hit are counted per minute."
+        yield f"Users hit are counted per minute; {_full(impact.users_full, 'users')}."
+    elif impact.users_constant is not None:
+        yield f"Users hit are {number(impact.users_constant)} a minute; {_full(impact.users_full, 'users')}."
+    for what, cost in (("Satisfaction", impact.satisfaction), ("The market part", impact.market)):
+        if cost is not None:
+            yield f"{what} {_cost(cost)}."
     if impact.regulatory != "none":
         yield f"Regulatory exposure is {impact.regulatory}."
+
+
+def _full(amount: float, unit: str) -> str:
+    return f"{number(amount, unit)} a minute score all of its points"
+
+
+def _cost(cost: CostRule) -> str:
+    if cost.tier is not None:
+        return f"is {cost.tier}"
+    amount = (
+        f"costs {number(cost.constant, cost.unit)} a minute" if cost.constant is not None else "is asked per minute"
+    )
+    return f"{amount}; {_full(cost.full, cost.unit)}"
 
 
 def _path(path: RecoveryPath) -> str:

@@ -39,7 +39,7 @@ def numbers(loaded: LoadedPolicy, detects: Detects | None = None) -> Iterator[st
     for written, rule in zip(loaded.policy.deployments, loaded.rules, strict=True):
         groups.setdefault(risk_of(loaded.policy, written), []).append(rule)
     for risk, rules in groups.items():
-        judged = [signal for signal in rules[0].signals if signal.evidence is not None]
+        judged = [each for each in rules[0].signals if each.evidence is not None and each.slice_of is None]
         if not judged:
             continue
         chosen = _risk_from(loaded, rules[0], risk)
@@ -85,7 +85,8 @@ def _numbers(loaded: LoadedPolicy, signal: SignalRule, chosen: str) -> str:
         dwell = f"dwell {dwell}: no shorter burst can fire ({_where(trigger.dwell is not None, chosen)})"
     budget = format_duration(evidence.budget_s)
     bar = f"bar {log(evidence.budget_s / 60):.2f}, the logarithm of one false alarm in {budget} in minutes"
-    bar += f" ({_where(trigger.budget is not None, chosen)})"
+    bar += f" ({_where(trigger.budget is not None, chosen)}"
+    bar += ", shared by its slices)" if loaded.policy.signals[signal.name].slices is not None else ")"
     parts = [margin, dwell, bar]
     if not signal.sufficient_alone:
         where = _where(trigger.alone_hold is not None, chosen)

@@ -27,6 +27,7 @@ MAX_WEIGHT = 1_000_000
 RESERVED = frozenset({"and", "or", "not", "any", "all", "of", "weight", "tiered"})
 SIGNAL_NAME = r"[A-Za-z_][A-Za-z0-9_-]*"
 _TOKEN = re.compile(rf"\s*(?:({SIGNAL_NAME})|([0-9]+(?:\.[0-9]+)?)|(>=|<=|&&|\|\||[^\s]))")
+_NO_PARTS: Mapping[str, tuple[str, ...]] = {}
 _OTHER_TONGUES = {"&&": "and", "||": "or", "!": "not", "&": "and", "|": "or"}
 
 
@@ -280,26 +281,39 @@ def names(expression: Expression) -> Iterator[str]:
                 yield from names(item)
 
 
-def expanded(expression: Expression, meant: Mapping[str, Expression]) -> Expression:
-    """The expression with some names standing for conditions of their own (a burn rate's windows). What is tiered
-    keeps its other signals and is true of these by themselves."""
+def expanded(
+    expression: Expression, meant: Mapping[str, Expression], parts: Mapping[str, tuple[str, ...]] = _NO_PARTS
+) -> Expression:
+    """The expression with some names standing for conditions of their own (`meant`: a burn rate's windows), and some
+    for themselves and their `parts` (slices), any of which will do.
+
+    What is tiered keeps its other signals, and is true of a condition by itself. Of parts there is one tiered rule
+    each: a part and its whole count the same events, so that they are nobody's agreement.
+    """
     match expression:
         case Uses(signal):
-            return meant.get(signal, expression)
+            own = tuple(Uses(part) for part in parts.get(signal, ()))
+            return Or((expression, *own)) if own else meant.get(signal, expression)
         case Not(item):
-            return Not(expanded(item, meant))
+            return Not(expanded(item, meant, parts))
         case And(items):
-            return And(tuple(expanded(item, meant) for item in items))
+            return And(tuple(expanded(item, meant, parts) for item in items))
         case Or(items):
-            return Or(tuple(expanded(item, meant) for item in items))
+            return Or(tuple(expanded(item, meant, parts) for item in items))
         case AtLeast(k, items):
-            return AtLeast(k, tuple(expanded(item, meant) for item in items))
+            return AtLeast(k, tuple(expanded(item, meant, parts) for item in items))
         case Weighted(weighed, bar):
-            return Weighted(tuple((expanded(item, meant), weight) for item, weight in weighed), bar)
+            return Weighted(tuple((expanded(item, meant, parts), weight) for item, weight in weighed), bar)
         case Tiered(uses):
-            own = tuple(item for item in uses if item.signal not in meant)
-            parts = [*([Tiered(own)] if own else []), *(meant[item.signal] for item in uses if item.signal in meant)]
-            return parts[0] if len(parts) == 1 else Or(tuple(parts))
+            kept = tuple(item for item in uses if item.signal not in meant)
+            found: list[Expression] = [Tiered(kept)] if kept else []
+            for item in kept:
+                found += [
+                    Tiered(tuple(Uses(part) if other == item else other for other in kept))
+                    for part in parts.get(item.signal, ())
+                ]
+            found += [meant[item.signal] for item in uses if item.signal in meant]
+            return found[0] if len(found) == 1 else Or(tuple(found))
 
 
 def holds(expression: Expression, true: Collection[str]) -> bool:

@@ -11,10 +11,11 @@ from pydantic import AfterValidator, BeforeValidator, Field, field_validator, mo
 
 from rollback_console.policy.defaults import Risk
 from rollback_console.policy.expression import RESERVED, SIGNAL_NAME
+from rollback_console.policy.impact import PolicyImpact
 from rollback_console.policy.kinds import burn_names
 from rollback_console.policy.promql import Query
 from rollback_console.policy.quantities import Duration, Span, refusal
-from rollback_console.policy.signal import PolicySignal
+from rollback_console.policy.signal import PolicySignal, slice_name
 from rollback_console.policy.times import PolicyStretch
 from rollback_console.policy.trigger import PolicyTrigger
 from rollback_console.policy.words import (
@@ -67,21 +68,6 @@ class PolicyDeployment(Words):
     def metric_labels(self) -> tuple[tuple[str, str], ...]:
         """What metrics know it by, sorted by label."""
         return tuple(sorted((self.labels or {"deployment": self.name}).items()))
-
-
-class ImpactRate(Words):
-    """Something per minute, as PromQL, and its unit (revenue without one is in USD)."""
-
-    value: Query
-    unit: Annotated[Text, Field(max_length=20)] | None = None
-
-
-class PolicyImpact(Words):
-    """What a degradation costs while it lasts."""
-
-    revenue_per_minute: ImpactRate | None = None
-    users_per_minute: ImpactRate | None = None
-    regulatory: Literal["none", "low", "medium", "high"] = "none"
 
 
 class Verification(Words):
@@ -172,17 +158,16 @@ class Policy(Words):
 
     @model_validator(mode="after")
     def _names_are_free(self) -> Policy:
-        """A burn rate is several signals, with names of their own."""
+        """A burn rate is several signals, and so is one with slices: all with names of their own."""
         taken: dict[str, str] = {}
         found = []
         for name, signal in self.signals.items():
-            if signal.kind == "burn_rate":
-                for own in (each for pair in burn_names(name, signal) for each in pair):
-                    other = own if own in self.signals else taken.setdefault(own, name)
-                    if other != name:
-                        found.append(
-                            Complaint(("signals", other), f"{own} is a part of the burn rate {name}", "Rename one")
-                        )
+            owned = [each for pair in burn_names(name, signal) for each in pair] if signal.kind == "burn_rate" else []
+            owned += [slice_name(name, value) for value in signal.slices.values] if signal.slices is not None else []
+            for own in owned:
+                other = own if own in self.signals else taken.setdefault(own, name)
+                if other != name:
+                    found.append(Complaint(("signals", other), f"{own} is a part of {name} already", "Rename one"))
         if found:
             raise several(found)
         return self

@@ -19,7 +19,6 @@ from rollback_console.policy.yaml_marks import Document, Loc, dotted
 _STRANGERS: dict[tuple[str, str], tuple[str, str]] = {
     ("PolicySignal", "weight"): ("is not a key here", "Write `when: weight(this: 2, that: 1) >= 2` in the trigger"),
     ("PolicySignal", "critical"): ("is not a key here", "Write `sufficient_alone: true`"),
-    ("PolicySignal", "slices"): ("slices are not there yet", "Write one signal a slice now"),
     ("PolicySignal", "expr"): ("is not a key here", "Write `value:`"),
     ("PolicySignal", "query"): ("is not a key here", "Write `value:`"),
     ("PolicySignal", "threshold"): ("is not a key here", "Write `breach: {above: …}` or `breach: {below: …}`"),
@@ -118,11 +117,15 @@ def _translate(
         yield document.problem(loc, f"is not {_either(words)}", _closest(document.value(loc), words))
     elif kind in _PLAIN:
         what, remedy = (
-            text.format_map({key: plain(value, 80) for key, value in context.items()}) for text in _PLAIN[kind]
+            text.format_map({key: plain(_told(value), 80) for key, value in context.items()}) for text in _PLAIN[kind]
         )
         yield document.problem(loc, what, remedy)
     else:
         yield document.problem(loc, plain(message, 200))
+
+
+def _told(value: object) -> object:
+    return f"{value:g}" if isinstance(value, float) else value
 
 
 def _schema_of(model: type[BaseModel]) -> str:

@@ -14,8 +14,9 @@ from pydantic import AfterValidator, StringConstraints
 
 from rollback_console.policy.quantities import refusal
 
-WINDOW, DEPLOYMENT, SELECTOR = "window", "deployment", "selector"
-_PLACEHOLDER = re.compile(r"\$(window|deployment|selector)(?![A-Za-z0-9_])")
+WINDOW, DEPLOYMENT, SELECTOR, SLICE = "window", "deployment", "selector", "slice"
+_PLACEHOLDER = re.compile(r"\$(window|deployment|selector|slice)(?![A-Za-z0-9_])")
+_SLICE = re.compile(r"\$slice(?![A-Za-z0-9_])\s*,?")
 _DOLLAR = re.compile(r"\$\{?([A-Za-z_][A-Za-z0-9_]*)")
 _STRING = re.compile(r'"(?:[^"\\\n]|\\.)*"|\'(?:[^\'\\\n]|\\.)*\'|`[^`]*`')
 _COMMENT = re.compile(r"#[^\n]*")
@@ -28,7 +29,7 @@ _AGGREGATION = re.compile(
 )
 _BY = re.compile(r"\bby\s*\(([^)]*)\)")
 _CLOSES = {")": "(", "]": "[", "}": "{"}
-_MATCHER = re.compile(r'\s*(?:\$selector|[A-Za-z_][A-Za-z0-9_]*\s*(?:=~|!~|!=|=)\s*"(?:[^"\\\n]|\\.)*")\s*')
+_MATCHER = re.compile(r'\s*(?:\$(?:selector|slice)|[A-Za-z_][A-Za-z0-9_]*\s*(?:=~|!~|!=|=)\s*"(?:[^"\\\n]|\\.)*")\s*')
 
 
 def _bare(query: str) -> str:
@@ -109,7 +110,7 @@ def _check(query: str, allowed: tuple[str, ...]) -> str:
 
 
 def _check_signal_query(query: str) -> str:
-    return _check(query, (WINDOW, DEPLOYMENT, SELECTOR))
+    return _check(query, (WINDOW, DEPLOYMENT, SELECTOR, SLICE))
 
 
 def _check_query(query: str) -> str:
@@ -133,7 +134,7 @@ Query = Annotated[str, _Length, AfterValidator(_check_query)]
 
 def is_per_deployment(query: str | None) -> bool:
     """Whether the query holds a placeholder that differs between deployments."""
-    return query is not None and any(match[1] != WINDOW for match in _PLACEHOLDER.finditer(query))
+    return query is not None and any(match[1] in (DEPLOYMENT, SELECTOR) for match in _PLACEHOLDER.finditer(query))
 
 
 def unsplittable(query: str, labels: frozenset[str]) -> bool:
@@ -159,6 +160,16 @@ def selector(labels: Iterable[tuple[str, str]]) -> str:
 def words_of(name: str, labels: Iterable[tuple[str, str]]) -> dict[str, str]:
     """What `$deployment` and `$selector` stand for in a query about a deployment of this name and these labels."""
     return {DEPLOYMENT: escaped(name), SELECTOR: selector(labels)}
+
+
+def names_slice(query: str | None) -> bool:
+    """Whether the query says where the matcher of a slice goes."""
+    return query is not None and _SLICE.search(query) is not None
+
+
+def sliced(query: str, matcher: str) -> str:
+    """The query of one slice: its matcher (`country="DE"`) where `$slice` stands; of the whole, where it is empty."""
+    return _SLICE.sub(lambda match: matcher + match[0][len("$slice") :] if matcher else "", query)
 
 
 def fill(query: str, words: dict[str, str]) -> str:

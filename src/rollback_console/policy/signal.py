@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Any, Literal
 
 from pydantic import ConfigDict, Field, StrictBool, model_validator
 
 from rollback_console.model.rules import BlindPolicy
+from rollback_console.model.text import plain
 from rollback_console.policy import kinds
 from rollback_console.policy.baseline import BlindWords, PolicyBaseline, PolicyBreach
 from rollback_console.policy.defaults import VOLUME_FALLS_BY
 from rollback_console.policy.kinds import BurnRate, KindWords, Metric, Objective, Target
-from rollback_console.policy.promql import SignalQuery
+from rollback_console.policy.promql import SignalQuery, names_slice
 from rollback_console.policy.quantities import Duration, Percentage, Span
-from rollback_console.policy.words import Complaint, Text, Words, several
+from rollback_console.policy.words import Complaint, LabelName, Text, Words, several
 
 _WINDOW_S, _STEP_S = 300.0, 60.0  # the default window of a plain bound; of evidence, which steps once a window
 _LEARNED = ("seasonal", "control")  # baselines that only evidence is measured against
@@ -23,6 +25,31 @@ def _worse_by_kind(document: dict[str, Any]) -> None:
     """For editors: `worse` may stay away where the kind says it."""
     if "worse" in document.get("required", []):
         document["required"].remove("worse")
+
+
+class PolicySlices(Words):
+    """The same signal for each of some values of a label (countries, cohorts), all sharing one budget."""
+
+    label: LabelName
+    values: Annotated[tuple[Text, ...], Field(min_length=1, max_length=20)]
+
+    @model_validator(mode="after")
+    def _fits(self) -> PolicySlices:
+        seen: dict[str, str] = {}
+        found = []
+        for index, value in enumerate(self.values):
+            if (other := seen.setdefault(slice_name("", value), value)) != value or value in self.values[:index]:
+                found.append(
+                    Complaint(("values", index), f"is called as {plain(other, 40)} is", "Name each value once")
+                )
+        if found:
+            raise several(found)
+        return self
+
+
+def slice_name(name: str, value: str) -> str:
+    """What the part of a signal is called: `conversion_DE`."""
+    return f"{name}_{re.sub('[^A-Za-z0-9_-]', '_', value)}"
 
 
 class PolicySignal(Words):
@@ -53,6 +80,7 @@ class PolicySignal(Words):
     stale_after: Span | None = None
     unit: Annotated[Text, Field(max_length=20)] | None = None
     sufficient_alone: StrictBool = False
+    slices: PolicySlices | None = None
 
     @model_validator(mode="before")
     @classmethod
@@ -106,7 +134,7 @@ class PolicySignal(Words):
             found += [*self._measure(), *self._judgement(), *self._compared()]
         elif self.kind == "burn_rate":
             found += [*self._measure()]
-        found += [*self._freshness()]
+        found += [*self._freshness(), *self._sliced()]
         if found:
             raise several({(complaint.loc, complaint.message): complaint for complaint in found}.values())
         return self
@@ -171,6 +199,22 @@ class PolicySignal(Words):
         if self.by_evidence and baseline.kind == "fixed" and not 0 < (baseline.value or 0) < 1:
             return [Complaint((*loc, "value"), "x out of n lies between 0% and 100%", "Write it as `3.1%`")]
         return []
+
+    def _sliced(self) -> list[Complaint]:
+        found = []
+        for key in ("value", "x", "n"):
+            names = names_slice(getattr(self, key))
+            if self.slices is None and names:
+                found.append(Complaint((key,), "$slice has no meaning without slices",
+                                       "Write `slices: {label: country, values: [DE, FR]}`"))  # fmt: skip
+            if self.slices is not None and self.by_evidence and getattr(self, key) is not None and not names:
+                found.append(
+                    Complaint((key,), "does not say where the slice goes", "Write `{$slice}` after the metric")
+                )
+        if self.slices is not None and not self.by_evidence:
+            found.append(Complaint(("slices",), "are for signals that are judged by evidence",
+                                   "Write `x:`, `n:` and a `baseline:`, without `breach:`"))  # fmt: skip
+        return found
 
     def _freshness(self) -> list[Complaint]:
         if self.heartbeat is not None and self.stale_after is None:
