@@ -30,7 +30,7 @@ from rollback_console.model.observation import BackendHealth, BackendState
 from rollback_console.model.operator import Operator
 from rollback_console.model.plan import Execution, ExecutionState, StepState
 from rollback_console.model.rules import DeploymentRule
-from rollback_console.model.snapshot import DeploymentDetail, JournalStatus, Snapshot
+from rollback_console.model.snapshot import DeploymentDetail, Explanation, JournalStatus, Snapshot
 from rollback_console.model.verdict import TriggerState
 from rollback_console.model.walk import Runbook
 from rollback_console.observe.protocol import MetricBackend, ModelRegistry
@@ -86,6 +86,7 @@ class Present:
         self.recording = False
         self.notice = "connecting"
         self.focus: DeploymentId | None = None
+        self._explanation: Explanation | None = None
         self._runbooks = runbooks
         self._details: dict[DeploymentId, tuple[float, DeploymentDetail]] = {}
         self._speed = 1.0
@@ -205,7 +206,10 @@ class Present:
 
     async def look_at(self, deployment: DeploymentId | None) -> None:
         """Fetch the details of a deployment, unless they are fresh; they arrive with a later Snapshot."""
+        looked = self.focus
         self.focus = deployment
+        if deployment is not None and deployment != looked:
+            self.publish()  # why it is as it is, at once
         if deployment is None or self.registry is None or deployment not in self.index:
             return
         fetched = self._details.get(deployment)
@@ -306,7 +310,19 @@ class Present:
             recommendations=tuple(r for incident in self.incidents for r in incident.recommendations),
             notice=notice,
             alarms=self._alarms(folded) if folded else (),
+            explanations=self._explained(),
         )
+
+    def _explained(self) -> tuple[Explanation, ...]:
+        """Why the deployment that somebody looks at is in its state."""
+        index = self.index.get(self.focus) if self.focus is not None else None
+        verdict = self.board.verdicts.get(index) if index is not None else None
+        if index is None or verdict is None:
+            return ()
+        from rollback_console.engine.explaining import explain  # states first: nobody looks at one before the fleet
+
+        self._explanation = explain(self.rules[index], verdict, self._explanation)
+        return (self._explanation,)
 
     def _alarms(self, folded: Folded) -> tuple[str, ...]:
         from rollback_console.engine.flips import pointer_alarms
