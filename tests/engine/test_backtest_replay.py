@@ -6,6 +6,7 @@ import csv
 import math
 import os
 import random
+import tracemalloc
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -340,6 +341,31 @@ async def test_what_never_answers_is_raised_and_not_called_blind() -> None:
         await anext(history_of(stream, metrics).ticks([grid(START, stream.end, STEP)]))
     with pytest.raises(BackendUnreachable):
         await history_of(stream, metrics).begin([stream.rules], START, cold=True)
+
+
+class Endless(Flaky):
+    """History without an end, made when it is asked for."""
+
+    async def query_range(self, promql: str, start: float, end: float, step: float) -> tuple[Series, ...]:
+        points = [(start + k * step, 1.0 + k % 3) for k in range(round((end - start) / step) + 1)]
+        return tuple(labelled(promql, f"d{number}", points) for number in range(4))
+
+
+async def test_ten_times_as_long_takes_no_more_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(history_module, "MOST_READINGS", 400)
+    rules = [fleet_rule(f"d{number}", [bounded("errors")], serving=None) for number in range(4)]
+    peaks = []
+    for count in (150, 1_500):
+        history = History(rules, Endless({}), STEP, 0.0)
+        await history.begin([rules], START, cold=False)
+        tracemalloc.start()
+        seen = 0
+        async for tick in history.ticks([Span(START + STEP, STEP, count)]):
+            seen += len(list(history.lanes[0].take(tick)))
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+        assert seen == 4 * count
+    assert peaks[1] < 2 * peaks[0]
 
 
 # -- costs ------------------------------------------------------------------------------------------------------------

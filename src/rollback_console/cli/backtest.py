@@ -189,6 +189,8 @@ class _Backtest:
         at = past.spans[0].start
         try:
             rules = [each.rules for each in past.variants]
+            if past.cold and sys.stderr.isatty():
+                warn(f"reading what came before {_stamp(at)} …")
             await self._history.begin(rules, at - past.step_s, cold=past.cold)
             with _progress(sum(span.count for span in (*past.before, *past.spans)), self._json) as bar:
                 async for _ in self._judged(past.before, bar, silent=True):
