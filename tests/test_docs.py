@@ -50,6 +50,10 @@ RUN_BY = {
         "tests/quality/test_quality_tables.py",
         "the_command_measures_what_deciding_costs_and_says_so",
     ),
+    ("docs/policies.md", "rollback-console policy import"): (
+        "tests/policy/test_policy_import.py",
+        "the_commands_of_the_documents_answer_as_they_have_it",
+    ),
     ("docs/speed.md", "python -m tests.benchmarks"): ("tests/test_docs.py", "the_benchmarks_take_what_speed_says"),
 }
 OUR_ENVIRONMENT = re.compile(r"\b_?ROLLBACK_CONSOLE_[A-Z_]+|\bUPDATE_[A-Z]+")

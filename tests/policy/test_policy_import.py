@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from docs_reading import blocks_of
 from rollback_console.cli.main import run
 from rollback_console.errors import FileProblems, UsageError
 from rollback_console.model.rules import Breach, Worse
@@ -166,7 +168,8 @@ def test_how_many_are_imported(file: str, count: int) -> None:
     ("alert", "name"),
     [("HighErrorRate", "high_error_rate"), ("API5xxErrors", "api5xx_errors"), ("p99 > 5 s", "p99_5_s"),
      ("5xx", "alert_5xx"),
-     ("any", "any_signal"), ("日本", "alert"), ("a" * 99, "a" * 60), ("kube:PodLoop", "kube_pod_loop")],
+     ("any", "any_signal"), ("FALSE", "false_signal"), ("日本", "alert"), ("a" * 99, "a" * 60),
+     ("kube:PodLoop", "kube_pod_loop")],
 )  # fmt: skip
 def test_names_are_cleaned(alert: str, name: str) -> None:
     assert signal_name(alert) == name
@@ -338,3 +341,22 @@ def test_words_that_cannot_be(words: list[str], said: str, capsys: pytest.Captur
 def test_a_file_that_is_not_there(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["policy", "import", "nowhere.yml"]) == 2
     assert capsys.readouterr().err.startswith("nowhere.yml:1:1: cannot be read")
+
+
+def test_the_commands_of_the_documents_answer_as_they_have_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    blocks = blocks_of("docs/policies.md")
+    (rules,) = [block.text for block in blocks if block.language == "yml"]
+    (session,) = [block for block in blocks if block.language == "console" and "policy import" in block.text]
+    (tmp_path / "rules.yml").write_text(rules)
+    monkeypatch.chdir(tmp_path)
+    said = []
+    for command in session.commands:
+        words = shlex.split(command)
+        assert words.pop(0) == "rollback-console"
+        expected = {"import": int("--alert" not in words), "check": 0, "diff": 1}[words[1]]
+        assert run(words) == expected, command
+        out, err = capsys.readouterr()
+        said += [f"$ {command}", *out.splitlines(), *err.splitlines()]
+    assert said == session.text.splitlines()

@@ -351,7 +351,7 @@ def signal_name(alert: str) -> str:
     name = re.sub(r"[^A-Za-z0-9]+", "_", words).strip("_").lower()[:60].rstrip("_")
     if not name or name[0].isdigit():
         name = f"alert_{name}".rstrip("_")
-    return f"{name}_signal" if name in RESERVED else name
+    return f"{name}_signal" if name in RESERVED or name in ("true", "false", "null") else name
 
 
 def _policy_name(given: str, file: str) -> str:
