@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import os
+import random
+from dataclasses import dataclass, field, replace
 
 import pytest
+from engine_tools import shown
 from evidence_tools import BEGIN, MINUTE, EvidenceStream, evidence_stream, watch
 
+from rollback_console.decide.evidence import COUNT
 from rollback_console.engine.loop import Engine
+from rollback_console.model.observation import Blind, Norm
+from rollback_console.model.rules import Baseline, BaselineKind, DeploymentRule
 
 SEEDS = range(100 if os.environ.get("ROLLBACK_CONSOLE_CAMPAIGN") else 3)
 
@@ -41,3 +47,90 @@ async def test_cold_and_always_on_are_in_identical_states(seed: int) -> None:
     assert certain >= 2
     assert alike >= 0.75 * uncertain
     assert seen, "the streams must be judged"
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+async def test_one_that_sleeps_or_is_restarted_wakes_up_in_the_same_state(seed: int) -> None:
+    """Naps are replayed from the memory before them, whatever is suspected meanwhile."""
+    stream = evidence_stream(seed + 500, minutes=1500)
+    draw = random.Random(seed)
+    always, sleeper = await cold(stream, 5), await cold(stream, 5)
+    now = 5
+    while now < stream.minutes - 130:
+        nap = draw.choice((1, 2, 3, 7, 30, 120))
+        await watch(always, now + 1, now + nap)
+        await watch(sleeper, now + nap, now + nap)
+        now += nap
+        assert sleeper.board.memories == always.board.memories, f"seed {seed}, {nap} minutes slept until {now}"
+        assert shown(sleeper) == shown(always)
+
+
+@dataclass
+class Learned:
+    """A book whose level of a signal drifts with time, and stays where a suspicion froze it."""
+
+    rules: tuple[DeploymentRule, ...]
+    prepared: list[tuple[float, float | None]] = field(default_factory=list)
+    asked: set[float | None] = field(default_factory=set)
+
+    async def prepare(self, at: float, since: float | None = None) -> None:
+        self.prepared.append((at, since))
+
+    def norm(self, index: int, number: int, at: float, frozen_at: float | None = None) -> tuple[float, Norm] | Blind:
+        self.asked.add(frozen_at)
+        base = self.rules[index].signals[number].baseline
+        assert base is not None
+        hours = ((at if frozen_at is None else frozen_at) - BEGIN) / 3_600.0
+        p = (0.03, 0.01)[number] * (1.0 + 0.002 * hours)
+        return (p, Norm(0.02, (2.0,) * COUNT)) if hours < 24.5 else Blind.QUERY_FAILED
+
+    def behind(self, index: int, number: int, at: float) -> str:
+        return ""
+
+
+async def test_a_level_that_is_learned_stays_while_a_drop_is_suspected_and_sleep_changes_nothing() -> None:
+    stream = evidence_stream(509, minutes=1600)
+    seasonal = Baseline(BaselineKind.SEASONAL)
+    rules = tuple(
+        replace(rule, signals=(*(replace(each, baseline=seasonal) for each in rule.signals[:2]), rule.signals[2]))
+        for rule in stream.rules
+    )
+    stream = replace(stream, rules=rules)
+    engines = []
+    for _ in range(2):
+        engine = stream.engine(BEGIN + 5 * MINUTE)
+        engine.sampler.book = Learned(rules)
+        await engine.start()
+        engines.append(engine)
+    always, sleeper = engines
+    suspicions = 0
+    for now in range(6, 1400, 60):
+        await watch(always, now, now + 59)
+        await watch(sleeper, now + 59, now + 59)
+        assert sleeper.board.memories == always.board.memories, now
+        for memory in always.board.memories.values():
+            suspicions += any(own is not None and own.frozen_at is not None for own in memory.evidence)
+    assert suspicions
+    book = sleeper.sampler.book
+    assert isinstance(book, Learned)
+    assert len(book.asked) > 1, "a frozen level is asked for by the time that it froze at"
+    assert any(since is not None and since < at for at, since in book.prepared)
+    await watch(always, 1400, 1490)
+    judged = always.board.verdicts[0].signals
+    assert [signal.blind for signal in judged[:2]] == [Blind.QUERY_FAILED] * 2, "with why there is no baseline"
+    assert "no baseline" in judged[0].note
+
+
+async def test_trials_are_asked_as_much_earlier_as_their_events_trail() -> None:
+    stream = evidence_stream(3, minutes=60)
+    queries = {query.promql: query.offset_s for query in stream.engine(BEGIN).sampler.plan.queries}
+    assert (queries["errors_n"], queries["conversion_n"]) == (180.0, 0.0)
+    engine = await cold(stream, 30)
+    tick = await engine.sampler.assemble(BEGIN + 1800.0, await engine.sampler.answers_at(BEGIN + 1800.0), {})
+    conversion, errors, latency = tick.observations[0].readings
+    found = {name: dict(next(iter(series)).points) for name, series in stream.series.items()}
+    assert errors.n == found["errors_n"][BEGIN + 1620.0]
+    assert errors.x == found["errors_x"][BEGIN + 1800.0 - queries["errors_x"]]
+    assert conversion.x == found["conversion_x"].get(BEGIN + 1800.0)
+    assert errors.norm == Norm(0.02, (4.0,)), "the policy's margin, and a cautious dispersion, where nothing is learned"
+    assert (latency.x, latency.norm) == (None, None)

@@ -21,7 +21,7 @@ from rollback_console.decide.trigger import (
     hold_remaining,
     state_of,
 )
-from rollback_console.decide.weighing import ALONE_HOLD_S, Held, hold, plain_support, support, wait, weigh
+from rollback_console.decide.weighing import ALONE_HOLD_S, Held, hold, plain_support, standing, support, wait, weigh
 from rollback_console.decide.weighing import stays as still
 from rollback_console.decide.weighing import verdict as weighed_verdict
 from rollback_console.model.observation import Observation
@@ -136,8 +136,12 @@ def _weighed_step(rule: DeploymentRule, observation: Observation, memory: Trigge
             verdict = signal.judge(each, reading)
         counts, blind, resets = signal.effective(each, verdict, last, at)
         if each.evidence is not None and now is not None:
-            found = support(each, each.evidence, counts, now, at)
-            stays[each.name], onset = still(verdict, counts, now), verdict.onset
+            if standing(each, verdict, now, at):
+                counts, blind, resets = (None if now.full_since is not None else False), False, False
+                stays[each.name] = verdict.onset is not None
+            else:
+                stays[each.name] = still(verdict, counts, now)
+            found, onset = support(each, each.evidence, counts, now, at), verdict.onset
         else:
             clock = hold(held, counts, at, memory.at, reset=resets)
             found = plain_support(each, counts, clock, trigger.dwell_s)

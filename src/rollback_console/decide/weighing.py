@@ -15,6 +15,7 @@ from rollback_console.model.rules import EvidenceRule, SignalRule, Worse
 from rollback_console.model.verdict import EvidenceMemory, SignalVerdict
 
 _TOLERANCE_S = 1e-6
+_STANDS = 4  # windows from the last step on
 ALONE_HOLD_S = EvidenceRule().alone_hold_s  # of a plain signal, which has no rule of its own for it
 Held = tuple[float, float, bool] | None  # a plain signal's breach: since, seconds counted, was it known at the last
 
@@ -93,6 +94,12 @@ def verdict(
         rule.name, value, p, limit, degradation, percent, breached, blind, reading.n, note,
         logs if memory.logs else None, bar, memory.onset if evidence.suspected(memory) else None, interval,
     )  # fmt: skip
+
+
+def standing(rule: SignalRule, found: SignalVerdict, memory: EvidenceMemory, at: float) -> bool:
+    """Does what the last step said still stand although nothing is seen now: a window or two may be missing, or empty,
+    before the signal counts as blind."""
+    return found.blind is not None and memory.at is not None and at - memory.at < _STANDS * rule.window_s - _TOLERANCE_S
 
 
 def stays(found: SignalVerdict, counts: Truth, memory: EvidenceMemory) -> Truth:
