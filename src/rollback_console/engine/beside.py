@@ -59,25 +59,26 @@ class Beside:
     def _enter(self, index: int, number: int, rule: DeploymentRule, signal: SignalRule, control: str) -> None:
         labels = labels_beside(rule, control)
         beside = replace(rule, deployment=replace(rule.deployment, labels=labels))
-        events, at_events = self._ask(signal.x or signal.value, signal, rule, beside, (index, number))
-        trials, at_trials = self._ask(signal.n, signal, rule, beside, (index, number))
+        late = signal.evidence.maturity_s if signal.evidence is not None else 0.0  # of trials, as in `queries`
+        events, at_events = self._ask(signal.x or signal.value, 0.0, signal, rule, beside, (index, number))
+        trials, at_trials = self._ask(signal.n, late, signal, rule, beside, (index, number))
         self._places[index, number] = signal, events, trials, at_events, at_trials
 
     def _ask(
         self,
         promql: str | None,
+        late: float,
         signal: SignalRule,
         rule: DeploymentRule,
         beside: DeploymentRule,
         place: tuple[int, int],
     ) -> tuple[_Asked | None, int]:
-        """The query that the control's part of an answer comes from, and the control's number in it. A query that names
-        its deployment is asked with the control's name."""
+        """The query that the control's part of an answer comes from, asked `late` seconds before the evaluation, and
+        the control's number in it. A query that names its deployment is asked with the control's name."""
         if promql is None:
             return None, -1
         for (_, own), (_, other) in zip(rule.deployment.labels, beside.deployment.labels, strict=True):
             promql = promql.replace(f'="{_escaped(own)}"', f'="{_escaped(other)}"')
-        late = signal.evidence.maturity_s if signal.evidence is not None else 0.0
         key = (promql, signal.window_s, late)
         asked = self._asked.setdefault(key, _Asked(*key))
         asked.members.append(place)

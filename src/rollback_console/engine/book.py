@@ -29,7 +29,7 @@ class Book(Protocol):
 
     def norm(self, index: int, number: int, at: float, frozen_at: float | None = None) -> tuple[float, Norm] | Blind:
         """The baseline p (events a trial) and the norm for signal `number` of deployment `index` at the evaluation
-        `at`: for the window that was asked `maturity_s` earlier. With `frozen_at` (an evaluation time, at most a week
+        `at`: for the events of the window that ends there. With `frozen_at` (an evaluation time, at most a week
         before `at`) the level of that moment stays. `Blind`: there is nothing to compare with, and why.
 
         `seasonal`: the learned baseline. `last_week`: three hours around the same local time a week before. `fixed`:

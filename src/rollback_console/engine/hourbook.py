@@ -27,10 +27,11 @@ _SLICE = 4_000  # points filed between two chances for others to run: a few mill
 
 class Column:
     """One query over whole hours. `values[owner][k]` is the answer for [first + k h, first + (k + 1) h), NaN where
-    there was none; what lies between `low` and `high` (Unix seconds, full hours) has been read."""
+    there was none; what lies between `low` and `high` (Unix seconds, full hours) has been read. `late`: of trials whose
+    events trail them; their hours are asked so many seconds earlier, and stand with the events that came of them."""
 
-    def __init__(self, promql: str) -> None:
-        self.promql = promql
+    def __init__(self, promql: str, late: float = 0.0) -> None:
+        self.promql, self.late = promql, late
         self.scope: set[int] = set()
         self.first = self.low = self.high = 0.0
         self.count = 0
@@ -69,7 +70,7 @@ class Column:
                 again = owner in seen
                 seen.add(owner)
                 for at, value in one.points:
-                    k = round((at - HOUR_S - self.first) / HOUR_S)
+                    k = round((at + self.late - HOUR_S - self.first) / HOUR_S)
                     if low <= self.first + k * HOUR_S < high:
                         column[k] = nan if again and column[k] == column[k] else value
                 filed += len(one.points)
@@ -101,14 +102,16 @@ class Column:
 
     def key(self, rules: Sequence[DeploymentRule]) -> str:
         """What it is kept under: the query, and whose it is."""
-        return key_of("hours", self.promql, *(str(rules[owner].deployment) for owner in sorted(self.scope)))
+        return key_of(
+            "hours", self.promql, str(self.late), *(str(rules[owner].deployment) for owner in sorted(self.scope))
+        )
 
     def packed(self, rules: Sequence[DeploymentRule]) -> bytes:
         """The column as bytes: a line of what it is, then the numbers, little-endian, compressed."""
         owners = sorted(self.values)
         head = {
-            "v": FORMAT, "promql": self.promql, "first": self.first, "low": self.low, "high": self.high,
-            "count": self.count, "owners": [str(rules[owner].deployment.id) for owner in owners],
+            "v": FORMAT, "promql": self.promql, "late": self.late, "first": self.first, "count": self.count,
+            "low": self.low, "high": self.high, "owners": [str(rules[owner].deployment.id) for owner in owners],
         }  # fmt: skip
         numbers = array("f")
         for owner in owners:
@@ -124,7 +127,7 @@ class Column:
         try:
             head = json.loads(line)
             names = {str(rules[owner].deployment.id): owner for owner in self.scope}
-            if head["v"] != FORMAT or head["promql"] != self.promql:
+            if (head["v"], head["promql"], head["late"]) != (FORMAT, self.promql, self.late):
                 return False
             count, owners = int(head["count"]), [names[name] for name in head["owners"]]
             first, low, high = float(head["first"]), float(head["low"]), float(head["high"])
@@ -142,17 +145,20 @@ class Column:
         return True
 
 
+Trailing = tuple[str, float]  # a query, and how many seconds earlier it is asked
+
+
 class Windows:
     """Single windows of queries, an hour at a time: what short noise is read off, and then let go."""
 
     def __init__(self) -> None:
-        self._hours: dict[tuple[str, float, float], dict[int, array[float]]] = {}
+        self._hours: dict[tuple[Trailing, float, float], dict[int, array[float]]] = {}
 
-    def missing(self, promql: str, step: float, hours: Iterable[float]) -> list[tuple[float, float]]:
+    def missing(self, query: Trailing, step: float, hours: Iterable[float]) -> list[tuple[float, float]]:
         """The stretches (from, to) that have not been read, neighbours joined up to six hours."""
         found: list[tuple[float, float]] = []
         for hour in sorted(set(hours)):
-            if (promql, step, hour) in self._hours:
+            if (query, step, hour) in self._hours:
                 continue
             if found and found[-1][1] == hour and hour - found[-1][0] < 6 * HOUR_S:
                 found[-1] = (found[-1][0], hour + HOUR_S)
@@ -161,10 +167,11 @@ class Windows:
         return found
 
     async def file(
-        self, promql: str, step: float, low: float, high: float, series: Iterable[Series], splitter: Splitter,
+        self, query: Trailing, step: float, low: float, high: float, series: Iterable[Series], splitter: Splitter,
         scope: set[int],
     ) -> None:  # fmt: skip
-        """Take in an answer at low + step, low + 2 step, ..., high: each of them is the end of a window."""
+        """Take in an answer at low + step, low + 2 step, ..., high (asked as much earlier as the query says): each of
+        them is the end of a window."""
         size = round(HOUR_S / step)
         hours = [low + k * HOUR_S for k in range(round((high - low) / HOUR_S))]
         found: list[dict[int, array[float]]] = [{} for _ in hours]
@@ -175,7 +182,7 @@ class Windows:
                 again = owner in seen
                 seen.add(owner)
                 for at, value in one.points:
-                    k = round((at - low) / step) - 1
+                    k = round((at + query[1] - low) / step) - 1
                     if not 0 <= k < size * len(hours):
                         continue
                     column = found[k // size].get(owner)
@@ -187,14 +194,14 @@ class Windows:
                     filed = 0
                     await asyncio.sleep(0)
         for hour, columns in zip(hours, found, strict=True):
-            self._hours[promql, step, hour] = columns
+            self._hours[query, step, hour] = columns
 
-    def of(self, promql: str, step: float, hour: float, owner: int) -> Sequence[float] | None:
+    def of(self, query: Trailing, step: float, hour: float, owner: int) -> Sequence[float] | None:
         """The windows of one deployment in that hour; None where it was not read, or had nothing."""
-        return self._hours.get((promql, step, hour), _NOTHING).get(owner)
+        return self._hours.get((query, step, hour), _NOTHING).get(owner)
 
-    def has(self, promql: str, step: float, hour: float) -> bool:
-        return (promql, step, hour) in self._hours
+    def has(self, query: Trailing, step: float, hour: float) -> bool:
+        return (query, step, hour) in self._hours
 
     def forget(self) -> None:
         """All of it: what was to be learned from it has been."""

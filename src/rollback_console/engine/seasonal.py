@@ -26,7 +26,7 @@ from rollback_console.decide.calendar import (
 from rollback_console.decide.dispersion import Block
 from rollback_console.engine.backoff import Backoff
 from rollback_console.engine.beside import Beside
-from rollback_console.engine.hourbook import Column, Windows
+from rollback_console.engine.hourbook import Column, Trailing, Windows
 from rollback_console.engine.queries import Splitter
 from rollback_console.engine.shelf import Shelf, key_of, noises_packed, noises_unpacked
 from rollback_console.errors import BackendError
@@ -60,7 +60,8 @@ class _Place:
     """One signal of one deployment, and what was learned of it."""
 
     __slots__ = (
-        "baseline", "calendar", "history_s", "index", "last", "n", "name", "noise", "profiles", "rule", "signal", "x",
+        "baseline", "calendar", "history_s", "index", "last", "n", "name", "noise", "profiles", "queries",
+        "rule", "signal", "x",
     )  # fmt: skip
 
     def __init__(
@@ -68,6 +69,7 @@ class _Place:
     ) -> None:
         self.index, self.name, self.signal, self.baseline, self.rule = index, name, signal, baseline, rule
         self.x, self.n = x, n
+        self.queries: tuple[Trailing, Trailing] = ((signal.x or "", 0.0), (signal.n or "", rule.maturity_s))
         self.calendar: Calendar = calendar_of(baseline)
         self.history_s = baseline.history_s if baseline.kind in _OWN_HISTORY else HISTORY_S
         self.profiles: dict[float, Profile | None] = {}
@@ -95,7 +97,7 @@ class SeasonalBook:
         self._metrics = metrics
         self._shelf = shelf
         self._splitter = Splitter(self._rules)
-        self._columns: dict[str, Column] = {}
+        self._columns: dict[Trailing, Column] = {}
         self._windows = Windows()
         self._beside = Beside(self._rules, metrics)
         self._places: dict[tuple[int, int], _Place] = {}
@@ -106,8 +108,7 @@ class SeasonalBook:
         for index, rule in enumerate(self._rules):
             for number, signal in enumerate(rule.signals):
                 self._enter(index, number, signal)
-        self._lates = sorted({place.rule.maturity_s for place in self._places.values()})
-        self._ready: tuple[tuple[float, float], ...] | None = None  # the hours that all is learned for
+        self._ready: tuple[float, float] | None = None  # the hours that all is learned for
         self._noise_key = key_of("noises", *(place.name for place in self._places.values()))
 
     def _enter(self, index: int, number: int, signal: SignalRule) -> None:
@@ -115,13 +116,16 @@ class SeasonalBook:
             return
         if signal.baseline.kind is BaselineKind.CONTROL:
             return
-        x, n = (self._columns.setdefault(promql, Column(promql)) for promql in (signal.x_hour, signal.n_hour))
+        late = signal.evidence.maturity_s
+        x = self._columns.setdefault((signal.x_hour, 0.0), Column(signal.x_hour))
+        n = self._columns.setdefault((signal.n_hour, late), Column(signal.n_hour, late))
         x.scope.add(index)
         n.scope.add(index)
         base = signal.baseline
         name = key_of(
             "noise", str(self._rules[index].deployment), signal.name, signal.x_hour, signal.n_hour, str(signal.x),
-            str(signal.n), *map(str, (signal.window_s, base.history_s, base.timezone, base.holidays, base.exclude)),
+            str(signal.n), str(late), str(signal.window_s),
+            *map(str, (base.history_s, base.timezone, base.holidays, base.exclude)),
         )  # fmt: skip
         self._places[index, number] = _Place(index, name, signal, base, signal.evidence, x, n)
 
@@ -134,7 +138,7 @@ class SeasonalBook:
             await self._beside.prepare(at, since)
             if not self._places:
                 return
-            due = tuple((hour_of(since - late), hour_of(at - late)) for late in self._lates)
+            due = (hour_of(since), hour_of(at))
             if due == self._ready or not self._again.due(at):
                 return
             if self._unshelved:
@@ -152,18 +156,18 @@ class SeasonalBook:
     async def _read(self, at: float, since: float) -> bool:
         """Read the hours that are missing; False where the backend did not answer something."""
         answered = True
-        wanted: dict[str, tuple[float, float]] = {}
+        wanted: dict[Trailing, tuple[float, float]] = {}
         async for place in self._each():
             place.last = None
             low, high = self._reach(place, at, since)
             for column in (place.x, place.n):
-                had = wanted.get(column.promql, (low, high))
-                wanted[column.promql] = (min(had[0], low), max(had[1], high))
-        for promql, (low, high) in wanted.items():
-            column = self._columns[promql]
+                had = wanted.get((column.promql, column.late), (low, high))
+                wanted[column.promql, column.late] = (min(had[0], low), max(had[1], high))
+        for (promql, late), (low, high) in wanted.items():
+            column = self._columns[promql, late]
             for start, end in column.missing(low, high):
                 try:
-                    found = await self._metrics.query_range(promql, start + HOUR_S, end, HOUR_S)
+                    found = await self._metrics.query_range(promql, start + HOUR_S - late, end - late, HOUR_S)
                 except BackendError:
                     answered = False
                     break
@@ -175,9 +179,8 @@ class SeasonalBook:
     def _reach(place: _Place, at: float, since: float) -> tuple[float, float]:
         """The hours (from, to) that the evaluations from `since` to `at` hang on: the history before the week whose
         beginning the noise was learned at, and before the day from whose beginning a frozen level would come."""
-        first = since - place.rule.maturity_s - _FROZEN_S
-        low = first // DAY_S * DAY_S - WEEK_S - LAG_S - place.history_s
-        return hour_of(low), hour_of(at - place.rule.maturity_s) - LAG_S
+        low = (since - _FROZEN_S) // DAY_S * DAY_S - WEEK_S - LAG_S - place.history_s
+        return hour_of(low), hour_of(at) - LAG_S
 
     async def _learn(self, at: float, since: float) -> None:
         """Learn what these evaluations hang on, one signal after the other."""
@@ -200,7 +203,7 @@ class SeasonalBook:
 
     def _moments(self, place: _Place, at: float, since: float) -> list[float]:
         """Times that between them meet every profile in force from `since` to `at`."""
-        first, last = hour_of(since - place.rule.maturity_s), hour_of(at - place.rule.maturity_s)
+        first, last = hour_of(since), hour_of(at)
         days = [day * DAY_S for day in range(int(first // DAY_S) + 1, int(last // DAY_S) + 1)]
         found = [first, *days, last]
         if (
@@ -224,38 +227,36 @@ class SeasonalBook:
             due += [(place, anchor, hours) for anchor, hours in anchors.items() if anchor not in place.noise]
         answered = await self._read_windows(due)
         for place, anchor, hours in due:
-            if all(self._windows.has(promql, place.signal.window_s, hour)
-                   for promql in (place.signal.x, place.signal.n) if promql for hour in hours):  # fmt: skip
+            if all(self._windows.has(query, place.signal.window_s, hour) for query in place.queries for hour in hours):
                 self._noise(place, anchor, hours)
                 await asyncio.sleep(0)
         self._windows.forget()
         return answered
 
     async def _read_windows(self, due: Iterable[tuple[_Place, float, tuple[float, ...]]]) -> bool:
-        wanted: dict[tuple[str, float], tuple[set[float], set[int]]] = {}
+        wanted: dict[tuple[Trailing, float], tuple[set[float], set[int]]] = {}
         for place, _, hours in due:
-            for promql in (place.signal.x, place.signal.n):
-                if promql is not None:
-                    times, scope = wanted.setdefault((promql, place.signal.window_s), (set(), set()))
-                    times.update(hours)
-                    scope.update(place.x.scope if promql == place.signal.x else place.n.scope)
-        for (promql, step), (times, scope) in wanted.items():
-            for low, high in self._windows.missing(promql, step, times):
+            for query, column in zip(place.queries, (place.x, place.n), strict=True):
+                times, scope = wanted.setdefault((query, place.signal.window_s), (set(), set()))
+                times.update(hours)
+                scope.update(column.scope)
+        for (query, step), (times, scope) in wanted.items():
+            promql, late = query
+            for low, high in self._windows.missing(query, step, times):
                 try:
-                    found = await self._metrics.query_range(promql, low + step, high, step)
+                    found = await self._metrics.query_range(promql, low + step - late, high - late, step)
                 except BackendError:
                     return False
-                await self._windows.file(promql, step, low, high, found, self._splitter, scope)
+                await self._windows.file(query, step, low, high, found, self._splitter, scope)
         return True
 
     def _noise(self, place: _Place, anchor: float, hours: Sequence[float]) -> None:
-        kept, signal = place.hours(), place.signal
+        kept, step = place.hours(), place.signal.window_s
         stretches = []
         for hour in hours:
-            x = self._windows.of(signal.x or "", signal.window_s, hour, place.index)
-            n = self._windows.of(signal.n or "", signal.window_s, hour, place.index)
+            x, n = (self._windows.of(query, step, hour, place.index) for query in place.queries)
             if x is not None and n is not None:
-                stretches.append(baselines.Windows(hour, signal.window_s, x, n))
+                stretches.append(baselines.Windows(hour, step, x, n))
         place.noise[anchor] = (
             baselines.short_noise(
                 kept, anchor, place.history_s, place.calendar, place.baseline.exclude, stretches
@@ -301,16 +302,14 @@ class SeasonalBook:
         place = self._places.get((index, number))
         if place is None:
             return self._beside.norm(index, number, at)
-        rule = place.rule
-        judged = at - rule.maturity_s
-        known_at = judged if frozen_at is None else min(judged, max(frozen_at, at - _FROZEN_S) - rule.maturity_s)
+        known_at = at if frozen_at is None else min(at, max(frozen_at, at - _FROZEN_S))
         known_at = min(known_at, place.read_until + LAG_S)
-        if known_at < judged - _FROZEN_S - HOUR_S:
+        if known_at < at - _FROZEN_S - HOUR_S:
             return Blind.QUERY_FAILED  # for more than a week, or since the beginning
-        position = place.calendar.position(judged - place.signal.window_s / 2)
+        position = place.calendar.position(at - place.signal.window_s / 2)
         if position is None:
             return Blind.NO_DATA
-        hour, known_hour = hour_of(judged), hour_of(known_at)
+        hour, known_hour = hour_of(at), hour_of(known_at)
         last = place.last
         if last is None or last.hour != hour or last.known_hour != known_hour:
             last = place.last = self._look(place, hour, known_hour)
@@ -361,5 +360,5 @@ class SeasonalBook:
     def behind(self, index: int, number: int, at: float) -> str:
         """See `engine.book.Book`."""
         place = self._places.get((index, number))
-        profile = self._profile(place, at - place.rule.maturity_s) if place is not None else None
+        profile = self._profile(place, at) if place is not None else None
         return baselines.behind(profile, place.history_s) if place is not None and profile is not None else ""
