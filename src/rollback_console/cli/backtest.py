@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from rollback_console.model.backtest import Costs, Mark
     from rollback_console.model.rules import DeploymentRule
     from rollback_console.observe.protocol import MetricBackend
+    from rollback_console.observe.samples import Samples
     from rollback_console.policy.load import LoadedPolicy
     from rollback_console.policy.variants import Variant
 
@@ -101,8 +102,8 @@ def _of_file(path: Path, loaded: LoadedPolicy, settings: Sequence[Variant], want
     from rollback_console.policy.variants import Variant
 
     samples = read_samples(path, loaded.rules)
-    for name in samples.ignored:
-        warn(f"{path}: the column {plain(name, 60)!r} is not read")
+    rules = _named_in(path, samples, loaded.rules)
+    kept = {rule.deployment.id for rule in rules}
     low = samples.times[0] if wanted.start is None else max(wanted.start, samples.times[0])
     high = samples.times[-1] if wanted.end is None else min(wanted.end, samples.times[-1])
     known = low - _BEFORE_S
@@ -115,10 +116,35 @@ def _of_file(path: Path, loaded: LoadedPolicy, settings: Sequence[Variant], want
         spans = spans_of([at for at in samples.times if low <= at <= high])
         before = spans_of([at for at in samples.times if known <= at < low])
         step_s = min((span.step for span in spans if span.count > 1), default=60.0)
-    _never_due(loaded.rules, spans)
+    spans = _some(spans, f"{path} has no rows in that time")
+    _never_due(rules, spans)
     metrics = SampledMetrics(samples, asking(loaded.rules, samples), within_s=wanted.step)
-    asked = tuple(Variant(each.setting, asking(each.rules, samples)) for each in settings)
-    return _Past(metrics, asked, _some(spans, f"{path} has no rows in that time"), step_s, 0.0, False, before)
+    asked = tuple(
+        Variant(each.setting, tuple(rule for rule in asking(each.rules, samples) if rule.deployment.id in kept))
+        for each in settings
+    )
+    return _Past(metrics, asked, spans, step_s, 0.0, False, before)
+
+
+def _named_in(path: Path, samples: Samples, rules: tuple[DeploymentRule, ...]) -> tuple[DeploymentRule, ...]:
+    """The deployments that a file says anything of; what it says nothing of is said."""
+    for name in samples.ignored:
+        warn(f"{path}: the column {plain(name, 60)!r} is not read")
+    named = {deployment for deployment, _ in samples.columns}
+    known = tuple(rule for rule in rules if rule.deployment.id in named) or rules
+    missing = [str(rule.deployment.id) for rule in rules if rule.deployment.id not in named]
+    if missing and len(known) < len(rules):
+        warn(f"{path} has no rows of {_few(missing)}: left out")
+    given = {signal for _, signal in samples.columns}
+    silent = [name for name in dict.fromkeys(each.name for rule in known for each in rule.signals) if name not in given]
+    if silent:
+        warn(f"{path} has no rows of {_few(silent)}: no data throughout")
+    return known
+
+
+def _few(names: Sequence[str]) -> str:
+    shown = ", ".join(names[:5])
+    return f"{shown} and {len(names) - 5} more" if len(names) > 5 else shown
 
 
 def _never_due(rules: Sequence[DeploymentRule], spans: Sequence[Span]) -> None:
@@ -178,7 +204,8 @@ class _Backtest:
         self._written = next(n for n, each in enumerate(past.variants) if each.setting.as_written)
         self._rules: tuple[DeploymentRule, ...] = past.variants[self._written].rules
         self._history: History = History(self._rules, past.metrics, past.step_s, past.lookback_s)
-        self._losses: Losses = Losses(self._rules, marks)
+        known = {rule.deployment.id for rule in self._rules}
+        self._losses: Losses = Losses(self._rules, [mark for mark in marks if mark.deployment in known])
         self._traffic: Traffic = Traffic(self._rules)
         self._fires = Fires(self._rules)
         self._read = True  # somebody reads what is printed

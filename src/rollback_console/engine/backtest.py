@@ -166,7 +166,7 @@ class Losses:
 
     def seen(self, mark: Mark) -> bool:
         """Was there an evaluation within the incident at all."""
-        return bool(self._seen[mark])
+        return bool(self._seen.get(mark))
 
     def until(self, mark: Mark, at: float) -> float | None:
         """What was lost from an incident's beginning until `at`; None where revenue was never known."""
