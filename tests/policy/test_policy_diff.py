@@ -60,6 +60,10 @@ def changes(*edits: tuple[str, str], raised: bool = True) -> tuple[Change, ...]:
     return diff(parse_policy(BASE.encode(), "a"), parse_policy(text.encode(), "b"))
 
 
+def _blank(found: re.Match[str]) -> str:
+    return " " * len(found[0])
+
+
 @pytest.mark.parametrize(
     ("old", "new", "said"),
     [
@@ -139,6 +143,16 @@ def test_a_change_of_many_deployments_is_one_change() -> None:
     assert change.text == "production/a, production/b: alias live instead of champion"
 
 
+def test_expected_changes_and_days() -> None:
+    row = '\n  expected: [{why: fair, from: "2026-11-20T10:00Z", to: "2026-11-21T10:00Z"}'
+    row += ', {why: work, every: "Sun 02:00-04:00"}]'
+    (change,) = changes(("  hold: 5m", "  hold: 5m" + row))
+    assert change.text == (
+        "expected why fair, start 2026-11-20 10:00Z, end 2026-11-21 10:00Z,"
+        " why work, weekly days Sun, start 2h, length 2h, timezone UTC instead of none"
+    )
+
+
 def test_a_version_that_was_not_raised_is_said() -> None:
     found = [change.text for change in changes(("  hold: 5m", "  hold: 9m"), raised=False)]
     assert found[-1] == "the version is 7 in both: raise it with every change"
@@ -156,18 +170,30 @@ def test_which_way_a_condition_changed_is_what_all_combinations_say(one: Express
     assert implication(one, two) == expected
 
 
-FULL = re.findall(r"```yaml\n(.*?)```", DOCS.read_text(), re.S)[1]
+POLICIES = [text for text in re.findall(r"```yaml\n(.*?)```", DOCS.read_text(), re.S) if "/policy/v1" in text]
+POLICIES.append((Path(__file__).parent / "every_key.yaml").read_text())
 _NUMBER = re.compile(r"(?<=[ {,])([0-9]+)(%|m|h|d)(?=[ },\n])")
+NUMBERS = [
+    (which, found.span(1))
+    for which, text in enumerate(POLICIES)
+    for found in _NUMBER.finditer(re.sub("#.*", _blank, text))
+]
 
 
-@pytest.mark.parametrize("at", range(len(_NUMBER.findall(FULL))))
-def test_every_number_of_a_full_policy_counts(at: int) -> None:
-    """No number of a policy is overlooked: one more of any is seen."""
-    found = list(_NUMBER.finditer(FULL))[at]
-    text = FULL[: found.start()] + f"{int(found[1]) + 1}{found[2]}" + FULL[found.end() :]
-    seen = [change.text for change in diff(parse_policy(FULL.encode(), "a"), parse_policy(text.encode(), "b"))]
-    assert len(seen) == 2, (found[0], seen)
+@pytest.mark.parametrize(("which", "span"), NUMBERS)
+def test_every_number_of_a_policy_counts(which: int, span: tuple[int, int]) -> None:
+    """No number of a policy is overlooked, and none is said twice: one more of any is one change."""
+    text = POLICIES[which]
+    start, end = span
+    more = text[:start] + str(int(text[start:end]) + 1) + text[end:]
+    seen = [change.text for change in diff(parse_policy(text.encode(), "a"), parse_policy(more.encode(), "b"))]
+    assert len(seen) == 2, (text[start - 20 : end + 5], seen)
     assert "in both: raise it with every change" in seen[1]
+    assert "(" not in seen[0].split("`")[0], "in words, not as a value of this program"
+
+
+def test_there_are_many_numbers() -> None:
+    assert len(NUMBERS) >= 30
 
 
 def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

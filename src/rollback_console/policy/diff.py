@@ -7,16 +7,13 @@ has no words of its own for is still compared, field by field.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import fields, is_dataclass
-from enum import Enum
 from typing import Any
 
 from rollback_console.model.rules import (
     And,
     AtLeast,
-    Baseline,
-    BaselineKind,
     BlindPolicy,
     DeploymentRule,
     Expression,
@@ -25,23 +22,20 @@ from rollback_console.model.rules import (
     SignalRule,
     Uses,
     Weighted,
-    Worse,
 )  # fmt: skip
-from rollback_console.model.text import number, plain
+from rollback_console.model.text import plain
 from rollback_console.model.value import dataclass
 from rollback_console.policy import expression
 from rollback_console.policy.compile import compile_policy
+from rollback_console.policy.diff_words import QUERIES, briefly, judged, query_words, shown
 from rollback_console.policy.load import LoadedPolicy
 from rollback_console.policy.policy import ModelPointer, Policy, PolicyDeployment
-from rollback_console.policy.promql_words import PromqlError, one_line, tokens
-from rollback_console.policy.quantities import format_duration, format_percentage
 
 SOONER, LATER = "fires sooner", "fires later"
 EASIER, HARDER = "fires more easily", "fires less easily"
 LONGER, SHORTER = "stays fired longer", "stays fired for less time"
 _MAX_SIGNALS = 12  # whose every combination is tried, to say which way a condition changed
 _SHOWN = 8  # deployments named before "and others"
-_QUERIES = {"value", "x", "n", "heartbeat", "x_hour", "n_hour", "serving_version"}
 # (path without names) -> what more of it does, what less of it does
 _DIRECTIONS = {
     "trigger.dwell_s": (LATER, SOONER),
@@ -78,7 +72,7 @@ def diff(before: LoadedPolicy, after: LoadedPolicy) -> tuple[Change, ...]:
     one, two = _neutral(before.policy), _neutral(after.policy)
     found = [
         *_plain("name", before.policy.name, after.policy.name),
-        *_signals(one, two, before.policy, after.policy),
+        *_signals(one, two, _queries(before.policy), _queries(after.policy)),
         *_trigger(one, two),
         *_deployments(before.rules, after.rules),
         *_fields("impact", one.impact, two.impact),
@@ -98,6 +92,15 @@ def diff(before: LoadedPolicy, after: LoadedPolicy) -> tuple[Change, ...]:
 def _neutral(policy: Policy) -> DeploymentRule:
     """The rule of a deployment that is the same for both policies, so that only their own words differ."""
     return compile_policy(policy.model_copy(update={"deployments": (_NEUTRAL,)}), "0" * 64)[0]
+
+
+def _queries(policy: Policy) -> dict[str, SignalRule]:
+    """The signals as they would be with one window for all: another window is no other query."""
+    alike = {
+        name: signal if signal.burn else signal.model_copy(update={"window": 60.0})
+        for name, signal in policy.signals.items()
+    }
+    return {signal.name: signal for signal in _neutral(policy.model_copy(update={"signals": alike})).signals}
 
 
 def _change(where: str, before: str, after: str, effect: str = "", subject: str = "") -> Change:
@@ -124,7 +127,9 @@ def _listed(where: str, before: Iterable[str], after: Iterable[str]) -> Iterator
 # -- signals ----------------------------------------------------------------------------------------------------------
 
 
-def _signals(one: DeploymentRule, two: DeploymentRule, written: Policy, anew: Policy) -> Iterator[Change]:
+def _signals(
+    one: DeploymentRule, two: DeploymentRule, queries: dict[str, SignalRule], anew: dict[str, SignalRule]
+) -> Iterator[Change]:
     before, after = ({signal.name: signal for signal in rule.signals} for rule in (one, two))
     for name in after:
         if name not in before:
@@ -133,11 +138,12 @@ def _signals(one: DeploymentRule, two: DeploymentRule, written: Policy, anew: Po
     for name in before:
         if name not in after:
             yield Change(f"signals.{name}", judged(before[name]), "", "", f"signal removed: {name}")
-    shared = {"dwell_s", "adaptive"} if one.trigger.dwell_s != two.trigger.dwell_s else set()  # said of the trigger
+    clocks = [(rule.trigger.dwell_s, rule.trigger.adaptive) for rule in (one, two)]
+    shared = {"dwell_s", "adaptive"} if clocks[0] != clocks[1] else set()  # said of the trigger
     evidence: dict[tuple[str, str, str], list[str]] = {}
     for name in before:
         if name in after and before[name] != after[name]:
-            same = {key for key in _QUERIES if _raw(written, name, key) == _raw(anew, name, key)}
+            same = {key for key in QUERIES if _asked(queries, name, key) == _asked(anew, name, key)}
             yield from _signal(before[name], after[name], same)
             for change in _evidence(before[name], after[name], shared):
                 evidence.setdefault((change.where, change.before, change.after), []).append(name)
@@ -148,9 +154,8 @@ def _signals(one: DeploymentRule, two: DeploymentRule, written: Policy, anew: Po
         yield _change(where, a, b, effect, f"{', '.join(names)}: evidence {key.removesuffix('_s').replace('_', ' ')}")
 
 
-def _raw(policy: Policy, signal: str, key: str) -> object:
-    """A query as it is written, `$window` and all: another window is no other query."""
-    return _query(getattr(policy.signals[signal], key, None))
+def _asked(signals: dict[str, SignalRule], name: str, key: str) -> object:
+    return query_words(getattr(signals[name], key, None))
 
 
 def _falls(one: DeploymentRule, two: DeploymentRule, name: str, key: str) -> bool:
@@ -168,7 +173,7 @@ def _evidence(one: SignalRule, two: SignalRule, leave: set[str]) -> Iterator[Cha
     for each in fields(one.evidence):
         a, b = getattr(one.evidence, each.name), getattr(two.evidence, each.name)
         if a != b and each.name not in leave:
-            yield Change(each.name, _value(each.name, a), _value(each.name, b), "", "")
+            yield Change(each.name, shown(each.name, a), shown(each.name, b), "", "")
 
 
 def _signal(one: SignalRule, two: SignalRule, same: set[str]) -> Iterator[Change]:
@@ -182,63 +187,11 @@ def _signal(one: SignalRule, two: SignalRule, same: set[str]) -> Iterator[Change
         two.evidence is None,
     ) or before != after:
         if one.baseline == two.baseline and one.breach.degraded_by is not None and two.breach.degraded_by is not None:
-            before, after = _at(one), _at(two)
+            before, after = briefly(one), briefly(two)
         yield _change(f"{where}.breach", before, after, _stricter(one, two), f"{one.name} counts as degraded")
     elif one.baseline != two.baseline:
         yield from _fields(f"{where}.baseline", one.baseline, two.baseline, subject=f"{one.name}: baseline")
     yield from _fields(where, one, two, leave=told, subject=f"{one.name}:")
-
-
-def _sign(signal: SignalRule) -> str:
-    return "-" if signal.worse is Worse.LOWER else "+"
-
-
-def _at(signal: SignalRule) -> str:
-    """Where a signal counts as degraded, short: `at -5 %`, `above 2 %`."""
-    breach = signal.breach
-    if breach.degraded_by is not None:
-        return f"at {_sign(signal)}{_percent(breach.degraded_by)}"
-    return judged(signal)
-
-
-def judged(signal: SignalRule) -> str:
-    """Where a signal counts as degraded: `above 2 %`, `at -5 % of the same time last week`, `by evidence`."""
-    breach = signal.breach
-    if breach.above is not None:
-        return f"above {_exact(breach.above, signal.unit)}"
-    if breach.below is not None:
-        return f"below {_exact(breach.below, signal.unit)}"
-    if breach.degraded_by is not None:
-        return f"at {_sign(signal)}{_percent(breach.degraded_by)} of {_compared(signal.baseline, signal.unit)}"
-    side = "lower" if signal.worse is Worse.LOWER else "higher"
-    return f"when the evidence says it is {side} than {_compared(signal.baseline, signal.unit)}"
-
-
-def _compared(baseline: Baseline | None, unit: str) -> str:
-    if baseline is None:
-        return "its baseline"
-    if baseline.kind is BaselineKind.FIXED:
-        return "its baseline" if baseline.value is None else _exact(baseline.value, unit)
-    words = {
-        BaselineKind.LAST_WEEK: "the same time last week",
-        BaselineKind.VERSION: f"the {format_duration(baseline.history_s)} before the version now serving",
-        BaselineKind.SEASONAL: f"what it learned in {format_duration(baseline.history_s)}",
-        BaselineKind.CONTROL: f"its control {plain(baseline.control or '', 100)}".rstrip(),
-    }
-    return words.get(baseline.kind, str(baseline.kind))
-
-
-def _percent(fraction: float) -> str:
-    return format_percentage(fraction).replace("%", " %")
-
-
-def _exact(value: float, unit: str) -> str:
-    """A number with all its digits where the short form would hide a difference."""
-    if unit == "%":
-        return _percent(value)
-    short = number(value, unit)
-    digits = f"{value:.15g}"
-    return short if f"{value:.3g}" == digits else f"{digits} {plain(unit, 24)}".rstrip()
 
 
 def _stricter(one: SignalRule, two: SignalRule) -> str:
@@ -348,7 +301,7 @@ def _others(before: Policy, after: Policy) -> Iterator[Change]:
     for key in ("stakeholders", "escalation", "review_every", "risk"):
         one, two = getattr(before, key, None), getattr(after, key, None)
         if one != two:
-            yield _change(key, _value(key, one), _value(key, two))
+            yield _change(key, shown(key, one), shown(key, two))
 
 
 # -- anything else, field by field ------------------------------------------------------------------------------------
@@ -359,14 +312,14 @@ def _fields(where: str, before: Any, after: Any, *, leave: Iterable[str] = (), s
     if before == after:
         return
     if not (is_dataclass(before) and is_dataclass(after) and type(before) is type(after)):
-        yield _change(where, _value(where, before), _value(where, after), "", subject)
+        yield _change(where, shown(where, before), shown(where, after), "", subject)
         return
     for each in fields(before):
         if each.name in leave:
             continue
         one, two = getattr(before, each.name), getattr(after, each.name)
-        if each.name in _QUERIES:
-            one, two = _query(one), _query(two)
+        if each.name in QUERIES:
+            one, two = query_words(one), query_words(two)
         if one == two:
             continue
         here = f"{where}.{each.name.removesuffix('_s')}"
@@ -375,7 +328,7 @@ def _fields(where: str, before: Any, after: Any, *, leave: Iterable[str] = (), s
             yield from _fields(here, one, two, subject=f"{subject} {called}".strip())
         else:
             who = f"{subject} {called}".strip() if subject else called
-            yield _change(here, _value(each.name, one), _value(each.name, two),
+            yield _change(here, shown(each.name, one), shown(each.name, two),
                           _direction(f"{where}.{each.name}", one, two), who)  # fmt: skip
 
 
@@ -386,46 +339,3 @@ def _direction(where: str, before: Any, after: Any) -> str:
     key = ".".join([parts[0], *parts[2:]]) if parts[0] in ("signals", "recovery") else where
     more = _DIRECTIONS.get(key)
     return "" if more is None else more[0] if after > before else more[1]
-
-
-def _query(text: object) -> object:
-    """A query without regard to its white space and comments."""
-    if not isinstance(text, str):
-        return text
-    try:
-        return one_line(tokens(text))
-    except PromqlError:
-        return " ".join(text.split())
-
-
-def _value(name: str, value: Any) -> str:
-    """A field's value as a person reads it."""
-    known: tuple[tuple[Callable[[Any], bool], Callable[[Any], str]], ...] = (
-        (lambda v: v is None, lambda v: "none"),
-        (lambda v: isinstance(v, bool), lambda v: "yes" if v else "no"),
-        (lambda v: isinstance(v, Enum), str),
-        (lambda v: isinstance(v, (int, float)) and name.endswith(("_s", "_every")), format_duration),
-        (lambda v: isinstance(v, float) and name.endswith("margin"), _percent),
-        (lambda v: isinstance(v, (int, float)), lambda v: f"{v:.15g}"),
-        (lambda v: isinstance(v, str), lambda v: f"`{plain(v, 300)}`" if name in _QUERIES else plain(v, 300) or "none"),
-        (
-            lambda v: isinstance(v, BlindPolicy),
-            lambda v: f"{v.kind} {format_duration(v.last_s) if v.last_s else ''}".rstrip(),
-        ),
-        (lambda v: isinstance(v, (tuple, list)), lambda v: ", ".join(_value(name, each) for each in v) or "none"),
-        (is_dataclass, lambda v: _record(v)),
-    )
-    for fits, shown in known:
-        if fits(value):
-            return shown(value)
-    return plain(value, 300)
-
-
-def _record(value: Any) -> str:
-    """A small value of several fields: `last (last 5m)`, `after 5m, to oncall`."""
-    said = [
-        f"{each.name.removesuffix('_s').replace('_', ' ')} {_value(each.name, getattr(value, each.name))}"
-        for each in fields(value)
-        if getattr(value, each.name) not in (None, (), "", 0, 0.0)
-    ]
-    return ", ".join(said) or "none"
