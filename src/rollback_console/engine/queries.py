@@ -24,8 +24,8 @@ _ESCAPE = re.compile(r"""\\(["'\\nt])""")
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """One PromQL, asked `offset_s` seconds before the evaluation (last week's baseline, windows whose events trail
-    their trials); `version`: for its labels."""
+    """One PromQL, asked `offset_s` seconds before the evaluation (last week's baseline, trials whose events
+    trail them); `version`: for its labels."""
 
     promql: str
     offset_s: float = 0.0
@@ -114,14 +114,17 @@ def plan_queries(rules: Sequence[DeploymentRule]) -> QueryPlan:
 
 
 def _signal(plan: QueryPlan, signal: SignalRule, deployment: int) -> SignalColumns:
+    """A signal's queries. Events are counted when they happen, `maturity_s` after their trials: the trials of the
+    events that a window counts are those of a window so much earlier. Asked at the same time, a jump in traffic would
+    read as a fall, however late both were asked."""
     last_week = signal.baseline is not None and signal.baseline.kind is BaselineKind.LAST_WEEK
-    late = signal.evidence.maturity_s if signal.evidence is not None else 0.0  # younger windows are not judged
+    late = signal.evidence.maturity_s if signal.evidence is not None else 0.0
     return SignalColumns(
-        plan.number(signal.value, deployment, late),
-        plan.number(signal.x, deployment, late),
+        plan.number(signal.value, deployment),
+        plan.number(signal.x, deployment),
         plan.number(signal.n, deployment, late),
-        plan.number(signal.value if last_week else None, deployment, WEEK_S + late),
-        plan.number(signal.x if last_week else None, deployment, WEEK_S + late),
+        plan.number(signal.value if last_week else None, deployment, WEEK_S),
+        plan.number(signal.x if last_week else None, deployment, WEEK_S),
         plan.number(signal.n if last_week else None, deployment, WEEK_S + late),
         plan.number(signal.heartbeat, deployment),
     )
