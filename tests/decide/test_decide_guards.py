@@ -8,17 +8,30 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from rollback_console.decide.attribution import Release
 from rollback_console.decide.guards import (
     Acts,
     Guard,
     Held,
     action_held,
     advice_held,
+    clock,
     ends,
     holding,
     weekly_end,
 )  # fmt: skip
-from rollback_console.model.rules import ExpectedChange, TriggerRule, Uses, Weekly
+from rollback_console.decide.incidents import Fleet, Trouble, group
+from rollback_console.model.identity import Deployment, DeploymentId
+from rollback_console.model.incident import AttributionKind, Incident
+from rollback_console.model.rules import (
+    DeploymentRule,
+    ExpectedChange,
+    RecoveryPath,
+    TriggerRule,
+    Uses,
+    Weekly,
+)  # fmt: skip
+from rollback_console.model.verdict import TriggerState, Verdict
 
 NOW = 1_800_000_000.0
 HOUR, DAY = 3_600.0, 86_400.0
@@ -31,6 +44,12 @@ def guards(rule: TriggerRule, at: float, acts: Acts) -> list[Guard]:
 
 def at(text: str) -> float:
     return datetime.fromisoformat(text).timestamp()
+
+
+def test_words_name_the_day_where_it_is_another() -> None:
+    noon = at("2026-11-20T12:00:00+00:00")
+    assert clock(noon + 300, noon) == "12:05 UTC"
+    assert clock(noon + DAY, noon) == "2026-11-21 12:00 UTC"
 
 
 def test_nothing_holds_back_where_nothing_happened() -> None:
@@ -53,7 +72,7 @@ def test_the_cool_down_holds_back_action_and_not_advice(ago: float, held: bool) 
     assert action_held(found) is held
     assert not advice_held(found)
     assert not held or found[0] == Held(Guard.COOL_DOWN, found[0].words, NOW - ago + HOUR, False)
-    assert not held or "cooling down for" in found[0].words
+    assert not held or "cooling down until" in found[0].words
 
 
 def test_what_fires_again_at_once_is_armed_anew_by_health() -> None:
@@ -84,7 +103,7 @@ def test_an_expected_change_holds_back_advice_as_well() -> None:
     rule = TriggerRule(Uses("errors"), "errors", expected=(change,))
     (held,) = holding(rule, NOW)
     assert (held.guard, held.until, held.advice) == (Guard.EXPECTED, NOW + 540, True)
-    assert held.words == "expected now: Black ·[31mFriday, for 9m more"
+    assert held.words == "expected now: Black ·[31mFriday, until 08:09 UTC"
     assert holding(rule, NOW + 540) == ()
     assert holding(rule, NOW - 61) == ()
     assert guards(RULE, NOW, Acts(expected=(change,))) == [Guard.EXPECTED]  # declared by hand
@@ -160,3 +179,34 @@ def test_a_week_holds_it_once_for_each_of_its_days(weekly: Weekly) -> None:
     whole = {end for end in seen if NOW + weekly.length_s + HOUR <= end <= NOW + 7 * DAY - HOUR}
     assert len(whole) <= len(weekly.days)
     assert len(seen) >= len(weekly.days) - 1
+
+
+def world(trigger: TriggerRule, released: float) -> Incident:
+    """A deployment that fired at NOW, its release before."""
+    who = DeploymentId("production", "checkout")
+    paths = (RecoveryPath("version", "mlflow-alias", "last_known_good"),)
+    rule = DeploymentRule(Deployment(who, "high", "m", "a", ()), (), trigger, paths, "p", 1, "0" * 64)
+    verdict = Verdict(
+        who, NOW, "8", TriggerState.FIRED, NOW - 60, True, (), False, None, None, None, False, False, (), "so it is"
+    )
+    fleet = Fleet({who: rule}, (Release(who, released, "7", "8"),))
+    (incident,) = group(fleet, {who: verdict}, {who: Trouble(NOW - 60, ("errors",))})
+    return incident
+
+
+def test_no_rollback_is_advised_while_it_was_to_be_expected_and_the_incident_stays() -> None:
+    free = world(RULE, NOW - 900).recommendations[0]
+    assert (free.path, free.to_version) == ("version", "7")
+    young = world(RULE, NOW - 120)
+    assert young.recommendations[0].path is None
+    assert young.recommendations[0].sentence == (
+        "released at 07:58 UTC: too young to be told before 08:08 UTC; no rollback is advised before"
+    )
+    assert (young.attribution.kind, young.members) == (
+        AttributionKind.RELEASE,
+        (DeploymentId("production", "checkout"),),
+    )
+    rule = TriggerRule(Uses("errors"), "errors", expected=(ExpectedChange("a move", NOW - 60, NOW + DAY),))
+    assert world(rule, NOW - 900).recommendations[0].sentence == (
+        "expected now: a move, until 2027-01-16 08:00 UTC; no rollback is advised before"
+    )

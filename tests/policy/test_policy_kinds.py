@@ -424,3 +424,17 @@ def test_every_part_of_the_impact_can_be_written() -> None:
         "Regulatory exposure is high.",
     ):
         assert words in text
+
+
+AGE = "  age: {area: inputs, worse: higher, value: max by (deployment) (age), breach: {above: 600}}\n"
+
+
+def test_what_watches_inputs_explains_and_does_not_fire_alone() -> None:
+    assert load(OTHER + AGE).rules[0].trigger.when == parse("errors")
+    assert doubts(OTHER + AGE) == []
+    assert load(AGE).rules[0].trigger.when == parse("age")
+    assert doubts(AGE) == ["signals: what watches the inputs fires by itself"]
+    assert doubts(OTHER + AGE, "trigger: {when: errors or age}\n") == [
+        "trigger.when: what watches the inputs fires by itself"
+    ]
+    assert doubts(OTHER + AGE, "trigger: {when: errors and age}\n") == []

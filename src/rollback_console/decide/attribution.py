@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import field, replace
 
 from rollback_console.decide.explain import signal_words
+from rollback_console.decide.guards import Acts, advice_held, holding
 from rollback_console.decide.shared import Shared, all_dependencies, shared_dependency
 from rollback_console.model.identity import DeploymentId
 from rollback_console.model.incident import Attribution, AttributionKind, Recommendation
@@ -86,7 +87,22 @@ Finding = tuple[Attribution, tuple[Recommendation, ...], str]
 def attribute(case: Case) -> Finding:
     """The attribution with its reasons, a recommendation a member, and the incident's sentence."""
     attribution, advice, sentence = _attributed(case)
-    return attribution, tuple(_as_it_runs(case, attribution.kind, each) for each in advice), sentence
+    advice = tuple(_as_it_runs(case, attribution.kind, _as_guarded(case, each)) for each in advice)
+    return attribution, advice, sentence
+
+
+def _as_guarded(case: Case, advice: Recommendation) -> Recommendation:
+    """The advice, unless it is a rollback and the policy says that now is no time to tell: an expected change is going
+    on, or the release is too young (`decide.guards`)."""
+    if advice.path is None:
+        return advice
+    release = release_before(case, advice.deployment)
+    acts = Acts(released=release.at if release is not None else None)
+    held = holding(case.rules[advice.deployment].trigger, case.verdicts[advice.deployment].at, acts)
+    if not advice_held(held):
+        return advice
+    words = next(each.words for each in held if each.advice)
+    return replace(advice, path=None, sentence=f"{words}; no rollback is advised before")
 
 
 def _as_it_runs(case: Case, kind: AttributionKind, advice: Recommendation) -> Recommendation:

@@ -81,7 +81,7 @@ def _expected(rule: TriggerRule, at: float, acts: Acts) -> list[Held]:
     for change in (*rule.expected, *acts.expected):
         end = ends(change, at)
         if end is not None:
-            words = f"expected now: {plain(change.why, 120)}, for {span(end - at)} more"
+            words = f"expected now: {plain(change.why, 120)}, until {clock(end, at)}"
             found.append(Held(Guard.EXPECTED, words, end, True))
     return found
 
@@ -90,7 +90,7 @@ def _released(rule: TriggerRule, at: float, acts: Acts) -> Held | None:
     if acts.released is None or not 0 <= at - acts.released < rule.not_before_s:
         return None
     until = acts.released + rule.not_before_s
-    words = f"released {span(at - acts.released)} ago: not judged before {span(rule.not_before_s)}"
+    words = f"released at {clock(acts.released, at)}: too young to be told before {clock(until, at)}"
     return Held(Guard.NOT_BEFORE, words, until, True)
 
 
@@ -98,7 +98,7 @@ def _cooling(rule: TriggerRule, at: float, acts: Acts) -> Held | None:
     if acts.acted is None or not 0 <= at - acts.acted < rule.cool_down_s:
         return None
     until = acts.acted + rule.cool_down_s
-    words = f"an action was taken {span(at - acts.acted)} ago: cooling down for {span(until - at)} more"
+    words = f"an action was taken at {clock(acts.acted, at)}: cooling down until {clock(until, at)}"
     return Held(Guard.COOL_DOWN, words, until, False)
 
 
@@ -120,6 +120,13 @@ def _looping(rule: TriggerRule, at: float, acts: Acts) -> Held | None:
     count = f"{len(recent)} automatic action{'' if len(recent) == 1 else 's'}"
     words = f"{count} in 24h, and the policy allows {rule.loop_guard}: a person has to look"
     return Held(Guard.LOOP, words, recent[-rule.loop_guard] + DAY_S, False)
+
+
+def clock(moment: float, at: float) -> str:
+    """`14:05 UTC`, with its day where that is another than the day of `at` (both Unix seconds). Not "in 9 minutes": the
+    words are of one evaluation, and stay true."""
+    when, now = datetime.fromtimestamp(moment, UTC), datetime.fromtimestamp(at, UTC)
+    return f"{when:%H:%M} UTC" if when.date() == now.date() else f"{when:%Y-%m-%d %H:%M} UTC"
 
 
 # ── expected changes

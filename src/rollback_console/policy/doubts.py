@@ -31,6 +31,7 @@ def doubts(policy: Policy, when: Expression) -> Iterator[Doubt]:
     """All of a policy's, its trigger being `when`."""
     if policy.trigger.when is not None:
         yield from _conditions(when)
+    yield from _inputs(policy, when)
     yield from _clocks(policy)
     for name, signal in policy.signals.items():
         if signal.by_evidence:
@@ -60,6 +61,15 @@ def _conditions(when: Expression) -> Iterator[Doubt]:
         for part in _branches(when):
             if not any(holds(part, case) for case in cases):
                 yield Doubt(loc, f"the part `{unparse(part)[:80]}` can never be true", "Take it out, or look at `not`")
+
+
+def _inputs(policy: Policy, when: Expression) -> Iterator[Doubt]:
+    inputs = {name for name, signal in policy.signals.items() if signal.area == "inputs"}
+    if inputs and holds(when, inputs):
+        loc = ("trigger", "when") if policy.trigger.when is not None else ("signals",)
+        yield Doubt(
+            loc, "what watches the inputs fires by itself", "Drifted inputs may be served well; ask for an `and`"
+        )
 
 
 def _branches(when: Expression) -> Iterator[Expression]:

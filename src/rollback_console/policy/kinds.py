@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 Kind = Literal["ratio", "latency", "value_per_order", "count", "volume", "absolute", "burn_rate"]
 _LATER = {
     "gauge": ("the kind gauge (judged by ranks)", "Write `breach:` with a bound, or `margin:` with a baseline"),
-    "distribution": ("the kind distribution (drift of inputs and scores)", "Leave the signal out now"),
+    "distribution": ("the kind distribution (drift of inputs and scores)", "Write a share of it as a ratio, with `area: inputs`"),
     "slow": ("the kind slow (judged when mature, never paging)", "Write it as a ratio and leave it out of `when:`"),
 }  # fmt: skip
 # What is worse, where a kind has only one answer.

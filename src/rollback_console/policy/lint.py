@@ -106,7 +106,7 @@ def warnings(document: Document, policy: Policy) -> Iterator[Problem]:
     when = when_of(policy)
     used = set(expression.names(when))
     for name in policy.signals:
-        if name not in used:
+        if name not in used and policy.signals[name].area != "inputs":  # these explain, and need not fire
             line, column = document.of_key(("signals", name))
             yield Problem(document.file, line, column, f"signals.{name}", "the trigger does not use it",
                           "It is shown, and never fires", "warning")  # fmt: skip
@@ -158,12 +158,14 @@ def _unused(policy: Policy) -> Iterator[Loc]:
 
 
 def when_of(policy: Policy) -> Expression:
-    """The trigger's expression: what is written, else the default. Raises ExpressionError for what does not parse."""
+    """The trigger's expression: what is written, else the default, of which signals that watch inputs are no part: they
+    explain, and alone they never act. Raises ExpressionError for what does not parse."""
     if policy.trigger.when is not None:
         return expression.parse(policy.trigger.when, policy.signals.keys())
-    alone = [name for name, signal in policy.signals.items() if signal.sufficient_alone or signal.kind == "burn_rate"]
-    evidence = [name for name, signal in policy.signals.items() if signal.by_evidence]
-    return expression.default(list(policy.signals), alone, evidence)
+    judged = {name: signal for name, signal in policy.signals.items() if signal.area != "inputs"} or policy.signals
+    alone = [name for name, signal in judged.items() if signal.sufficient_alone or signal.kind == "burn_rate"]
+    evidence = [name for name, signal in judged.items() if signal.by_evidence]
+    return expression.default(list(judged), alone, evidence)
 
 
 def nearest(name: str, known: list[str], what: str) -> str:
