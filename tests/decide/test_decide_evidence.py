@@ -56,7 +56,7 @@ def stream(seed: int, minutes: int, rate: float, n: float = 2000.0) -> list[tupl
 def test_golden_values(monkeypatch: pytest.MonkeyPatch) -> None:
     """Margin 0, no cap, no winsorising, phi 1, starts at -30."""
     monkeypatch.setattr(evidence.steps, "__defaults__", (1e9,))
-    memory = EvidenceMemory(logs=(-30.0,) * COUNT)
+    memory = EvidenceMemory(sums=(math.exp(-30.0),) * COUNT)
     found = along([(float(x), 2000.0) for x in (60, 58, 61, 54, 49, 50)], norm=PLAIN, memory=memory,
                   rule=EvidenceRule(dwell_s=0.0))  # fmt: skip
     assert [round(log_m(each), 4) for each in found] == [-0.6731, 0.0751, 0.2559, 0.9221, 1.8772, 2.6169]
@@ -106,7 +106,7 @@ def test_every_safeguard_only_lowers(worse: Worse, xs: list[tuple[float, float]]
     """The cap, winsorising, the margin and phi where evidence is for a degradation."""
     capped, uncapped = along(xs, worse, p, norm), along(xs, worse, p, norm, EvidenceRule(dwell_s=0.0))
     assert all(log_m(one) <= log_m(two) + 1e-9 for one, two in zip(capped, uncapped, strict=True))
-    assert all(one.logs[0] <= bar(RULE) + 3.0 for one in capped)
+    assert all(math.log(max(one.sums)) <= bar(RULE) + 3.0 + 1e-9 for one in capped if max(one.sums) > 0)
     for x, n in xs:
         free = steps(worse, x, n, p, norm, 1e9)
         assert all(
@@ -198,7 +198,7 @@ def test_a_control_beside_it_cancels_what_both_share() -> None:
 
 def test_what_agrees_is_short_of_the_bar() -> None:
     for log in (9.9, 8.76, 8.74, 3.0):
-        memory = EvidenceMemory(logs=(log + math.log(COUNT), *[-99.0] * (COUNT - 1)))
+        memory = EvidenceMemory(sums=(math.exp(log) * COUNT, *[0.0] * (COUNT - 1)))
         assert agrees(memory, RULE) == (log >= 1.7 + 0.7 * (bar(RULE) - 1.7)), log
 
 
@@ -221,7 +221,7 @@ def test_a_degradation_that_ends_by_itself_is_believed_to_have_ended_and_found_a
 def test_an_action_empties_evidence_and_recovery_takes_evidence_of_its_own() -> None:
     bad = along(stream(8, 30, 0.02))[-1]
     acted = evidence.after_action(bad, START + 1800.0, 0.3)
-    assert (acted.logs, acted.full_since, acted.onset) == ((), None, bad.onset)
+    assert (acted.sums, acted.full_since, acted.onset) == ((), None, bad.onset)
     well = along(stream(9, 30, 0.03), memory=acted, at=START + 1860.0)
     first = next(k for k, each in enumerate(well) if not suspected(each))
     assert 1 <= first <= 11, "by the meter, or by ten minutes of calm"
@@ -241,7 +241,7 @@ def test_after_a_release_the_start_is_known_for_a_day() -> None:
     without = along(stream(12, 60, 0.03 * 0.85), memory=before, at=START + 1860.0)
     full = [next(k for k, each in enumerate(found) if each.full_since is not None) for found in (with_start, without)]
     assert full[0] < full[1], "sooner, by what is known"
-    assert along([(60.0, 2000.0)], memory=with_start[-1], at=START + 1860.0 + 86_400.0)[-1].release_logs == ()
+    assert along([(60.0, 2000.0)], memory=with_start[-1], at=START + 1860.0 + 86_400.0)[-1].release_sums == ()
 
 
 @settings(max_examples=40, deadline=None)
@@ -254,7 +254,7 @@ def test_what_is_known_hangs_on_a_day_alone(seed: int, begin: int, level: float)
     one = along(later, memory=full[-1] if full else EMPTY, at=mark)
     two = along(later, at=mark)
     for a, b in zip(one[720:], two[720:], strict=True):
-        assert (a.logs, a.walks, a.since, a.tally) == (b.logs, b.walks, b.since, b.tally)
+        assert (a.sums, a.walks, a.since, a.tally) == (b.sums, b.walks, b.since, b.tally)
     assume(not suspected(one[-1]) and not one[-1].recovered)
     assert one[-1] == two[-1] or suspected(two[-1])
 

@@ -17,7 +17,7 @@ After a deployment the start is known, for a day: the plain product from there, 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import lru_cache
 from math import exp, inf, log, log1p, sqrt
@@ -35,14 +35,17 @@ COUNT = 7
 AGREES = 0.7  # of the way from rest to the bar: then one signal backs another
 REST = 1.7  # where log evidence idles on healthy streams
 SPAN_S = 43_200.0  # between two marks
-RELEASE_BAR = log(1000.0)  # of the product from a known start
+_RELEASE = 1000.0
+RELEASE_BAR = log(_RELEASE)  # of the product from a known start
 RELEASE_S = 86_400.0  # how long a start is known
 RECOVERED = log(20.0)  # the recovery meter's bar, counted from an action ...
 RECOVERED_ALONE = log(1000.0)  # ... and where a degradation ends, or comes back, by itself at a time nobody knows
 CALM_S = 600.0  # below half of the bar for so long: no longer suspected
-_HEADROOM = 3.0  # evidence beyond the bar that is kept, and has to be lost again
+_HEADROOM = exp(3.0)  # times the bar: evidence beyond is not kept, and need not be lost again
+_MOST = 600.0  # a log likelihood ratio without a cap, within what a float can hold
 _WINSOR = 1.5  # standard deviations beyond an alternative's mean
 _LEAST = 1e-9
+_NOTHING = (0.0,) * COUNT
 EMPTY = EvidenceMemory()
 
 Triples = tuple[tuple[float, float, float], ...]
@@ -55,15 +58,16 @@ def bar(rule: EvidenceRule) -> float:
 
 def log_m(memory: EvidenceMemory) -> float:
     """The log of the mean evidence over the alternatives; -inf where empty."""
-    total = sum(map(exp, memory.logs))
-    if total > 0.0:
-        return log(total / COUNT)
-    return max(memory.logs) - log(COUNT) if memory.logs else -inf
+    return _log_mean(memory.sums)
 
 
 def log_release(memory: EvidenceMemory) -> float:
     """The log evidence of the product from a known start; -inf where no start is known."""
-    total = sum(map(exp, memory.release_logs))
+    return _log_mean(memory.release_sums)
+
+
+def _log_mean(sums: Sequence[float]) -> float:
+    total = sum(sums)
     return log(total / COUNT) if total > 0.0 else -inf
 
 
@@ -73,7 +77,7 @@ def meter(memory: EvidenceMemory, rule: EvidenceRule) -> tuple[float, float]:
     if memory.recovered:
         return memory.meter, RECOVERED_ALONE
     h, found = bar(rule), log_m(memory)
-    release = log_release(memory) if memory.release_logs else -inf
+    release = log_release(memory) if memory.release_sums else -inf
     return (release, RELEASE_BAR) if release / RELEASE_BAR > found / h else (found, h)
 
 
@@ -92,12 +96,13 @@ def suspected(memory: EvidenceMemory) -> bool:
 
 @lru_cache(maxsize=8192)
 def _ratios(worse: Worse, pb: float) -> tuple[tuple[float, float, float, float], ...]:
-    """Per alternative: ln(p1/pb), ln((1-p1)/(1-pb)), p1, its square root. A rise that would pass one shrinks what is
-    left instead: 1 - p1 = (1 - pb) / factor."""
+    """Per alternative: ln(p1/pb) - ln((1-p1)/(1-pb)), the latter, p1, its square root. A rise that would pass one
+    shrinks what is left instead: 1 - p1 = (1 - pb) / factor."""
     found = []
     for each in ALTERNATIVES[worse]:
         p1 = (1.0 - each) * pb if worse is Worse.LOWER else min(each * pb, 1.0 - (1.0 - pb) / each)
-        found.append((log(p1 / pb), log1p((pb - p1) / (1.0 - pb)), p1, sqrt(p1)))
+        miss = log1p((pb - p1) / (1.0 - pb))
+        found.append((log(p1 / pb) - miss, miss, p1, sqrt(p1)))
     return tuple(found)
 
 
@@ -111,18 +116,18 @@ def steps(worse: Worse, x: float, n: float, p: float, norm: Norm, winsor: float 
     if norm.control is not None:
         raw = _beside(worse, x, n, norm.margin, norm.control, winsor)
     else:
-        x = min(max(x, 0.0), n)
-        spread = winsor * sqrt(n)
+        x = 0.0 if x < 0.0 else min(x, n)
+        reach = winsor * sqrt(n)
         ratios = _ratios(worse, bounded(worse, p, norm.margin))
-        raw = []
-        for a, b, p1, root in ratios:
-            if worse is Worse.LOWER:
-                y = n * p1 - spread * root
-                y = max(y, x)
-            else:
-                y = n * p1 + spread * root
-                y = min(y, x)
-            raw.append(y * a + (n - y) * b)
+        if worse is Worse.LOWER:
+            raw = [
+                (x if x > (least := n * p1 - reach * root) else least) * hit + n * miss
+                for hit, miss, p1, root in ratios
+            ]
+        else:
+            raw = [
+                (x if x < (most := n * p1 + reach * root) else most) * hit + n * miss for hit, miss, p1, root in ratios
+            ]
     phi = norm.phi
     if not phi:
         return raw
@@ -164,46 +169,32 @@ def advance(
     against the baseline p. No trials change nothing."""
     if not n > 0.0 or (norm.control is not None and not norm.control[1] > 0.0):
         return memory
-    h = log(rule.budget_s / 60.0)
+    budget = rule.budget_s / 60.0
     dwell = rule.dwell_s / 60.0 / minutes
-    cap = max(h - REST, _LEAST) / dwell if dwell > 0.0 else inf
+    cap = max(log(budget) - REST, _LEAST) / dwell if dwell > 0.0 else _MOST
     free = steps(worse, x, n, p, norm)
-    ls = [each if each < cap else cap for each in free]
+    gains = [exp(each if each < cap else cap) for each in free]
     recent, older, walks, since, tally = _turned(memory, at)
-    top = h + _HEADROOM
-    grown = (
-        [log(minutes + exp(had)) + each for had, each in zip(recent, ls, strict=True)]
-        if recent
-        else ([log(minutes) + each for each in ls])
-    )
-    logs = [each if each < top else top for each in grown]
+    top = budget * _HEADROOM
+    sums = [now if (now := (minutes + had) * gain) < top else top for had, gain in zip(recent, gains, strict=True)]
     if older:
-        logs += [had + each if had + each < top else top for had, each in zip(older, ls, strict=True)]
-        free += free
+        sums += [now if (now := had * gain) < top else top for had, gain in zip(older, gains, strict=True)]
     start = at - 60.0 * minutes - rule.maturity_s
-    began = (start, tally[0], tally[1])
-    if not walks:
-        walks, since = (0.0,) * COUNT, (began,) * COUNT
-    since = tuple([was if had > 0.0 else began for had, was in zip(walks[:COUNT], since, strict=False)]) + (
-        _restarted(walks, since, (start, tally[2], tally[3])) if older else ()
-    )
-    walks = tuple([had + each if had + each > 0.0 else 0.0 for had, each in zip(walks, free, strict=True)])
+    walks, since = _walked(walks, since, free, start, tally)
     expected = n * p if norm.control is None else n * norm.control[0] / norm.control[1]
     missing = expected - x if worse is Worse.LOWER else x - expected
     tally = (tally[0] + missing, tally[1] + expected, tally[2] + missing, tally[3] + expected)
+    total = sum(sums)
+    full, half = total >= COUNT * budget, total >= COUNT * sqrt(budget)
     known = memory.released_at is not None and at - memory.released_at <= RELEASE_S
-    release = _known_start(memory, start, ls, dwell) if known else ()
-    total = sum(map(exp, logs))
-    full = total >= COUNT * exp(h)
-    half = total >= COUNT * exp(h / 2)
-    if release:
-        product = sum(map(exp, release))
-        full = full or product >= COUNT * exp(RELEASE_BAR)
-        half = half or product >= COUNT * exp(RELEASE_BAR / 2)
-    lead = max(range(len(walks) - COUNT, len(walks)), key=walks.__getitem__) if half else -1
+    release: tuple[float, ...] = ()
+    if known:
+        release = _known_start(memory, start, free, dwell)
+        product = sum(release)
+        full, half = full or product >= COUNT * _RELEASE, half or product >= COUNT * sqrt(_RELEASE)
     full_since = (at if memory.full_since is None else memory.full_since) if full and not memory.recovered else None
     found = EvidenceMemory(
-        at, tuple(logs), full_since, None, memory.onset, memory.frozen_at, walks, since, tally, memory.version,
+        at, tuple(sums), full_since, None, memory.onset, memory.frozen_at, walks, since, tally, memory.version,
         memory.released_at if known else None, release, memory.acted_at, memory.seen, memory.drop, memory.meter,
         memory.recovered,
     )  # fmt: skip
@@ -213,6 +204,7 @@ def advance(
     if calm is not None and at - calm >= CALM_S:
         return replace(found, onset=None, frozen_at=None, seen=(0.0, 0.0), drop=None, meter=0.0, recovered=False)
     gone = _for_recovery(worse, x, n, p, norm, memory.drop)
+    lead = max(range(len(walks) - COUNT, len(walks)), key=walks.__getitem__) if half else -1
     return _suspicion(replace(found, calm_since=calm), memory, lead, start, (missing, expected), gone, full)
 
 
@@ -253,34 +245,50 @@ def _suspicion(
     return replace(found, onset=onset, frozen_at=frozen, seen=seen, drop=drop, meter=meter)
 
 
-def _restarted(walks: Sequence[float], since: Triples, began: tuple[float, float, float]) -> Triples:
-    """When the excursions of the older span began: one that is at nothing begins anew."""
-    return tuple([was if had > 0.0 else began for had, was in zip(walks[COUNT:], since[COUNT:], strict=True)])
+def _walked(
+    walks: tuple[float, ...], since: Triples, free: Sequence[float], start: float, tally: tuple[float, ...]
+) -> tuple[tuple[float, ...], Triples]:
+    """(walks, since) after a window that began at `start`: an excursion that is at nothing begins anew. Those of the
+    span before a mark are kept until they are the same."""
+    began = (start, tally[0], tally[1])
+    if not walks:
+        return tuple([each if each > 0.0 else 0.0 for each in free]), (began,) * COUNT
+    now = tuple([far if (far := had + each) > 0.0 else 0.0 for had, each in zip(walks, free, strict=False)])
+    anew = tuple([was if had else began for had, was in zip(walks[:COUNT], since, strict=False)])
+    if len(walks) == COUNT:
+        return now, anew
+    old = tuple([far if (far := had + each) > 0.0 else 0.0 for had, each in zip(walks[COUNT:], free, strict=True)])
+    if old == now:
+        return now, anew
+    began = (start, tally[2], tally[3])
+    return now + old, anew + tuple(
+        [was if had else began for had, was in zip(walks[COUNT:], since[COUNT:], strict=True)]
+    )
 
 
 def _turned(
     memory: EvidenceMemory, at: float
 ) -> tuple[Sequence[float], Sequence[float], tuple[float, ...], Triples, tuple[float, float, float, float]]:
-    """(recent logs, older logs, walks, since, tally) as of `at`: at a mark the recent ones become the older ones."""
-    logs, tally = memory.logs, memory.tally
+    """(recent sums, older sums, walks, since, tally) as of `at`: at a mark the recent ones become the older ones."""
+    sums, tally = memory.sums, memory.tally
     marks = 0 if memory.at is None else at // SPAN_S - memory.at // SPAN_S
+    if not sums or marks > 1:
+        return _NOTHING, (), (), (), (0.0, 0.0, 0.0, 0.0)
     if marks == 0:
-        return logs[:COUNT], logs[COUNT:], memory.walks, memory.since, tally
-    if marks == 1 and logs:
-        walks, since = (0.0,) * COUNT + memory.walks[:COUNT], memory.since[:COUNT] * 2
-        return (), logs[:COUNT], walks, since, (0.0, 0.0, tally[0], tally[1])
-    return (), (), (), (), (0.0, 0.0, 0.0, 0.0)
+        return sums[:COUNT], sums[COUNT:], memory.walks, memory.since, tally
+    walks, since = _NOTHING + memory.walks[:COUNT], memory.since[:COUNT] * 2
+    return _NOTHING, sums[:COUNT], walks, since, (0.0, 0.0, tally[0], tally[1])
 
 
-def _known_start(memory: EvidenceMemory, start: float, ls: Sequence[float], dwell: float) -> tuple[float, ...]:
-    """The logs of the product from the minute of deployment, out of windows that began (at `start`) no earlier; capped
-    so that it, too, takes a dwell to be full."""
+def _known_start(memory: EvidenceMemory, start: float, free: Sequence[float], dwell: float) -> tuple[float, ...]:
+    """The products from the minute of deployment, out of windows that began (at `start`) no earlier; capped so that
+    they, too, take a dwell to be full."""
     if memory.released_at is None or start < memory.released_at:
-        return memory.release_logs
-    cap = RELEASE_BAR / dwell if dwell > 0.0 else inf
-    before = memory.release_logs or (0.0,) * COUNT
-    top = RELEASE_BAR + _HEADROOM
-    return tuple([min(had + min(each, cap), top) for had, each in zip(before, ls, strict=True)])
+        return memory.release_sums
+    cap = RELEASE_BAR / dwell if dwell > 0.0 else _MOST
+    before = memory.release_sums or (1.0,) * COUNT
+    top = _RELEASE * _HEADROOM
+    return tuple([min(had * exp(min(each, cap)), top) for had, each in zip(before, free, strict=True)])
 
 
 def _for_recovery(worse: Worse, x: float, n: float, p: float, norm: Norm, drop: float | None) -> float:
@@ -302,7 +310,7 @@ def released(memory: EvidenceMemory, at: float, version: str | None) -> Evidence
         return memory
     if memory.version is None:
         return replace(memory, version=version)
-    return replace(memory, version=version, released_at=at, release_logs=())
+    return replace(memory, version=version, released_at=at, release_sums=())
 
 
 def after_action(memory: EvidenceMemory, at: float, drop: float | None) -> EvidenceMemory:
@@ -361,13 +369,16 @@ def eta_s(
     h = bar(rule)
     dwell = rule.dwell_s / 60.0 / minutes
     gains = [min(each, (h - REST) / dwell if dwell > 0.0 else inf) for each in steps(worse, x, n, p, norm)]
-    waits = list(_waits(memory.logs, gains, h + log(COUNT)))
-    waits += _waits(
-        memory.release_logs, [min(g, RELEASE_BAR / dwell if dwell else inf) for g in gains], RELEASE_BAR + log(COUNT)
-    )
+    waits = _waits(memory.sums, gains, h)
+    known = [min(each, RELEASE_BAR / dwell if dwell > 0.0 else inf) for each in gains]
+    waits += _waits(memory.release_sums, known, RELEASE_BAR)
     return min(waits) * 60.0 * minutes if waits else None
 
 
-def _waits(logs: Sequence[float], gains: Sequence[float], goal: float) -> Iterable[float]:
-    """Windows until each log alone would carry the mean over its bar."""
-    return [max(0.0, goal - had) / gain for number, had in enumerate(logs) if (gain := gains[number % COUNT]) > _LEAST]
+def _waits(sums: Sequence[float], gains: Sequence[float], goal: float) -> list[float]:
+    """Windows until each sum alone would carry the mean over its bar."""
+    return [
+        max(0.0, goal + log(COUNT) - log(had)) / gain
+        for number, had in enumerate(sums)
+        if had > 0.0 and (gain := gains[number % COUNT]) > _LEAST
+    ]

@@ -92,7 +92,7 @@ def verdict(
     logs, bar = evidence.meter(memory, judged)
     return SignalVerdict(
         rule.name, value, p, limit, degradation, percent, breached, blind, reading.n, note,
-        logs if memory.logs else None, bar, memory.onset if evidence.suspected(memory) else None, interval,
+        logs if memory.sums else None, bar, memory.onset if evidence.suspected(memory) else None, interval,
     )  # fmt: skip
 
 

@@ -26,12 +26,13 @@ class TriggerState(StrEnum):
 class EvidenceMemory:
     """What one signal's detector carries on (`decide.evidence`). Times are Unix seconds.
 
-    `at`: of the last step. `logs`: log evidence, one an alternative, of the starts since the last mark; then as many of
-    the span before it. `walks`, `since`: of each log the excursion (the log likelihood ratio since it began, and never
-    below nothing), when it began, and the tallies then; `tally`: (events missing,
-    events expected) since the last mark, then the same since the mark before. `full_since`: the bar is reached;
+    `at`: of the last step. `sums`: evidence, one an alternative, of the starts since the last mark; then as many of the
+    span before it. `walks`, `since`: of each alternative the excursion (the log likelihood ratio since it began, and
+    never below nothing), when it began, and the tally then; where those of the span before are others, as many more.
+    `tally`: (events missing, events expected) since the last mark, then the same since the mark before. `full_since`:
+    the bar is reached;
     `calm_since`: evidence is below half of it, and was not. `onset`: the likely beginning of the degradation, while one
-    is suspected; `frozen_at`: whose baseline stays in use meanwhile. `version`, `released_at`, `release_logs`: the
+    is suspected; `frozen_at`: whose baseline stays in use meanwhile. `version`, `released_at`, `release_sums`: the
     known start of the first day after a deployment. `acted_at`: when the cool-down that is running began; `seen`:
     (events missing, events expected) since the onset; `drop`, `meter`: the degradation (a fraction) that is suspected
     or was acted on, and the log likelihood ratio for "it is gone"; once that is believed, `recovered`, and the meter is
@@ -39,7 +40,7 @@ class EvidenceMemory:
     """
 
     at: float | None = None
-    logs: tuple[float, ...] = ()
+    sums: tuple[float, ...] = ()
     full_since: float | None = None
     calm_since: float | None = None
     onset: float | None = None
@@ -49,7 +50,7 @@ class EvidenceMemory:
     tally: tuple[float, float, float, float] = (0.0, 0.0, 0.0, 0.0)
     version: str | None = None
     released_at: float | None = None
-    release_logs: tuple[float, ...] = ()
+    release_sums: tuple[float, ...] = ()
     acted_at: float | None = None
     seen: tuple[float, float] = (0.0, 0.0)
     drop: float | None = None
