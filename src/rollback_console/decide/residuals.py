@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from math import sqrt
 from statistics import median
-from typing import NamedTuple
 
 from rollback_console.decide.dispersion import Block, measured
 
@@ -19,16 +18,11 @@ LONG_HOURS = (1, 2, 4)
 _UNKNOWN_SLOW, _SLOW_WORTH = 0.02, 2.0  # s_slow before any was seen, and how many 6 h residuals outweigh that
 
 
-class Foretold(NamedTuple):
-    """One hour: its number (Unix time over 3,600), the events that came, those foretold, the trials."""
-
-    hour: int
-    x: float
-    mean: float
-    n: float
+# One hour: its number (Unix time over 3,600), the events that came, those foretold, the trials.
+Hour = tuple[int, float, float, float]
 
 
-def slow_error(told: Sequence[Foretold], p: float, phi: float) -> tuple[float, int]:
+def slow_error(told: Sequence[Hour], p: float, phi: float) -> tuple[float, int]:
     """(s_slow, 6 h residuals behind it): the robust standard deviation of relative residuals over aligned blocks of
     6 h, beyond sampling noise and what comes and goes faster (`phi`, the dispersion of long blocks). Where few were
     seen it is drawn toward 2 %."""
@@ -44,24 +38,25 @@ def slow_error(told: Sequence[Foretold], p: float, phi: float) -> tuple[float, i
     return sqrt((worth * max(0.0, square) + _SLOW_WORTH * _UNKNOWN_SLOW**2) / (worth + _SLOW_WORTH)), worth
 
 
-def long_noise(told: Sequence[Foretold], p: float) -> tuple[Block, ...]:
+def long_noise(told: Sequence[Hour], p: float) -> tuple[Block, ...]:
     """The dispersion of blocks of 1, 2 and 4 hours about their own day's mean (days are UTC's: blocks need no names).
     What a mean of m blocks takes from their variance is given back."""
-    days = {block: x / mean for block, (x, mean) in _by_day(told).items() if mean > 0.0}
-    level = [Foretold(hour, x, mean * days[hour // 24], n) for hour, x, mean, n in told if days.get(hour // 24)]
+    days = {day: x / mean for day, (x, mean) in _by_day(told).items() if mean > 0.0}
+    level = [(hour, x, mean * days[hour // 24], n) for hour, x, mean, n in told if days.get(hour // 24)]
+    means = len({hour // 24 for hour, *_ in level})
     found: list[Block] = []
     for width in LONG_HOURS:
         whole = [block for block in _blocks(level, width) if block[3] == width]
-        count, means = len(whole), len({hour // 24 for hour, *_ in level})
+        count = len(whole)
         if count <= means:
             continue
         back = count / (count - means) / (1.0 - p)
         squares = [back * (x - mean) ** 2 / mean for x, mean, _, _ in whole]
-        found += measured(60.0 * width, squares, sum(block[2] for block in whole) / count / (60.0 * width))
+        found += measured(60.0 * width, squares, sum([block[2] for block in whole]) / count / (60.0 * width))
     return tuple(found)
 
 
-def _by_day(told: Sequence[Foretold]) -> dict[int, tuple[float, float]]:
+def _by_day(told: Sequence[Hour]) -> dict[int, tuple[float, float]]:
     found: dict[int, tuple[float, float]] = {}
     for hour, x, mean, _ in told:
         had = found.get(hour // 24, (0.0, 0.0))
@@ -69,8 +64,10 @@ def _by_day(told: Sequence[Foretold]) -> dict[int, tuple[float, float]]:
     return found
 
 
-def _blocks(told: Sequence[Foretold], width: int) -> list[tuple[float, float, float, int]]:
+def _blocks(told: Sequence[Hour], width: int) -> list[tuple[float, float, float, int]]:
     """(x, mean, n, hours seen) of aligned blocks of `width` hours, in order."""
+    if width == 1:
+        return [(x, mean, n, 1) for _, x, mean, n in told]
     found: dict[int, tuple[float, float, float, int]] = {}
     for hour, x, mean, n in told:
         had = found.get(hour // width)

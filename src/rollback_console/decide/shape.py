@@ -7,6 +7,7 @@ On a stream without a shape that leaves a flat profile and adds no noise of its 
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from math import sqrt
 from statistics import median
@@ -119,11 +120,14 @@ def _layer(
 
 def _means(values: Iterable[tuple[int, float, float]]) -> dict[int, tuple[float, float, int]]:
     """(trust x value, trust, count), summed by group."""
-    found: dict[int, tuple[float, float, int]] = {}
+    totals: dict[int, float] = defaultdict(float)
+    trusts: dict[int, float] = defaultdict(float)
+    counts: dict[int, int] = defaultdict(int)
     for key, value, trust in values:
-        total, weights, count = found.get(key, (0.0, 0.0, 0))
-        found[key] = (total + value * trust, weights + trust, count + 1)
-    return found
+        totals[key] += value * trust
+        trusts[key] += trust
+        counts[key] += 1
+    return {key: (total, trusts[key], counts[key]) for key, total in totals.items()}
 
 
 def _daily_levels(seen: Sequence[Lesson], days: int, p: float) -> list[float]:

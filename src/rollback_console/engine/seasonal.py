@@ -235,11 +235,11 @@ class SeasonalBook:
 
     async def _read_windows(self, due: Iterable[tuple[_Place, float, tuple[float, ...]]]) -> bool:
         wanted: dict[tuple[Trailing, float], tuple[set[float], set[int]]] = {}
-        for place, _, hours in due:
+        for count, (place, _, hours) in enumerate(due):
+            if count % _SLICE == _SLICE - 1:
+                await asyncio.sleep(0)
             for query, column in zip(place.queries, (place.x, place.n), strict=True):
-                times, scope = wanted.setdefault((query, place.signal.window_s), (set(), set()))
-                times.update(hours)
-                scope.update(column.scope)
+                wanted.setdefault((query, place.signal.window_s), (set(), column.scope))[0].update(hours)
         for (query, step), (times, scope) in wanted.items():
             promql, late = query
             for low, high in self._windows.missing(query, step, times):
