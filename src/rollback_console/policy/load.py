@@ -6,7 +6,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
@@ -15,17 +15,18 @@ from rollback_console.model.identity import DeploymentId
 from rollback_console.model.rules import DeploymentRule
 from rollback_console.model.text import plain
 from rollback_console.model.value import dataclass
-from rollback_console.policy import lint, policy, roster, settings, yaml_marks
+from rollback_console.policy import lint, policy, yaml_marks
 from rollback_console.policy.compile import compile_policy
 from rollback_console.policy.policy import Policy
 from rollback_console.policy.problems import in_order, problems_of
-from rollback_console.policy.roster import Roster
-from rollback_console.policy.settings import Settings
 from rollback_console.policy.yaml_marks import Document, Loc
 
+if TYPE_CHECKING:
+    from rollback_console.policy.roster import Roster
+    from rollback_console.policy.settings import Settings
+
 _M = TypeVar("_M", bound=BaseModel)
-MODELS: dict[str, type[BaseModel]] = {policy.SCHEMA: Policy, settings.SCHEMA: Settings, roster.SCHEMA: Roster}
-KINDS = {"policy": policy.SCHEMA, "settings": settings.SCHEMA, "roster": roster.SCHEMA}
+KINDS = {kind: f"rollback-console/{kind}/v1" for kind in ("policy", "settings", "roster")}
 _MAX_FILES = 1_000  # that the patterns of `policies:` may match
 
 
@@ -115,7 +116,7 @@ def _validate(document: Document, model: type[_M], schema: str, more: Iterator[P
 
 def _wrong_schema(document: Document, found: object, schema: str) -> Problem:
     kind = schema.split("/")[1]
-    if isinstance(found, str) and found in MODELS:
+    if isinstance(found, str) and found in KINDS.values():
         return document.problem(("schema",), f"this is a {found.split('/')[1]} file, a {kind} was expected",
                                 f"Name a file with `schema: {schema}`")  # fmt: skip
     if isinstance(found, str) and found.startswith(f"rollback-console/{kind}/"):
@@ -156,9 +157,11 @@ def load_settings(path: Path) -> LoadedSettings:
 
 def _settings_of(path: Path) -> tuple[LoadedSettings, list[Problem]]:
     """Settings that are right by themselves, and what is wrong with the files they name."""
+    from rollback_console.policy.settings import Settings  # a policy alone does not need it: 15 ms
+
     data = _bytes(path)
     document = yaml_marks.parse(data, str(path))
-    value = _validate(document, Settings, settings.SCHEMA, iter(()))
+    value = _validate(document, Settings, KINDS["settings"], iter(()))
     paths, problems = _policy_paths(value, path, document)
     if value.roster is not None and not (path.parent / Path(value.roster).expanduser()).is_file():
         problems.append(document.problem(("roster",), "there is no such file", "`rollback-console init` drafts one"))
@@ -211,8 +214,10 @@ def load_roster(path: Path) -> LoadedRoster:
 
 
 def _roster_of(data: bytes, path: Path) -> tuple[LoadedRoster, Document]:
+    from rollback_console.policy.roster import Roster
+
     document = yaml_marks.parse(data, str(path))
-    value = _validate(document, Roster, roster.SCHEMA, iter(()))
+    value = _validate(document, Roster, KINDS["roster"], iter(()))
     warnings = []
     for index, person in enumerate(value.operators):
         if not person.keys:
@@ -305,15 +310,15 @@ def check(path: Path) -> tuple[str, tuple[Problem, ...]]:
         return "", error.problems
     schema = document.data.get("schema")
     try:
-        if schema == policy.SCHEMA:
+        if schema == KINDS["policy"]:
             return "policy", load_policy(path).warnings
-        if schema == settings.SCHEMA:
+        if schema == KINDS["settings"]:
             return "settings", load_settings(path).warnings
-        if schema == roster.SCHEMA:
+        if schema == KINDS["roster"]:
             return "roster", load_roster(path).warnings
     except FileProblems as error:
         return str(schema).split("/")[1], error.problems
-    names = ", ".join(MODELS)
+    names = ", ".join(KINDS.values())
     if schema is None:
         return "", (Problem(str(path), 1, 1, "schema", "is missing", f"Write one of {names}"),)
     return "", (document.problem(("schema",), "is not a schema of this program", f"Write one of {names}"),)

@@ -5,7 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from rollback_console.errors import UsageError
-from rollback_console.policy.load import KINDS, MODELS
+from rollback_console.policy import policy, roster, settings
+from rollback_console.policy.load import KINDS
+
+_MODELS = {policy.SCHEMA: policy.Policy, settings.SCHEMA: settings.Settings, roster.SCHEMA: roster.Roster}
 
 
 def schema(kind: str) -> dict[str, Any]:
@@ -13,5 +16,5 @@ def schema(kind: str) -> dict[str, Any]:
     if kind not in KINDS:
         raise UsageError(f"there is no kind of file {kind!r}", f"The kinds are {', '.join(KINDS)}")
     name = KINDS[kind]
-    made = MODELS[name].model_json_schema(by_alias=True)
+    made = _MODELS[name].model_json_schema(by_alias=True)
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", "$id": f"urn:{name.replace('/', ':')}", **made}
