@@ -29,7 +29,8 @@ if TYPE_CHECKING:
 Kind = Literal["ratio", "latency", "value_per_order", "count", "volume", "absolute", "burn_rate"]
 _LATER = {
     "gauge": ("the kind gauge (judged by ranks)", "Write `breach:` with a bound, or `margin:` with a baseline"),
-    "distribution": ("the kind distribution (drift of inputs and scores)", "Write a share of it as a ratio, with `area: inputs`"),
+    "distribution": ("the kind distribution (drift of inputs and scores)",
+                     "Write a share of it as a ratio, with `area: inputs`"),
     "slow": ("the kind slow (judged when mature, never paging)", "Write it as a ratio and leave it out of `when:`"),
 }  # fmt: skip
 # What is worse, where a kind has only one answer.
@@ -108,17 +109,16 @@ class BurnRate(Words):
 
 # The two pairs that page (Google, The Site Reliability Workbook, 2018, chapter 5, table 5-8): 2 % of a month's budget
 # in an hour, 5 % in six.
-BURN_RATES = tuple(
-    BurnRate.model_validate({"rate": rate, "long": long, "short": short})
-    for rate, long, short in ((14.4, "1h", "5m"), (6, "6h", "30m"))
-)
+_USUAL = ((14.4, 3_600.0, 300.0), (6.0, 21_600.0, 1_800.0))
 
 Objective = Percentage
 
 
 def burn_rates(signal: PolicySignal) -> tuple[BurnRate, ...]:
     """The pairs of windows by which a burn rate is judged."""
-    return signal.burn or BURN_RATES
+    return signal.burn or tuple(
+        BurnRate.model_construct(rate=rate, long=long, short=short) for rate, long, short in _USUAL
+    )
 
 
 def burn_names(name: str, signal: PolicySignal) -> tuple[tuple[str, str], ...]:

@@ -5,7 +5,8 @@ These models hold the words, durations in seconds and percentages as fractions; 
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from collections.abc import Callable
+from typing import Annotated, Literal, TypeVar
 
 from pydantic import AfterValidator, BeforeValidator, Field, field_validator, model_validator
 
@@ -38,6 +39,15 @@ def _not_reserved(name: str) -> str:
     if name.lower() in RESERVED:
         raise refusal(f"{name} is a word of trigger expressions", "Give the signal another name")
     return name
+
+
+_M = TypeVar("_M", bound=Words)
+
+
+def _default(model: type[_M]) -> Callable[[], _M]:
+    """A part that is left out: its own defaults, made when a file leaves it out. (Made here, they would each build a
+    validator of their own while the program starts.)"""
+    return model.model_construct
 
 
 SignalName = Annotated[
@@ -101,7 +111,7 @@ class Authority(Words):
     """Which roles may ask for a path, and who approves. `expires`: how long a plan may be executed after it is made."""
 
     request: Annotated[tuple[Name, ...], Field(min_length=1)] = ("oncall",)
-    approve: Approval = Approval()
+    approve: Approval = Field(default_factory=_default(Approval))
     expires: Span = 1_800.0
 
 
@@ -118,8 +128,8 @@ class PolicyPath(Words):
     driver: Annotated[Literal["mlflow-alias"], BeforeValidator(_driver)]
     target: VersionText = "last_known_good"
     healthy_for: Span = 600.0  # a version must have served healthily for this long to be gone back to
-    verify: Verification = Verification()
-    authority: Authority = Authority()
+    verify: Verification = Field(default_factory=_default(Verification))
+    authority: Authority = Field(default_factory=_default(Authority))
 
 
 class EscalationStep(Words):
@@ -151,8 +161,8 @@ class Policy(Words):
     deployments: Annotated[tuple[PolicyDeployment, ...], Field(min_length=1)]
     signals: Annotated[dict[SignalName, PolicySignal], Field(min_length=1)]
     exclude: tuple[PolicyStretch, ...] = ()
-    trigger: PolicyTrigger = PolicyTrigger()
-    impact: PolicyImpact = PolicyImpact()
+    trigger: PolicyTrigger = Field(default_factory=_default(PolicyTrigger))
+    impact: PolicyImpact = Field(default_factory=_default(PolicyImpact))
     recovery: tuple[PolicyPath, ...] = ()
     runbook: Text | None = None
 
