@@ -95,9 +95,16 @@ def _weighted(expression: Weighted, known: Mapping[str, Truth], support: Mapping
 
 def _tiered(expression: Tiered, known: Mapping[str, Truth], support: Mapping[str, Support]) -> Truth:
     found = []
+    possible = False
     for item in expression.items:
-        own = known.get(item.signal)
-        found.append(support.get(item.signal) or Support(own, own, False))
+        each = support.get(item.signal)
+        if each is None:
+            own = known.get(item.signal)
+            each = Support(own, own, False)
+        possible = possible or each.breached is not False
+        found.append(each)
+    if not possible:
+        return False  # nearly always
     return either(
         both(each.breached, either((each.alone, *(other.agrees for k, other in enumerate(found) if k != number))))
         for number, each in enumerate(found)

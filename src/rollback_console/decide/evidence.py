@@ -46,6 +46,10 @@ _MOST = 600.0  # a log likelihood ratio without a cap, within what a float can h
 _WINSOR = 1.5  # standard deviations beyond an alternative's mean
 _LEAST = 1e-9
 _NOTHING = (0.0,) * COUNT
+_SCALES = {  # per alternative: itself, ln of what it multiplies a rate by, the root of that
+    Worse.LOWER: tuple((each, log(1.0 - each), sqrt(1.0 - each)) for each in ALTERNATIVES[Worse.LOWER]),
+    Worse.HIGHER: tuple((each, log(each), sqrt(each)) for each in ALTERNATIVES[Worse.HIGHER]),
+}
 EMPTY = EvidenceMemory()
 
 Triples = tuple[tuple[float, float, float], ...]
@@ -68,7 +72,8 @@ def log_release(memory: EvidenceMemory) -> float:
 
 def _log_mean(sums: Sequence[float]) -> float:
     total = sum(sums)
-    return log(total / COUNT) if total > 0.0 else -inf
+    mean = total / COUNT  # may be 0 where the total is not: the smallest numbers there are
+    return log(mean) if mean > 0.0 else -inf
 
 
 def meter(memory: EvidenceMemory, rule: EvidenceRule) -> tuple[float, float]:
@@ -98,11 +103,16 @@ def suspected(memory: EvidenceMemory) -> bool:
 def _ratios(worse: Worse, pb: float) -> tuple[tuple[float, float, float, float], ...]:
     """Per alternative: ln(p1/pb) - ln((1-p1)/(1-pb)), the latter, p1, its square root. A rise that would pass one
     shrinks what is left instead: 1 - p1 = (1 - pb) / factor."""
+    root, odds = sqrt(pb), pb / (1.0 - pb)
     found = []
-    for each in ALTERNATIVES[worse]:
-        p1 = (1.0 - each) * pb if worse is Worse.LOWER else min(each * pb, 1.0 - (1.0 - pb) / each)
-        miss = log1p((pb - p1) / (1.0 - pb))
-        found.append((log(p1 / pb) - miss, miss, p1, sqrt(p1)))
+    for each, hit, scale in _SCALES[worse]:
+        if worse is Worse.LOWER or each * pb <= 1.0 - (1.0 - pb) / each:
+            factor = each if worse is Worse.HIGHER else 1.0 - each
+            miss = log1p((1.0 - factor) * odds)
+            found.append((hit - miss, miss, factor * pb, scale * root))
+        else:
+            p1 = 1.0 - (1.0 - pb) / each
+            found.append((log(p1 / pb) + log(each), -log(each), p1, sqrt(p1)))
     return tuple(found)
 
 
@@ -193,19 +203,21 @@ def advance(
         product = sum(release)
         full, half = full or product >= COUNT * _RELEASE, half or product >= COUNT * sqrt(_RELEASE)
     full_since = (at if memory.full_since is None else memory.full_since) if full and not memory.recovered else None
+    calm = None if half or memory.onset is None else at if memory.calm_since is None else memory.calm_since
     found = EvidenceMemory(
-        at, tuple(sums), full_since, None, memory.onset, memory.frozen_at, walks, since, tally, memory.version,
+        at, tuple(sums), full_since, calm, memory.onset, memory.frozen_at, walks, since, tally, memory.version,
         memory.released_at if known else None, release, memory.acted_at, memory.seen, memory.drop, memory.meter,
         memory.recovered,
     )  # fmt: skip
     if not half and memory.onset is None:
         return found
-    calm = None if half else at if memory.calm_since is None else memory.calm_since
     if calm is not None and at - calm >= CALM_S:
-        return replace(found, onset=None, frozen_at=None, seen=(0.0, 0.0), drop=None, meter=0.0, recovered=False)
+        return replace(
+            found, calm_since=None, onset=None, frozen_at=None, seen=(0.0, 0.0), drop=None, meter=0.0, recovered=False
+        )
     gone = _for_recovery(worse, x, n, p, norm, memory.drop)
     lead = max(range(len(walks) - COUNT, len(walks)), key=walks.__getitem__) if half else -1
-    return _suspicion(replace(found, calm_since=calm), memory, lead, start, (missing, expected), gone, full)
+    return _suspicion(found, memory, lead, start, (missing, expected), gone, full)
 
 
 def _suspicion(

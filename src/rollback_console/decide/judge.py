@@ -17,6 +17,7 @@ from rollback_console.decide.trigger import (
     advance,
     advance_weighed,
     blind_remaining,
+    carrying,
     dwell_remaining,
     hold_remaining,
     state_of,
@@ -158,18 +159,17 @@ def _weighed_step(rule: DeploymentRule, observation: Observation, memory: Trigge
         clocks.append(clock)
         last_known.append(signal.remembered(each, verdict, last, at))
     firing = evaluate(trigger.when, fires, supports)
-    staying = evaluate(trigger.when, stays, {name: Support(truth, truth, True) for name, truth in stays.items()})
+    calm = not any(truth is not False for truth in stays.values())
+    staying = evaluate(trigger.when, stays, {} if calm else {name: Support(t, t, True) for name, t in stays.items()})
     after = advance_weighed(
         trigger, memory, at, firing, staying, min(since, default=None), flagged=bool(flagged), reset=reset
     )
-    after = replace(
-        after,
-        last_known=tuple(last_known) if any(each.blind.last_s > 0 for each in rule.signals) else memory.last_known,
-        evidence=tuple(memories),
-        held=tuple(clocks) if any(clock is not None for clock in clocks) else (),
-    )
+    onsets = after.onset_signals
     if memory.active_since is None and after.active_since is not None:
-        after = replace(after, onset_signals=tuple(name for name, truth in stays.items() if truth))
+        onsets = tuple(name for name, truth in stays.items() if truth)
+    remembers = any(each.blind.last_s > 0 for each in rule.signals)
+    held_now = tuple(clocks) if any(clock is not None for clock in clocks) else ()
+    after = carrying(after, tuple(last_known) if remembers else memory.last_known, onsets, tuple(memories), held_now)
     after = accrue(rule, observation, verdicts, memory, after)
     return Step(tuple(verdicts), True if firing else staying, tuple(flagged), after)
 

@@ -9,7 +9,7 @@ Source: prometheus/rules/alerting.go, `AlertingRule.Eval`, v2.42.
 from __future__ import annotations
 
 from rollback_console.model.rules import TriggerRule
-from rollback_console.model.verdict import TriggerMemory, TriggerState
+from rollback_console.model.verdict import EvidenceMemory, TriggerMemory, TriggerState
 
 _TOLERANCE_S = 1e-6  # evaluation times are decimal fractions of a second: below this, equal
 
@@ -107,6 +107,20 @@ def advance_weighed(
     return TriggerMemory(
         at, active, fired, clear, frozen, condition is not None, blind_since, blind_fired, memory.last_known,
         memory.onset_signals if active is not None else (),
+    )  # fmt: skip
+
+
+def carrying(
+    memory: TriggerMemory,
+    last_known: tuple[tuple[bool, float] | None, ...],
+    onset_signals: tuple[str, ...],
+    evidence: tuple[EvidenceMemory | None, ...],
+    held: tuple[tuple[float, float, bool] | None, ...],
+) -> TriggerMemory:
+    """A trigger's memory with its signals'. (Not `replace`, which takes five times as long at every evaluation.)"""
+    return TriggerMemory(
+        memory.at, memory.active_since, memory.fired_at, memory.clear_since, memory.frozen_s, memory.known,
+        memory.blind_since, memory.blind_fired_at, last_known, onset_signals, evidence, held, memory.cost,
     )  # fmt: skip
 
 
