@@ -12,7 +12,7 @@ import asyncio
 import json
 import math
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from random import Random
@@ -24,7 +24,8 @@ from rollback_console.engine.sampler import Sampler
 from rollback_console.model.rules import DeploymentRule
 from rollback_console.model.verdict import TriggerState
 from rollback_console.observe.prometheus import PrometheusBackend
-from rollback_console.policy.importing import ImportedAlert, ImportOptions, import_rules
+from rollback_console.policy.import_options import ImportOptions
+from rollback_console.policy.importing import ImportedAlert, import_rules
 from rollback_console.policy.load import parse_policy
 from servers.prometheus import Sample, make_openmetrics
 
@@ -133,15 +134,15 @@ class Lone:
     rules: tuple[DeploymentRule, ...]
 
 
-def import_each(data: bytes, file: str, options: ImportOptions, prefix: str = "r") -> tuple[list[Lone], int]:
-    """Every alert of a file imported by itself, through text and back; and how many were refused."""
+def import_each(data: bytes, file: str, options: ImportOptions, only: Collection[str] = ()) -> tuple[list[Lone], int]:
+    """Every alert of a file (or those `only`) imported by itself, through text and back; and how many were refused."""
     whole = import_rules(data, file, options)
     found: list[Lone] = []
-    for name in dict.fromkeys(alert.name for alert in whole.alerts):
+    for name in dict.fromkeys(alert.name for alert in whole.alerts if alert.name in (only or {alert.name})):
         got = import_rules(data, file, replace(options, alerts=frozenset({name})))
         for alert in got.alerts:
             text = got.policy if len(got.alerts) == 1 else _only(data, file, options, alert)
-            found.append(Lone(f"{prefix}{len(found)}", alert, parse_policy(text.encode(), file).rules))
+            found.append(Lone(f"r{len(found)}", alert, parse_policy(text.encode(), file).rules))
     return found, len(whole.refused)
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import yaml
 from import_oracle import Data, Lone, Values, all_states, import_each, openmetrics
 
-from rollback_console.policy.importing import ImportOptions, named_deployment
+from rollback_console.policy.import_options import ImportOptions, named_deployment
 from rollback_console.policy.promql_words import seconds
 from servers.prometheus import Prometheus
 
@@ -96,8 +96,7 @@ def disagreements(server: Prometheus, tests: UnitTests, group: Group, by: tuple[
     else:
         options = ImportOptions(deployments=(named_deployment("lone", ("deployment",)),))
     wanted = {each.alert for each in group.expected}
-    lones = [lone for path in tests.rules for lone in import_each(path.read_bytes(), path.name, options)[0]]
-    lones = [lone for lone in lones if lone.alert.name in wanted]
+    lones = [lone for path in tests.rules for lone in import_each(path.read_bytes(), path.name, options, wanted)[0]]
     end = max((each.at for each in group.expected), default=0.0)
     found = all_states(server.url, lones, tests.every, int(end / tests.every) + 1)
     said = []

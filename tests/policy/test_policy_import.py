@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shlex
+import time
 from pathlib import Path
 
 import pytest
@@ -16,7 +17,8 @@ from rollback_console.cli.main import run
 from rollback_console.errors import FileProblems, UsageError
 from rollback_console.model.rules import Breach, Worse
 from rollback_console.policy import conditions
-from rollback_console.policy.importing import Imported, ImportOptions, import_rules, named_deployment, signal_name
+from rollback_console.policy.import_options import ImportOptions, named_deployment
+from rollback_console.policy.importing import Imported, import_rules, signal_name
 from rollback_console.policy.load import LoadedPolicy, parse_policy
 from rollback_console.policy.promql_words import PromqlError, one_line, seconds, tokens
 
@@ -218,10 +220,11 @@ def test_any_text_is_read_or_refused_at_a_place_in_it(words: list[str], between:
     assert (found is None) is not (error is None)
     assert error is None or (0 <= error.offset <= len(text) and error.message)
     for bound in found.bounds() if found else ():
-        assert conditions.read(f"{bound.value.replace('$window', '5m')} > 5", ("deployment",)).bounds()
+        again = f"({bound.value.replace('$window', '5m')}) > 5"
+        assert conditions.read(again, ("deployment",), alone=True).bounds()
 
 
-@pytest.mark.parametrize("depth", [25, 5_000])
+@pytest.mark.parametrize("depth", [25, 2_000])
 def test_nesting_ends_reading_not_the_process(depth: int) -> None:
     for text in ("(" * depth + "e > 5" + ")" * depth, "-" * depth + "e > 5", "sum(" * depth + "e" + ")" * depth):
         _, error = attempt(text)
@@ -276,6 +279,16 @@ def test_too_many_alerts_for_one_trigger() -> None:
     rules = [{"alert": f"SomeRatherLongNameOfAnAlert{number}", "expr": "e > 5"} for number in range(200)]
     with pytest.raises(UsageError, match="200 alerts are too many for one trigger"):
         import_rules(json.dumps({"groups": [{"rules": rules}]}).encode(), "r.yml", ImportOptions())
+
+
+def test_a_file_of_any_size_ends() -> None:
+    begun = time.monotonic()
+    rules = [{"alert": "Same", "expr": f"e > {number}", "annotations": {"a": "{{" * 200}} for number in range(2_000)]
+    with pytest.raises(UsageError, match="too many for one trigger"):
+        import_rules(json.dumps({"groups": [{"rules": rules}]}).encode()[:5_000_000], "r.yml", ImportOptions())
+    got = import_rules(rule("e + " * 5_000 + "e > 5"), "r.yml", ImportOptions())
+    assert "longer than 15,000 characters" in str(got.refused[0])
+    assert time.monotonic() - begun < 20
 
 
 # -- the command ------------------------------------------------------------------------------------------------------

@@ -28,14 +28,15 @@ from import_oracle import (
 
 from decide.promtool_oracle import ask
 from rollback_console.policy import conditions
-from rollback_console.policy.importing import ImportedAlert, ImportOptions, import_rules, named_deployment
+from rollback_console.policy.import_options import ImportOptions, named_deployment
+from rollback_console.policy.importing import ImportedAlert, import_rules
 from rollback_console.policy.load import parse_policy
 from servers.prometheus import Prometheus
 
 pytestmark = pytest.mark.real
 CAMPAIGN = bool(os.environ.get("ROLLBACK_CONSOLE_CAMPAIGN"))
-SEEDS = range(60 if CAMPAIGN else 3)
-RULES, EVALUATIONS = 60, 90
+SEEDS = range(60 if CAMPAIGN else 2)
+RULES, EVALUATIONS = 60, 80
 FILES = Path(__file__).parent / "rules"
 BY = ("deployment",)
 WHO = ("alpha", "beta", "gamma")

@@ -129,7 +129,8 @@ def import_command(
     What cannot become a policy is refused, and what a policy does otherwise is said, each with its place, on stderr.
     Exit 0 when every alert was imported, 1 when some were refused, 2 when nothing could be imported.
     """
-    from rollback_console.policy.importing import import_rules, options_of
+    from rollback_console.policy.import_options import options_of
+    from rollback_console.policy.importing import import_rules
     from rollback_console.policy.yaml_marks import read
 
     options = options_of(by, deployments, environment, alias, alerts, name)

@@ -18,7 +18,9 @@ from rollback_console.policy.promql_parser import parse
 from rollback_console.policy.promql_tree import Binary, Node, bare
 from rollback_console.policy.promql_words import COMPARISONS, SETS, PromqlError, Token, one_line, seconds, tokens
 
+_LONGEST = 15_000
 _LARGEST = 1e300  # what an infinity becomes, for it is no number to the console
+_PLACEHOLDERS = ("$window", "$deployment", "$selector", "$slice")
 _MAX, _MIN = "max", "min"  # what joins several series of a deployment into the worst of them
 _FLIPPED = {">": "<", "<": ">", ">=": "<=", "<=": ">=", "==": "==", "!=": "!="}
 
@@ -255,6 +257,15 @@ def _ranges(item: Node) -> list[tuple[float, Token, bool]]:
     return found
 
 
+def _check_ranges(item: Node, *, inside: bool) -> None:
+    """A range is what functions take; nothing else does. Raises PromqlError for one that stands elsewhere."""
+    if isinstance(item, tree.Range) and not inside:
+        raise PromqlError(item.start, "a range stands where one value was expected", "Put it in a function: `rate(…)`")
+    for inner in tree.children(item):
+        through = isinstance(item, tree.Call) or (inside and isinstance(item, (tree.Paren, tree.Moved)))
+        _check_ranges(inner, inside=through)
+
+
 def _has_comparison(item: Node) -> bool:
     """Whether it is a comparison, or `and`, `or`, `unless` of comparisons."""
     item = bare(item)
@@ -289,10 +300,15 @@ def read(expr: str, by: tuple[str, ...], *, alone: bool = False) -> Condition:
 
     Raises PromqlError, with the character and what to do, for what cannot be read or would not mean the same.
     """
+    if len(expr) > _LONGEST:
+        raise PromqlError(
+            _LONGEST, f"longer than {_LONGEST:,} characters", "Record a part of it under a name of its own"
+        )
     item = parse(expr)
+    _check_ranges(item, inside=False)
     reader = _Reader(expr, by, alone)
     for token in reader.tokens:
-        if token.kind == "string" and any(f"${word}" in token.text for word in ("window", "deployment", "selector")):
+        if token.kind == "string" and any(word in token.text for word in _PLACEHOLDERS):
             raise PromqlError(token.start, "holds what would be filled in as a placeholder", "Write it another way")
     found = reader.condition(item)
     return Condition(found, reader.exact)

@@ -13,7 +13,8 @@ from rollback_console.policy.quantities import format_duration, format_percentag
 
 if TYPE_CHECKING:
     from rollback_console.policy.conditions import Bound
-    from rollback_console.policy.importing import ImportedAlert, ImportOptions, NamedSignal
+    from rollback_console.policy.import_options import ImportOptions
+    from rollback_console.policy.importing import ImportedAlert, NamedSignal
 
 _WIDTH = 100
 _PIECE = re.compile(r"""(?:"(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*'|`[^`]*`|[^\s"'`])+""")
@@ -113,7 +114,7 @@ def _signal(signal: NamedSignal, title: str) -> list[str]:
     window = bound.window_s if bound.window_s is not None else bound.longest_s or 60.0
     return [
         f"  {signal.name}:",
-        f"    title: {quoted(plain(title, 200))}",
+        f"    title: {quoted(plain(title, 200).strip() or signal.name)}",
         f"    worse: {bound.worse}",
         *(f"    # {plain(note, 200)}" for note in bound.words),
         *_query(bound.value),

@@ -8,10 +8,12 @@ whenever one of the alerts fires, the policy has fired. What differs from the ru
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import field
 from pathlib import PurePath
 from typing import Any
+
+from pydantic import TypeAdapter, ValidationError
 
 from rollback_console.errors import FileProblems, Problem, UsageError
 from rollback_console.model.text import plain
@@ -19,7 +21,9 @@ from rollback_console.model.value import dataclass
 from rollback_console.policy import conditions, yaml_marks
 from rollback_console.policy.conditions import Bound, Condition, Join, Tree
 from rollback_console.policy.expression import RESERVED
+from rollback_console.policy.import_options import ImportOptions
 from rollback_console.policy.import_text import draft
+from rollback_console.policy.promql import SignalQuery
 from rollback_console.policy.promql_words import PromqlError, seconds
 from rollback_console.policy.quantities import format_duration
 from rollback_console.policy.yaml_marks import Document, Loc
@@ -34,28 +38,10 @@ TIERS = ("low", "normal", "high", "critical")
 _RULE = {"alert", "expr", "for", "keep_firing_for", "labels", "annotations", "record"}
 _GROUP = {"name", "interval", "limit", "rules", "labels", "query_offset", "partial_response_strategy"}
 _MAX_WHEN = 4_000
+_MAX_ALERTS = 1_000
+_MAX_LINK = 2_000
+_QUERY: TypeAdapter[str] = TypeAdapter(SignalQuery)
 _MAX_DWELL_S = 400 * 86_400.0
-
-
-@dataclass(frozen=True, slots=True)
-class NamedDeployment:
-    """A deployment as an option names it, and the labels its metrics carry."""
-
-    name: str
-    labels: tuple[tuple[str, str], ...]
-
-
-@dataclass(frozen=True, slots=True)
-class ImportOptions:
-    """`by`: the labels by which a series is a deployment. `alerts`: only these (none: all). `name`: the policy's, else
-    from the file's."""
-
-    by: tuple[str, ...] = ("deployment",)
-    deployments: tuple[NamedDeployment, ...] = ()
-    environment: str = "production"
-    alias: str = "champion"
-    alerts: frozenset[str] = frozenset()
-    name: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,50 +82,6 @@ class Imported:
     recorded: int
 
 
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
-_LABEL = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
-
-
-def options_of(
-    by: str, deployments: Sequence[str], environment: str, alias: str, alerts: Sequence[str], name: str
-) -> ImportOptions:
-    """What a command line says: `by` is one label or several with commas. Raises UsageError."""
-    labels = tuple(label.strip() for label in by.split(","))
-    for label in labels:
-        if not _LABEL.fullmatch(label):
-            raise UsageError(f"--by: {plain(repr(label), 80)} is not a label", "Labels are letters, digits and `_`")
-    for option, text in (("--environment", environment), ("--alias", alias), ("--name", name or "x")):
-        if not _NAME.fullmatch(text):
-            raise UsageError(f"{option}: {plain(repr(text), 80)} is not a name here",
-                             "Letters, digits, `.`, `_` and `-`, beginning with a letter or digit")  # fmt: skip
-    named = tuple(named_deployment(text, labels) for text in deployments)
-    for which in ([one.name for one in named], [one.labels for one in named]):
-        if len(set(which)) < len(named):
-            raise UsageError("--deployment: two have the same name or the same labels", "Name each once")
-    return ImportOptions(labels, named, environment, alias, frozenset(alerts), name)
-
-
-def named_deployment(text: str, by: tuple[str, ...]) -> NamedDeployment:
-    """`checkout-ranker`, or with its labels `checkout-ranker:namespace=shop,service=ranker`. Raises UsageError."""
-    name, colon, rest = text.partition(":")
-    remedy = f"Write NAME, or NAME:{','.join(f'{label}=VALUE' for label in by)}"
-    if not _NAME.fullmatch(name):
-        raise UsageError(f"--deployment: {plain(repr(name), 80)} is not a name here", remedy)
-    if not colon:
-        if len(by) > 1:
-            raise UsageError(f"--deployment {name}: which series are its own is told by {len(by)} labels", remedy)
-        return NamedDeployment(name, ((by[0], name),))
-    labels = {}
-    for part in rest.split(","):
-        label, equals, value = part.partition("=")
-        if not equals or not value or plain(value) != value:
-            raise UsageError(f"--deployment {name}: {plain(repr(part), 80)} is not LABEL=VALUE", remedy)
-        labels[label] = value
-    if set(labels) != set(by):
-        raise UsageError(f"--deployment {name}: its labels are not those of --by", remedy)
-    return NamedDeployment(name, tuple(sorted(labels.items())))
-
-
 def import_rules(data: bytes, file: str, options: ImportOptions) -> Imported:
     """The policy that the alerting rules of a file are; `file` is its name in messages.
 
@@ -155,7 +97,7 @@ def import_rules(data: bytes, file: str, options: ImportOptions) -> Imported:
     alerts = tuple(reader.alerts)
     warnings = [*reader.warnings, *_together(file, alerts)]
     when = together(alerts)
-    if len(when) > _MAX_WHEN:
+    if len(when) > _MAX_WHEN or len(alerts) > _MAX_ALERTS:
         raise UsageError(f"{file}: {len(alerts)} alerts are too many for one trigger", "Choose some with --alert NAME")
     text = draft(file, alerts, options, when, _policy_name(options.name, file)) if alerts else ""
     return Imported(text, alerts, tuple(reader.refused), tuple(warnings), reader.recorded)
@@ -228,7 +170,7 @@ class _Reader:
                     self.refuse(here, "has no name", "Write `alert:`")
                     continue
                 self.seen.add(alert)
-                if not self.options.alerts or alert in self.options.alerts:
+                if len(self.alerts) <= _MAX_ALERTS and alert in (self.options.alerts or {alert}):
                     chosen = True
                     self.rule(alert, rule, group, name, here)
         if chosen and group.get("limit"):
@@ -279,10 +221,17 @@ class _Reader:
                             "Choose other labels with --by" if "{{" in labels[label] else remedy)  # fmt: skip
                 return None
         try:
-            return conditions.read(str(expr), options.by, alone=alone)
+            found = conditions.read(str(expr), options.by, alone=alone)
         except PromqlError as error:
             self.refused.append(self.document.problem((*at, "expr"), error.message, error.remedy, offset=error.offset))
             return None
+        for bound in found.bounds():
+            try:
+                _QUERY.validate_python(bound.value)  # what is written is what `policy check` lets pass
+            except ValidationError as error:
+                self.refuse((*at, "expr"), plain(error.errors()[0]["msg"], 200), "Write it another way")
+                return None
+        return found
 
     def clock(self, rule: dict[str, Any], key: str, at: Loc) -> float | None:
         """Seconds; None where it is no duration, and said."""
