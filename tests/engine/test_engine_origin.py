@@ -178,6 +178,19 @@ async def test_a_release_and_an_unrelated_upstream_fault_stay_two_incidents() ->
     assert len(kinds[AttributionKind.UPSTREAM].members) == 3
 
 
+async def test_an_innocent_release_of_one_reader_does_not_take_the_blame_for_a_feature_view() -> None:
+    names = {f"hit-{n}": ("feature-view/a",) for n in range(3)} | {"released": ("feature-view/a",), "well": ()}
+    stream = fleet(names)
+    release(stream, "released", FAULT - 30)
+    for number, each in enumerate(("hit-0", "hit-1", "hit-2", "released")):
+        degrade(stream, each, FAULT + number % 2)
+    incident = await only(await watched(stream))
+    assert incident.attribution.kind is AttributionKind.UPSTREAM
+    assert len(incident.members) == 4
+    assert [advice.path for advice in incident.recommendations] == [None] * 4
+    assert any("released's release of v2 7m45s before is not to blame" in r for r in incident.attribution.reasons)
+
+
 async def test_who_depends_on_a_released_deployment_is_part_of_its_incident() -> None:
     stream = fleet({"embedder": (), "ranker": ("deployment/embedder",), "ads": ("deployment/embedder",), "x": ()})
     release(stream, "embedder", FAULT - 1)
