@@ -29,6 +29,7 @@ from engine_tools import (
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from decide import promtool_oracle
 from rollback_console.engine import history as history_module
 from rollback_console.engine.backtest import Lane, Turn, lost_per_minute
 from rollback_console.engine.history import History, Span, grid, spans_of
@@ -202,6 +203,37 @@ def test_the_boundaries_are_prometheus_own_to_the_tick() -> None:
         "pending", "pending", "pending", "fired", "healthy",
     ]  # fmt: skip
     assert states(fleet_rule("a", [bounded("errors")], dwell=0.0, hold=0.0), [5.0, 5.0001]) == ["healthy", "fired"]
+
+
+@pytest.mark.parametrize("seed", range(60 if CAMPAIGN else 6))
+async def test_a_file_has_prometheus_own_boundaries(tmp_path: Path, seed: int) -> None:
+    """Random alerting rules over random series, as a file: the states that promtool agrees with
+    (`test_decide_promtool`), at every evaluation."""
+    draw = random.Random(seed)
+    every = draw.choice((10.0, 15.0, 60.0))
+    cases = [promtool_oracle.draw_case(draw, f"a{number}", every, every, 60 * every) for number in range(8)]
+    rules = tuple(case.rule() for case in cases)
+    lines = ["time,deployment,signal,value"]
+    for case in cases:
+        for k in range(61):
+            seen = promtool_oracle.instant(case.points, k * every, open_end=True)
+            value = "" if seen.blind is Blind.NO_DATA else "NaN" if seen.value is None else repr(seen.value)
+            if value or draw.random() < 0.5:
+                lines.append(f"{k * every},{case.name},s,{value}")
+    lines.append("0,a0,users_per_minute,1")  # each time is there, whoever has a value
+    lines += [f"{k * every},a0,users_per_minute,1" for k in range(1, 61)]
+    (tmp_path / "s.csv").write_text("\n".join(lines))
+    samples = read_samples(tmp_path / "s.csv", rules)
+    asked = asking(rules, samples)
+    history = History(asked, SampledMetrics(samples, asked), every, 0.0)
+    await history.begin([asked], -every, cold=False)
+    found: list[list[str]] = [[] for _ in cases]
+    words = {TriggerState.PENDING: "pending", TriggerState.FIRED: "firing", TriggerState.CLEARING: "firing"}
+    async for tick in history.ticks(spans_of(samples.times)):
+        for judged in history.lanes[0].take(tick):
+            found[judged.index].append(words.get(judged.state, ""))
+    for case, states_found in zip(cases, found, strict=True):
+        assert states_found == promtool_oracle.states(case, every, 60 * every, open_end=True), case
 
 
 def test_what_it_comes_to() -> None:

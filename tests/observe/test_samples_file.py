@@ -163,6 +163,48 @@ def test_rows_come_in_any_order(tmp_path: Path) -> None:
     assert list(column.n) == [10, 20, 30, 40]
 
 
+async def test_hours_are_the_sums_of_their_rows(tmp_path: Path) -> None:
+    """What baselines are learned from. Rows nearer to each other than their window count no event twice."""
+    judged = (rule("ranker", evidence=EvidenceRule(), x_hour="o", n_hour="v"),)
+    for every, weight in ((60, 1.0), (15, 0.25), (300, 1.0)):
+        lines = [f"{T + every * k},ranker,conversion,,{k % 5},{100 + k}\n" for k in range(7200 // every + 1)]
+        (tmp_path / "s.csv").write_text(HEAD + "".join(lines) + f"{T + 9000},ranker,conversion,,NaN,\n")
+        samples = read_samples(tmp_path / "s.csv", judged)
+        asked = asking(judged, samples)
+        metrics = SampledMetrics(samples, asked)
+        signal = asked[0].signals[1]
+        assert signal.x_hour is not None
+        assert signal.n_hour is not None
+        (found,) = await metrics.query_range(signal.x_hour, T + 3600, T + 36_000, 3600)
+        inside = range(3600 // every + 1, 7200 // every + 1)
+        assert dict(found.points)[T + 7200.0] == pytest.approx(weight * sum(k % 5 for k in inside))
+        assert [at for at, _ in found.points] == [T + 3600.0, T + 7200.0, T + 10_800.0]
+        (found,) = await metrics.query_range(signal.n_hour, T + 7200, T + 7200, 3600)
+        assert found.points[0][1] == pytest.approx(weight * sum(100 + k for k in inside))
+
+
+async def test_a_control_stands_in_the_file_under_its_name(tmp_path: Path) -> None:
+    from rollback_console.engine.seasonal import SeasonalBook
+    from rollback_console.model.rules import Baseline, BaselineKind
+
+    control = Baseline(BaselineKind.CONTROL, control="holdout")
+    judged = (rule("ranker", evidence=EvidenceRule(), baseline=control),)
+    rows = f"{T},ranker,conversion,,30,1000\n{T},holdout,conversion,,400,10000\n"
+    (tmp_path / "s.csv").write_text(HEAD + rows)
+    samples = read_samples(tmp_path / "s.csv", judged)
+    asked = asking(judged, samples)
+    metrics = SampledMetrics(samples, asked)
+    sampler = Sampler(asked, metrics, SeasonalBook(asked, metrics))
+    tick = await sampler.assemble(T, await sampler.answers_at(T), {})
+    (_, reading) = tick.observations[0].readings
+    assert (reading.x, reading.n, reading.baseline) == (30.0, 1000.0, 0.04)
+    assert reading.norm is not None
+    assert reading.norm.control == (400.0, 10_000.0)
+    assert refused(tmp_path, HEAD + rows.replace("holdout", "other"), judged) == [
+        "3:12: deployment: the policy has no deployment 'other'. Take its rows out, or add it to the policy"
+    ]
+
+
 # -- what is refused --------------------------------------------------------------------------------------------------
 
 

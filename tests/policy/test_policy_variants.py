@@ -103,3 +103,39 @@ def test_the_file_itself_is_not_touched(tmp_path: Path) -> None:
     variants(policy, [parse_sweep("dwell=1m,2m")])
     assert policy.data == before
     assert policy.rules == loaded().rules
+
+
+EVIDENCE = """\
+schema: rollback-console/policy/v1
+name: swept
+version: 1
+deployments: [{name: a, environment: p, model: {name: m, alias: champion}}]
+signals:
+  conversion:
+    worse: lower
+    x: sum by (deployment) (increase(orders_total[$window]))
+    n: sum by (deployment) (increase(visits_total[$window]))
+    window: 1m
+    baseline: {kind: fixed, value: 3%}
+  errors: {worse: higher, value: errors, breach: {above: 2%}}
+"""
+
+
+def test_evidence_takes_every_setting() -> None:
+    sweeps = [parse_sweep("dwell=2m,9m"), parse_sweep("margin=1%"), parse_sweep("budget=7d,30d")]
+    found = [each.rules[0] for each in variants(loaded(EVIDENCE), sweeps)][1:]
+    judged = [rule.signals[0].evidence for rule in found]
+    assert [(e.dwell_s, e.margin, e.budget_s / 86_400) for e in judged if e is not None] == [
+        (120.0, 0.01, 7.0), (120.0, 0.01, 30.0), (540.0, 0.01, 7.0), (540.0, 0.01, 30.0),
+    ]  # fmt: skip
+    assert all(rule.signals[1].breach.above == 0.02 for rule in found)
+
+
+def test_what_is_asked_is_the_same_for_every_setting() -> None:
+    """So that data is read once."""
+    from rollback_console.engine.queries import plan_queries
+
+    for text in (POLICY, EVIDENCE):
+        sweeps = [parse_sweep("dwell=2m,9m"), parse_sweep("margin=1%,3%")]
+        plans = [plan_queries(each.rules) for each in variants(loaded(text), sweeps)]
+        assert all(plan.queries == plans[0].queries for plan in plans)
