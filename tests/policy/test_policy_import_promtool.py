@@ -35,7 +35,7 @@ from servers.prometheus import Prometheus
 
 pytestmark = pytest.mark.real
 CAMPAIGN = bool(os.environ.get("ROLLBACK_CONSOLE_CAMPAIGN"))
-SEEDS = range(60 if CAMPAIGN else 2)
+SEEDS = range(40 if CAMPAIGN else 2)
 RULES, EVALUATIONS = 60, 80
 FILES = Path(__file__).parent / "rules"
 BY = ("deployment",)

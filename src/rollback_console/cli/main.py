@@ -29,7 +29,7 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "abort": ("executions", "abort", "Stop an execution before its next touch."),
     "summary": ("summary", "command", "Ten plain lines for the incident channel."),
     "init": ("init", "command", "Draft settings, policy and roster from live servers."),
-    "policy": ("policy", "command", "Check, explain and describe policies."),
+    "policy": ("policy", "command", "Check, explain, compare and import policies."),
     "backtest": ("backtest", "command", "Replay a policy over the past; compare settings."),
     "runbook": ("runbook", "command", "Check, list and show runbooks."),
     "rehearse": ("rehearse", "command", "A drill on a simulated world."),
