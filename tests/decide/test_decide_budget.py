@@ -16,7 +16,7 @@ from rollback_console.decide.detectability import Detectable, delay_of, detectab
 from rollback_console.decide.evidence import EMPTY, advance, bar
 from rollback_console.model.identity import Deployment, DeploymentId
 from rollback_console.model.observation import Norm
-from rollback_console.model.rules import Breach, DeploymentRule, EvidenceRule, SignalRule, TriggerRule, Uses, Worse
+from rollback_console.model.rules import Breach, DeploymentRule, EvidenceRule, Or, SignalRule, TriggerRule, Uses, Worse
 
 PLAIN = Norm(0.005, ())
 
@@ -97,7 +97,9 @@ def rule(number: int, tier: str) -> DeploymentRule:
         SignalRule("errors", "Errors", "technical", Worse.HIGHER, Breach(above=0.02), 60.0, value="errors"),
     )
     facts = Deployment(DeploymentId("production", f"d{number}"), tier, "m", "champion", ())
-    return DeploymentRule(facts, signals, TriggerRule(Uses("conversion"), "conversion"), (), "p", 1, "0" * 64)
+    return DeploymentRule(
+        facts, signals, TriggerRule(Or((Uses("conversion"), Uses("refunds"))), "either"), (), "p", 1, "0" * 64
+    )
 
 
 def test_a_rotations_rules_get_their_budgets_and_keep_everything_else() -> None:
@@ -116,6 +118,20 @@ def test_a_rotations_rules_get_their_budgets_and_keep_everything_else() -> None:
     assert done[0].signals[0].evidence.dwell_s == 240.0
     (share, *_) = shares(1.0, claims_of(rules))
     assert share_in_words(share) == "0.44 false alarms a week: one in 2 weeks"
+
+
+def test_slices_of_a_signal_are_one_claim_and_what_no_trigger_uses_is_none() -> None:
+    plain = rule(0, "high")
+    conversion, refunds, errors = plain.signals
+    parts = tuple(replace(conversion, name=f"conversion_{c}", slice_of="conversion") for c in ("DE", "FR"))
+    when = Or(tuple(Uses(each) for each in ("conversion", "conversion_DE", "conversion_FR")))
+    cut = replace(plain, signals=(conversion, *parts, refunds, errors), trigger=replace(plain.trigger, when=when))
+    assert [(c.signal, c.slices) for c in claims_of([cut])] == [("conversion", 3)]
+    (done,) = budgeted([cut], 1.0)
+    assert [s.evidence.budget_s / WEEK_S for s in done.signals[:3] if s.evidence is not None] == pytest.approx(
+        [3.0] * 3
+    )
+    assert done.signals[3] == refunds, "what no trigger uses pages nobody"
 
 
 def test_a_share_says_what_it_can_detect_in_the_words_of_the_design() -> None:

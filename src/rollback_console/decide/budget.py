@@ -17,11 +17,13 @@ than its signals' budgets allow; plain thresholds (`breach:`) promise nothing an
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
+from rollback_console.decide.condition import signals_of
 from rollback_console.model.identity import DeploymentId
-from rollback_console.model.rules import DeploymentRule
+from rollback_console.model.rules import DeploymentRule, SignalRule
 from rollback_console.model.value import dataclass
 
 WEEK_S = 7 * 86_400.0
@@ -84,41 +86,44 @@ def shares(per_week: float, claims: Sequence[Claim]) -> tuple[Share, ...]:
 def claims_of(
     rules: Iterable[DeploymentRule], trials: Mapping[tuple[DeploymentId, str], float] | None = None
 ) -> tuple[Claim, ...]:
-    """The claims of a rotation's deployments: their signals that are judged by evidence. `trials`: a minute, by
-    deployment and signal, where known."""
+    """The claims of a rotation's deployments: their signals that are judged by evidence and that their triggers use,
+    each with its slices. `trials`: a minute, by deployment and signal, where known."""
     known = trials or {}
-    return tuple(
-        Claim(
-            rule.deployment.id,
-            signal.name,
-            rule.deployment.tier,
-            known.get((rule.deployment.id, signal.name)),
-            1 + sum(other.slice_of == signal.name for other in rule.signals),
-        )
-        for rule in rules
-        for signal in rule.signals
-        if signal.evidence is not None and signal.slice_of is None
-    )
+    found: list[Claim] = []
+    for rule in rules:
+        slices = Counter(signal.slice_of or signal.name for signal in _sharing(rule))
+        name, tier = rule.deployment.id, rule.deployment.tier
+        found.extend(Claim(name, signal, tier, known.get((name, signal)), count) for signal, count in slices.items())
+    return tuple(found)
+
+
+def _sharing(rule: DeploymentRule) -> list[SignalRule]:
+    """What can page: judged by evidence, and used by the trigger."""
+    used = signals_of(rule.trigger.when)
+    return [signal for signal in rule.signals if signal.evidence is not None and signal.name in used]
 
 
 def budgeted(
     rules: Sequence[DeploymentRule], per_week: float, trials: Mapping[tuple[DeploymentId, str], float] | None = None
 ) -> tuple[DeploymentRule, ...]:
-    """The rules of one rotation with each evidence signal's `budget_s` from its share of `per_week` false alarms."""
+    """The rules of one rotation with each evidence signal's `budget_s` from its share of `per_week` false alarms. What
+    no trigger uses keeps its own. Errors as for `shares`."""
     given = {(share.deployment, share.signal): share.budget_s for share in shares(per_week, claims_of(rules, trials))}
     out = []
     for rule in rules:
+        sharing = {signal.name for signal in _sharing(rule)}
         signals = tuple(
-            signal
-            if signal.evidence is None
-            else replace(
-                signal,
-                evidence=replace(signal.evidence, budget_s=given[rule.deployment.id, signal.slice_of or signal.name]),
-            )
+            replace(signal, evidence=replace(signal.evidence, budget_s=given[_claimed(rule, signal)]))
+            if signal.evidence is not None and signal.name in sharing
+            else signal
             for signal in rule.signals
         )
         out.append(replace(rule, signals=signals))
     return tuple(out)
+
+
+def _claimed(rule: DeploymentRule, signal: SignalRule) -> tuple[DeploymentId, str]:
+    return rule.deployment.id, signal.slice_of or signal.name
 
 
 def share_in_words(share: Share) -> str:
