@@ -19,12 +19,13 @@ from rollback_console.model.rules import (
 )  # fmt: skip
 from rollback_console.model.value import dataclass
 from rollback_console.policy import expression
-from rollback_console.policy.compile_signals import compile_signals, dwell_of, filled, meaning
+from rollback_console.policy.compile_signals import compile_signals, filled, meaning
 from rollback_console.policy.defaults import BY_RISK, Risk
 from rollback_console.policy.lint import when_of
 from rollback_console.policy.policy import Policy, PolicyDeployment, PolicyPath
 from rollback_console.policy.promql import is_per_deployment, words_of
 from rollback_console.policy.signal import slice_name
+from rollback_console.policy.trigger import dwell_of
 
 _QUERIES = ("value", "x", "n", "heartbeat", "x_hour", "n_hour")
 

@@ -24,7 +24,7 @@ from rollback_console.policy.kinds import burn_names, burn_rates, parts_of, targ
 from rollback_console.policy.promql import escaped, fill, names_slice, sliced
 from rollback_console.policy.quantities import format_duration
 from rollback_console.policy.signal import PolicySignal, slice_name
-from rollback_console.policy.trigger import PolicyTrigger
+from rollback_console.policy.trigger import PolicyTrigger, dwell_of
 
 Queries = tuple[str | None, str | None, str | None]  # value, x, n, with their placeholders
 
@@ -135,15 +135,6 @@ def _evidence(signal: PolicySignal, trigger: PolicyTrigger, defaults: Defaults) 
         least_margin=defaults.least_margin,
         adaptive=adaptive,
     )
-
-
-def dwell_of(trigger: PolicyTrigger, defaults: Defaults) -> float:
-    """Seconds of dwell; of an adaptive one where the choice begins: the default, brought within its bounds."""
-    if trigger.dwell is None:
-        return defaults.dwell_s
-    if isinstance(trigger.dwell, AdaptiveDwell):
-        return min(max(defaults.dwell_s, trigger.dwell.from_s), trigger.dwell.to_s)
-    return trigger.dwell
 
 
 def _breach(signal: PolicySignal) -> Breach:

@@ -12,6 +12,7 @@ from rollback_console.policy.expression import holds, names, unparse
 from rollback_console.policy.policy import Policy
 from rollback_console.policy.quantities import format_duration, format_percentage
 from rollback_console.policy.signal import PolicySignal
+from rollback_console.policy.trigger import dwell_of
 
 _MOST_SIGNALS = 12  # 4,096 cases to look at; a trigger with more is not looked through
 _WIDE_MARGIN = 0.3
@@ -94,6 +95,10 @@ def _clocks(policy: Policy) -> Iterator[Doubt]:
     dwell = trigger.dwell if isinstance(trigger.dwell, float | int) else None
     if isinstance(trigger.dwell, AdaptiveDwell):
         dwell = trigger.dwell.from_s
+        risks = {deployment.risk or policy.risk or "normal" for deployment in policy.deployments}
+        now = sorted({dwell_of(trigger, BY_RISK[risk]) for risk in risks})
+        yield Doubt(("trigger", "dwell"), "nothing chooses within these bounds yet",
+                    f"Until then it is {' or '.join(format_duration(each) for each in now)}")  # fmt: skip
     if dwell is not None and "hold" in trigger.model_fields_set and trigger.hold < dwell:
         yield Doubt(("trigger", "hold"), f"is shorter than the dwell of {format_duration(dwell)}",
                     "What comes and goes would fire and end again and again; make it as long at least")  # fmt: skip

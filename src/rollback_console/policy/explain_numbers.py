@@ -80,7 +80,7 @@ def _numbers(loaded: LoadedPolicy, signal: SignalRule, chosen: str) -> str:
     dwell = format_duration(evidence.dwell_s)
     if evidence.adaptive is not None:
         bounds = f"{format_duration(evidence.adaptive.from_s)} to {format_duration(evidence.adaptive.to_s)}"
-        dwell = f"dwell {bounds}, chosen by the stakes, {dwell} before anything is known of them (written)"
+        dwell = f"dwell {dwell}, within {bounds} (written); nothing chooses within these bounds yet"
     else:
         dwell = f"dwell {dwell}: no shorter burst can fire ({_where(trigger.dwell is not None, chosen)})"
     budget = format_duration(evidence.budget_s)

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 from pydantic import Field, PlainValidator, WithJsonSchema, model_validator
 
 from rollback_console.model.rules import AdaptiveDwell
-from rollback_console.policy.defaults import ADAPTIVE_DWELL, LOOP_GUARD
+from rollback_console.policy.defaults import ADAPTIVE_DWELL, LOOP_GUARD, Defaults
 from rollback_console.policy.quantities import (
     DURATION_PATTERN,
     Duration,
@@ -90,3 +90,12 @@ class PolicyTrigger(Words):
     re_arm: Duration = 0.0
     loop_guard: Annotated[int, Field(ge=0, le=100, strict=True)] = LOOP_GUARD
     expected: tuple[PolicyExpected, ...] = ()
+
+
+def dwell_of(trigger: PolicyTrigger, defaults: Defaults) -> float:
+    """Seconds of dwell; of an adaptive one where the choice begins: the default, brought within its bounds."""
+    if trigger.dwell is None:
+        return defaults.dwell_s
+    if isinstance(trigger.dwell, AdaptiveDwell):
+        return min(max(defaults.dwell_s, trigger.dwell.from_s), trigger.dwell.to_s)
+    return trigger.dwell
