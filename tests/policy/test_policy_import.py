@@ -206,6 +206,20 @@ def attempt(text: str) -> tuple[conditions.Condition | None, PromqlError | None]
         return None, error
 
 
+@pytest.mark.parametrize(
+    ("annotations", "runbook"),
+    [
+        ({"runbook_url": "https://wiki.example/runbooks/errors.md#first-steps"}, "errors.md"),
+        ({"runbook": "errors.md"}, "errors.md"),
+        ({"runbook_url": "https://wiki.example/errors"}, None),
+        ({"runbook_url": "https://wiki.example/{{ $labels.deployment }}.md"}, None),
+    ],
+)
+def test_a_runbook_that_is_a_markdown_file(annotations: dict[str, str], runbook: str | None) -> None:
+    _, loaded = imported("e > 5", annotations=annotations)
+    assert loaded.policy.runbook == runbook
+
+
 # -- reading PromQL ---------------------------------------------------------------------------------------------------
 
 

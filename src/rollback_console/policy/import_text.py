@@ -40,7 +40,7 @@ def draft(file: str, alerts: tuple[ImportedAlert, ...], options: ImportOptions, 
     ]
     for alert in alerts:
         lines += _alert(alert)
-    return "\n".join([*lines, "", *_trigger(alerts, when), "", *_recovery(), ""])
+    return "\n".join([*lines, "", *_trigger(alerts, when), "", *_recovery(), *_runbook(alerts), ""])
 
 
 def quoted(text: str) -> str:
@@ -173,6 +173,16 @@ def _trigger(alerts: tuple[ImportedAlert, ...], when: str) -> list[str]:
         f"  hold: {format_duration(hold)}    # the rules' `keep_firing_for`{longest}",
         "  cool_down: 1h",
     ]
+
+
+def _runbook(alerts: Sequence[ImportedAlert]) -> list[str]:
+    """The one runbook of all alerts; where they have several, a person chooses."""
+    names = list(dict.fromkeys(alert.runbook for alert in alerts if alert.runbook))
+    if not names:
+        return []
+    if len(names) > 1:
+        return ["", f"# runbook: {plain(', '.join(names), 200)}    # the alerts have several: choose one"]
+    return ["", f"runbook: {names[0]}    # a file of that name in your folders of runbooks"]
 
 
 def _recovery() -> list[str]:

@@ -67,6 +67,7 @@ class ImportedAlert:
     when: str
     exact: bool
     summary: str
+    runbook: str  # the name of a markdown file that an annotation ends with, or ""
     links: tuple[tuple[str, str], ...]
 
 
@@ -201,7 +202,7 @@ class _Reader:
             ImportedAlert(
                 name, line, column, group_name, str(rule["expr"]), dwell, hold,
                 _TIERS.get(labels.get("severity", "").strip().lower()), _team(labels), signals,
-                _when(found.tree, names), found.exact, plain(summary, 300), links,
+                _when(found.tree, names), found.exact, plain(summary, 300), _runbook(annotations), links,
             )
         )  # fmt: skip
 
@@ -287,6 +288,13 @@ def _texts(found: object) -> dict[str, str]:
     if not isinstance(found, dict):
         return {}
     return {str(key): str(value) for key, value in found.items() if isinstance(value, (str, int, float))}
+
+
+def _runbook(annotations: dict[str, str]) -> str:
+    """`errors.md` of `https://wiki.example/runbooks/errors.md#first`, or as it stands in an annotation `runbook`."""
+    text = annotations.get("runbook_url") or annotations.get("runbook") or ""
+    found = re.search(r"(?:^|/)([A-Za-z0-9][A-Za-z0-9._-]{0,99}\.md)(?:[?#]\S*)?\Z", text.strip()[:_MAX_LINK])
+    return found[1] if found else ""
 
 
 def _team(labels: dict[str, str]) -> str:
