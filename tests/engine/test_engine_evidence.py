@@ -7,13 +7,16 @@ import random
 from dataclasses import dataclass, field, replace
 
 import pytest
-from engine_tools import shown
-from evidence_tools import BEGIN, MINUTE, EvidenceStream, evidence_stream, watch
+from engine_tools import VERSIONS, fleet_rule, labelled, shown
+from evidence_tools import BEGIN, MINUTE, EvidenceStream, draw_count, evidence_stream, watch, weighed_signal
 
 from rollback_console.decide.evidence import COUNT
 from rollback_console.engine.loop import Engine
+from rollback_console.engine.recovery import RecoveryObserver
+from rollback_console.execute.run import RecoveryState
 from rollback_console.model.observation import Blind, Norm
-from rollback_console.model.rules import Baseline, BaselineKind, DeploymentRule
+from rollback_console.model.rules import Baseline, BaselineKind, DeploymentRule, Tiered, Uses
+from rollback_console.model.verdict import TriggerState
 
 SEEDS = range(100 if os.environ.get("ROLLBACK_CONSOLE_CAMPAIGN") else 3)
 
@@ -134,3 +137,39 @@ async def test_trials_are_asked_as_much_earlier_as_their_events_trail() -> None:
     assert conversion.x == found["conversion_x"].get(BEGIN + 1800.0)
     assert errors.norm == Norm(0.02, (4.0,)), "the policy's margin, and a cautious dispersion, where nothing is learned"
     assert (latency.x, latency.norm) == (None, None)
+
+
+@pytest.mark.parametrize("mended", [True, False])
+async def test_a_recovery_is_confirmed_by_evidence_and_not_for_lack_of_it(mended: bool) -> None:
+    """Conversion falls at minute 60 and somebody acts at 90. A rollback that does not help is never confirmed, though
+    each window by itself proves nothing."""
+    draw, minutes, acted = random.Random(7), 150, BEGIN + 90 * MINUTE
+    signals = (weighed_signal("conversion", 0.03, sufficient_alone=True),)
+    rule = fleet_rule("d0", signals, Tiered((Uses("conversion"),)), dwell=300.0, hold=0.0, blind_dwell=600.0)
+    columns: dict[str, list[tuple[float, float]]] = {"conversion_x": [], "conversion_n": []}
+    for k in range(minutes):
+        rate = 0.03 if k < 60 or (mended and k >= 90) else 0.022
+        columns["conversion_n"].append((BEGIN + k * MINUTE, 2000.0))
+        columns["conversion_x"].append((BEGIN + k * MINUTE, draw_count(draw, 2000.0, rate, 1.0)))
+    series = {name: [labelled(name, "d0", points)] for name, points in columns.items()}
+    versions = [(BEGIN + k * MINUTE, 1.0) for k in range(minutes)]
+    series[VERSIONS] = [labelled(VERSIONS, "d0", versions, job="serving", version="1")]
+    engine = EvidenceStream((rule,), series, minutes).engine(BEGIN + 5 * MINUTE)
+    engine._cooling = lambda index, at: at >= acted  # type: ignore[method-assign]
+    await engine.start()
+    await watch(engine, 6, 90)
+    assert engine.board.verdicts[0].state is TriggerState.FIRED
+    observer = RecoveryObserver(engine)
+    found = []
+    for k in range(91, 130):
+        await watch(engine, k, k)
+        found.append(await observer.recovered(rule.deployment.id, acted))
+    confirmed = [found_at for found_at, each in enumerate(found) if each.state is RecoveryState.CONFIRMED]
+    if mended:
+        assert confirmed, "suspected no longer, and so for as long as the policy asks"
+        assert confirmed[0] >= 10
+        assert engine.board.verdicts[0].state is TriggerState.COOLING
+    else:
+        assert not confirmed
+        assert "conversion" in found[-1].detail.lower()
+        assert engine.board.verdicts[0].state is TriggerState.FIRED

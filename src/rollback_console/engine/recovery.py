@@ -16,7 +16,7 @@ from rollback_console.execute.run import Recovery, RecoveryState
 from rollback_console.model.identity import DeploymentId
 from rollback_console.model.rules import BlindPolicyKind, DeploymentRule, SignalRule
 from rollback_console.model.text import span
-from rollback_console.model.verdict import SignalVerdict
+from rollback_console.model.verdict import EvidenceMemory, SignalVerdict, TriggerMemory
 
 
 @dataclass(slots=True)
@@ -26,6 +26,7 @@ class _Watch:
     first: float  # the first evaluation whose windows exclude what came before
     seen: list[tuple[float, bool]] = field(default_factory=list)
     last: tuple[SignalVerdict, ...] = ()
+    evidence: tuple[EvidenceMemory | None, ...] = ()  # of what was seen since, by itself
 
 
 class RecoveryObserver:
@@ -44,7 +45,8 @@ class RecoveryObserver:
 
     async def recovered(self, deployment: DeploymentId, since: float) -> Recovery:
         """Confirmed when every signal of the trigger was seen inside its margin at every evaluation for as long as the
-        path's `verify for` asks, each on a window that began after `since`. A signal whose policy for blindness is
+        path's `verify for` asks, each on a window that began after `since`; one that is judged by evidence, when it is
+        suspected no longer (`decide.evidence`: its recovery meter, or calm). A signal whose policy for blindness is
         `healthy` holds nothing up while it is blind, and confirms nothing either."""
         rule = self._rule(deployment)
         watch = self._watches.setdefault((deployment, since), _Watch(self._first(rule, since)))
@@ -85,7 +87,11 @@ class RecoveryObserver:
             return
         used = signals_of(rule.trigger.when)
         for tick in await engine.backfill.between(start, until, [index]):
-            judged = step(rule, tick.observations[0]).signals
+            done = step(rule, tick.observations[0], TriggerMemory(evidence=watch.evidence))
+            watch.evidence, judged = done.memory.evidence, done.signals
+            now = engine.board.verdicts.get(index)
+            if now is not None and now.at == tick.at:  # which knows what was suspected, and whether that is gone
+                judged = tuple(n if n.bar is not None else own for own, n in zip(judged, now.signals, strict=True))
             watch.last = tuple(verdict for verdict in judged if verdict.name in used)
             watch.seen.append((tick.at, _inside(rule, watch.last)))
 
@@ -127,7 +133,7 @@ def _passes(rule: SignalRule, verdict: SignalVerdict) -> bool:
     """Does a signal hold nothing up: inside, or blind where the policy says that this counts as healthy."""
     if verdict.breached is None:
         return verdict.blind is not None and rule.blind.kind is BlindPolicyKind.HEALTHY
-    return not verdict.breached
+    return not verdict.breached and verdict.onset is None  # by evidence: nor suspected any more
 
 
 def _inside(rule: DeploymentRule, verdicts: tuple[SignalVerdict, ...]) -> bool:
