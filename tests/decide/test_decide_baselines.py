@@ -28,7 +28,7 @@ from hypothesis import strategies as st
 
 from rollback_console.decide import baselines
 from rollback_console.decide.baselines import Hours
-from rollback_console.decide.calendar import SLOTS, Calendar, hour_of
+from rollback_console.decide.calendar import SLOTS, Calendar, history_words, hour_of
 from rollback_console.decide.evidence import ALTERNATIVES, COUNT, bounded, steps
 from rollback_console.model.observation import Norm
 from rollback_console.model.rules import EvidenceRule, Stretch, Worse
@@ -141,7 +141,8 @@ def test_little_history_says_so_and_is_wider() -> None:
         hours = minutes.hours()
         profile, level = learned(hours, at)
         margins.append(norm_at(minutes, at)[1].margin)
-        words.append(baselines.behind(profile, HISTORY_S))
+        found = baselines.little(profile, HISTORY_S)
+        words.append(history_words(found) if found is not None else "")
         assert level.rate == pytest.approx(0.03, rel=0.05)
     assert margins[0] > margins[1] > margins[3] > margins[4]
     assert margins[0] > 0.1

@@ -379,15 +379,6 @@ def norm_beside(
     return Norm(margin, dispersion(worse, bar(rule), p, margin, _between(profile.trials, position), noise))
 
 
-def behind(profile: Profile, history_s: float) -> str:
-    """How much history stands behind a baseline, in words, while it is less than was asked for; else empty."""
-    wanted, have = history_s / HOUR_S, profile.hours
-    if have >= 0.9 * wanted:
-        return ""
-    told = f"{have} h" if have < 72 else f"{have / 24:.0f} days"
-    lacks = ""
-    if have < 24:
-        lacks = "; the hours of the day are not known yet"
-    elif have < 14 * 24:
-        lacks = "; the days of the week are not known yet"
-    return f"learned from {told} of history{lacks}, so its margin is wider"
+def little(profile: Profile, history_s: float) -> float | None:
+    """The hours of history behind a baseline where they are less than was asked for, a tenth of gaps aside."""
+    return float(profile.hours) if profile.hours < 0.9 * history_s / HOUR_S else None

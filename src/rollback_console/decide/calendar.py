@@ -70,6 +70,17 @@ def anchor_of(at: float, since: float | None) -> float:
     return hour_of(at) if _young(at, since) else at // DAY_S * DAY_S
 
 
+def history_words(hours: float) -> str:
+    """How little history stands behind a baseline, and what that means."""
+    lacks = ""
+    if hours < 24:
+        lacks = "; the hours of the day are not known yet"
+    elif hours < 14 * 24:
+        lacks = "; the days of the week are not known yet"
+    told = f"{hours:.0f} h" if hours < 72 else f"{hours / 24:.0f} days"
+    return f"learned from {told} of history{lacks}, so its margin is wider"
+
+
 def noise_anchor(at: float, since: float | None) -> tuple[float, tuple[float, ...]]:
     """(as of when, the beginnings of the hours) that tell the noise of short blocks in force at `at`: six hours spread
     over the week before this one began, over the day before today while history is younger, or the last six."""

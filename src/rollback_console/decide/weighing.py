@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from rollback_console.decide import evidence
+from rollback_console.decide.calendar import history_words
 from rollback_console.decide.condition import Support, Truth
 from rollback_console.model.observation import Blind, Norm, Reading
 from rollback_console.model.rules import EvidenceRule, SignalRule, Worse
@@ -89,6 +90,8 @@ def verdict(
         breached = True
     else:
         note = "evidence is full, and the last whole window is missing"
+    if not note and blind is None and norm is not None and norm.hours is not None:
+        note = history_words(norm.hours)
     logs, bar = evidence.meter(memory, judged)
     return SignalVerdict(
         rule.name, value, p, limit, degradation, percent, breached, blind, reading.n, note,

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Iterable, Sequence
+from dataclasses import replace
 
 from rollback_console.decide import baselines
 from rollback_console.decide.baselines import Hours, Level, Profile, norm_beside
@@ -20,6 +21,7 @@ from rollback_console.decide.calendar import (
     Calendar,
     anchor_of,
     calendar_of,
+    history_words,
     hour_of,
     noise_anchor,
 )  # fmt: skip
@@ -336,6 +338,7 @@ class SeasonalBook:
             p, norm = found[0], norm_beside(profile, short, rule, worse, position, *found)
         else:
             _, norm = baselines.norm_of(profile, level, short, rule, worse, position)
+        norm = replace(norm, hours=baselines.little(profile, place.history_s))
         return _InForce(hour, known_hour, profile, level, norm, p)
 
     def _since(self, place: _Place, moment: float) -> float | None:
@@ -361,4 +364,5 @@ class SeasonalBook:
         """See `engine.book.Book`."""
         place = self._places.get((index, number))
         profile = self._profile(place, at) if place is not None else None
-        return baselines.behind(profile, place.history_s) if place is not None and profile is not None else ""
+        hours = baselines.little(profile, place.history_s) if place is not None and profile is not None else None
+        return history_words(hours) if hours is not None else ""
