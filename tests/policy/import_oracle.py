@@ -29,7 +29,7 @@ from rollback_console.policy.importing import ImportedAlert, import_rules
 from rollback_console.policy.load import parse_policy
 from servers.prometheus import Sample, make_openmetrics
 
-START = 86_400.0 * 20_000  # of the data in the real Prometheus; promtool's begin at 0. A multiple of every step
+START = 0.0  # Unix seconds: promtool's data begin in 1970, and rules may ask for `time()`
 APART = 60.0  # between two samples of a series
 Labels = tuple[tuple[str, str], ...]
 Values = list[float | None]  # one a sample time; None: no sample
@@ -250,6 +250,7 @@ def _one(draw: Random) -> str:
         "sum by (deployment) (g1) / sum by (deployment) (g2)", "-sum by (deployment) (g2)",
         "quantile by (deployment) (0.5, m1)", "count by (deployment) (m2 > 1)", "sum by (deployment) (g1 offset {w})",
         "stddev by (deployment) (m1) % 2", "sum by (deployment) (g1) ^ 2", "abs(sum by (deployment) (g2))",
+        "time() - sum by (deployment) (m1) * 600", "sum by (deployment) (m1) * scalar(minute()) / 30",
         "(sum by (deployment) (g1) + sum by (deployment) (g2))",
     )).format(w=draw.choice(("2m", "3m", "5m", "10m")))  # fmt: skip
 
@@ -260,6 +261,7 @@ def _many(draw: Random) -> str:
         "m1", "g1", "m1 / m2", "rate(c1_total[{w}])", "avg without (pod) (m1)", "max_over_time(m2[{w}])", "m1 - m2 * 2",
         "m1 * on (deployment) group_left g1", "sum by (deployment, code) (rate(c2_total[{w}]))",
         'label_replace(m1, "copy", "$1", "pod", "(.*)")', "clamp_max(m1, 3)", "deriv(m1[{w}])", "sort_desc(g1)",
+        "time() - m2 * 900", "timestamp(g1) / 60",
     )).format(w=draw.choice(("2m", "5m", "10m")))  # fmt: skip
 
 

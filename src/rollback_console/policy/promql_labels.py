@@ -20,6 +20,7 @@ from rollback_console.policy.promql_tree import (
     Text,
     Unary,
     children,
+    constant,
     is_scalar,
 )
 from rollback_console.policy.promql_words import SETS, PromqlError
@@ -187,7 +188,8 @@ def keeps_apart(matching: Matching, by: tuple[str, ...]) -> bool:
 def may_be_infinite(item: Node) -> bool:
     """Whether a division or a function can make an infinity out of finite samples."""
     if isinstance(item, Binary) and item.operator in ("/", "^"):
-        return True
+        divisor = constant(item.right) if item.operator == "/" else None
+        return may_be_infinite(item.left) if divisor else True
     if isinstance(item, Binary) and item.operator in SETS:
         return may_be_infinite(item.left) or (item.operator == "or" and may_be_infinite(item.right))
     if isinstance(item, Call) and item.function in _INFINITE:
