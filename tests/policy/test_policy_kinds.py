@@ -7,6 +7,8 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from rollback_console.decide.budget import budgeted, claims_of
 from rollback_console.model.rules import (
@@ -440,3 +442,39 @@ def test_what_watches_inputs_explains_and_does_not_fire_alone() -> None:
         "trigger.when: what watches the inputs fires by itself"
     ]
     assert doubts(OTHER + AGE, "trigger: {when: errors and age}\n") == []
+
+
+@settings(max_examples=50, deadline=None)
+@given(
+    st.lists(st.sampled_from(["critical", "high", "normal", "low"]), min_size=1, max_size=12),
+    st.floats(0.01, 20),
+    st.booleans(),
+)
+def test_false_alarms_a_week_are_shared_by_all_as_the_engine_would(tiers: list[str], weekly: float, more: bool) -> None:
+    """However many deployments, signals and slices: the rates sum to what was written, by the engine's own division."""
+    deployments = "".join(
+        f"  - {{name: d{k}, environment: production, tier: {tier}, model: {{name: m, alias: champion}}}}\n"
+        for k, tier in enumerate(tiers)
+    )
+    signals = SLICED + OTHER + (f"  s: {{{COUNTED}, baseline: {{kind: seasonal}}}}\n" if more else "")
+    rules = load(signals, f"trigger: {{budget: {{false_alarms_a_week: {weekly!r}}}}}\n", deployments).rules
+    budgets = [[each.evidence.budget_s for each in rule.signals if each.evidence is not None] for rule in rules]
+    assert sum(7 * DAY / budget for one in budgets for budget in one) == pytest.approx(weekly)
+    for rule, ours in zip(budgeted(rules, weekly), budgets, strict=True):
+        theirs = [each.evidence.budget_s for each in rule.signals if each.evidence is not None]
+        assert ours == pytest.approx(theirs)
+    first = tiers.index(tiers[0]), len(tiers) - 1 - tiers[::-1].index(tiers[0])
+    assert rules[first[0]].signals is rules[first[1]].signals  # of one tier: the very same
+
+
+def test_explain_tells_a_share_of_the_week() -> None:
+    deployments = "".join(
+        f"  - {{name: d{k}, environment: production, tier: {tier}, model: {{name: m, alias: champion}}}}\n"
+        for k, tier in enumerate(["critical", "low", "low"] + ["normal"] * 40)
+    )
+    signal = f"  s: {{{COUNTED}, baseline: {{kind: seasonal}}}}\n"
+    text = said(load(signal, "trigger: {budget: {false_alarms_a_week: 1}}\n", deployments))
+    assert "production/d0, tier critical, default risk normal:" in text
+    assert "the logarithm of one false alarm in 79d in minutes (its share of 1 a week, by tier)" in text
+    assert "production/d1, production/d2, tier low, default risk normal:" in text
+    assert "one false alarm in 630d in minutes" in text

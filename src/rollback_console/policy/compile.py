@@ -24,6 +24,7 @@ from rollback_console.policy.defaults import BY_RISK, Risk
 from rollback_console.policy.lint import when_of
 from rollback_console.policy.policy import Policy, PolicyDeployment, PolicyPath
 from rollback_console.policy.promql import is_per_deployment, words_of
+from rollback_console.policy.shares import share_s
 from rollback_console.policy.signal import slice_name
 from rollback_console.policy.trigger import dwell_of
 
@@ -47,7 +48,7 @@ def compile_policy(policy: Policy, digest: str) -> tuple[DeploymentRule, ...]:
     let pass.
     """
     judged = {
-        risk: _judgement(policy, risk) for risk in dict.fromkeys(risk_of(policy, one) for one in policy.deployments)
+        key: _judgement(policy, *key) for key in dict.fromkeys(judged_alike(policy, one) for one in policy.deployments)
     }
     impact = policy.impact.rule()
     own_impact = any(is_per_deployment(query) for query in _impact_queries(impact))
@@ -55,7 +56,7 @@ def compile_policy(policy: Policy, digest: str) -> tuple[DeploymentRule, ...]:
     rules = []
     for written in policy.deployments:
         words = words_of(written.name, written.metric_labels())
-        shared = judged[risk_of(policy, written)]
+        shared = judged[judged_alike(policy, written)]
         rules.append(
             DeploymentRule(
                 deployment=_deployment(policy, written, words),
@@ -80,10 +81,30 @@ def risk_of(policy: Policy, deployment: PolicyDeployment) -> Risk:
     return deployment.risk or policy.risk or "normal"
 
 
-def _judgement(policy: Policy, risk: Risk) -> _Judgement:
+def judged_alike(policy: Policy, deployment: PolicyDeployment) -> tuple[Risk, str]:
+    """What deployments must have in common to be judged by the same numbers. The tier counts where it is given a share
+    of false alarms."""
+    divided = policy.trigger.budget is not None and policy.trigger.budget.false_alarms_a_week is not None
+    return risk_of(policy, deployment), deployment.tier if divided else ""
+
+
+def _judgement(policy: Policy, risk: Risk, tier: str) -> _Judgement:
     exclude = tuple(stretch.stretch() for stretch in policy.exclude)
-    signals = compile_signals(policy.signals.items(), policy.trigger, BY_RISK[risk], _labels(policy), exclude)
+    signals = compile_signals(
+        policy.signals.items(), policy.trigger, BY_RISK[risk], _budget_s(policy, risk, tier), _labels(policy), exclude
+    )
     return _Judgement(signals, _trigger(policy, risk), any(_differs(signal) for signal in signals))
+
+
+def _budget_s(policy: Policy, risk: Risk, tier: str) -> float:
+    """The mean time between false alarms of one signal, in seconds: as written, its share, or the default by risk."""
+    budget = policy.trigger.budget
+    if budget is None:
+        return BY_RISK[risk].budget_s
+    if budget.false_alarms_a_week is None:
+        return budget.one_false_alarm_in or BY_RISK[risk].budget_s
+    judged = sum(signal.by_evidence for signal in policy.signals.values())
+    return share_s(budget.false_alarms_a_week, tier, [one.tier for one in policy.deployments], judged)
 
 
 def _labels(policy: Policy) -> Sequence[str] | None:

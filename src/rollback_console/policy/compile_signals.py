@@ -39,19 +39,20 @@ def compile_signals(
     signals: Iterable[tuple[str, PolicySignal]],
     trigger: PolicyTrigger,
     defaults: Defaults,
+    budget_s: float,
     labels: Sequence[str] | None,
     exclude: tuple[Stretch, ...],
 ) -> tuple[SignalRule, ...]:
     """The rules of a policy's signals with `$window` filled in; placeholders that differ between deployments stay.
 
-    `labels`: the names of the labels that tell its deployments apart; None where these differ between them.
+    `budget_s`: the mean time between false alarms of one signal. `labels`: the names of the labels that tell its deployments apart; None where these differ between them.
     """
     found: list[SignalRule] = []
     for name, signal in signals:
         if signal.kind == "burn_rate":
             found += _burning(name, signal)
             continue
-        evidence = _evidence(signal, trigger, defaults) if signal.by_evidence else None
+        evidence = _evidence(signal, trigger, defaults, budget_s) if signal.by_evidence else None
         if signal.slices is None:
             found.append(_rule(name, signal, queries_of(signal, labels), evidence, exclude))
         elif evidence is not None:
@@ -124,10 +125,10 @@ def _baseline(signal: PolicySignal, exclude: tuple[Stretch, ...]) -> Baseline | 
     )
 
 
-def _evidence(signal: PolicySignal, trigger: PolicyTrigger, defaults: Defaults) -> EvidenceRule:
+def _evidence(signal: PolicySignal, trigger: PolicyTrigger, defaults: Defaults, budget_s: float) -> EvidenceRule:
     adaptive = trigger.dwell if isinstance(trigger.dwell, AdaptiveDwell) else None
     return EvidenceRule(
-        budget_s=trigger.budget.one_false_alarm_in if trigger.budget is not None else defaults.budget_s,
+        budget_s=budget_s,
         dwell_s=dwell_of(trigger, defaults),
         alone_hold_s=trigger.alone_hold if trigger.alone_hold is not None else defaults.alone_hold_s,
         margin=signal.margin,

@@ -7,7 +7,7 @@ from math import log
 
 from rollback_console.model.rules import Baseline, BaselineKind, DeploymentRule, EvidenceRule, SignalRule
 from rollback_console.model.text import number
-from rollback_console.policy.compile import risk_of
+from rollback_console.policy.compile import judged_alike
 from rollback_console.policy.defaults import Risk
 from rollback_console.policy.load import LoadedPolicy
 from rollback_console.policy.quantities import format_duration, format_percentage
@@ -35,16 +35,16 @@ def baseline_words(baseline: Baseline, unit: str) -> str:
 def numbers(loaded: LoadedPolicy, detects: Detects | None = None) -> Iterator[str]:
     """Lines about every signal that is judged by evidence; none where nothing is. Deployments with the same numbers
     stand together; what `detects` says is said of each by itself."""
-    groups: dict[Risk, list[DeploymentRule]] = {}
+    groups: dict[tuple[Risk, str], list[DeploymentRule]] = {}
     for written, rule in zip(loaded.policy.deployments, loaded.rules, strict=True):
-        groups.setdefault(risk_of(loaded.policy, written), []).append(rule)
-    for risk, rules in groups.items():
+        groups.setdefault(judged_alike(loaded.policy, written), []).append(rule)
+    for (risk, tier), rules in groups.items():
         judged = [each for each in rules[0].signals if each.evidence is not None and each.slice_of is None]
         if not judged:
             continue
         chosen = _risk_from(loaded, rules[0], risk)
         if len(groups) > 1:
-            yield f"{_names(rules)}, {chosen}:"
+            yield f"{_names(rules)}, {f'tier {tier}, ' if tier else ''}{chosen}:"
         for signal in judged:
             yield f"- {signal.name}: {_numbers(loaded, signal, chosen)}."
             if detects is not None:
@@ -83,15 +83,24 @@ def _numbers(loaded: LoadedPolicy, signal: SignalRule, chosen: str) -> str:
         dwell = f"dwell {dwell}, within {bounds} (written); nothing chooses within these bounds yet"
     else:
         dwell = f"dwell {dwell}: no shorter burst can fire ({_where(trigger.dwell is not None, chosen)})"
-    budget = format_duration(evidence.budget_s)
-    bar = f"bar {log(evidence.budget_s / 60):.2f}, the logarithm of one false alarm in {budget} in minutes"
-    bar += f" ({_where(trigger.budget is not None, chosen)}"
+    bar = f"bar {log(evidence.budget_s / 60):.2f}, the logarithm of one false alarm in {_long(evidence.budget_s)}"
+    weekly = trigger.budget.false_alarms_a_week if trigger.budget is not None else None
+    where = _where(trigger.budget is not None, chosen) if weekly is None else f"its share of {weekly:g} a week, by tier"
+    bar += f" in minutes ({where}"
     bar += ", shared by its slices)" if loaded.policy.signals[signal.name].slices is not None else ")"
     parts = [margin, dwell, bar]
     if not signal.sufficient_alone:
         where = _where(trigger.alone_hold is not None, chosen)
         parts.append(f"alone it must stay full for {format_duration(evidence.alone_hold_s)} ({where})")
     return "; ".join(parts)
+
+
+def _long(seconds: float) -> str:
+    """A budget: whole days from two weeks on, years from two of them."""
+    days = seconds / 86_400.0
+    if days >= 730:
+        return f"{days / 365.25:,.3g} years"
+    return f"{days:.0f}d" if days >= 14 else format_duration(round(seconds / 60.0) * 60.0)
 
 
 def _where(written: bool, chosen: str) -> str:

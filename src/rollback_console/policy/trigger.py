@@ -63,14 +63,22 @@ Dwell = Annotated[float | AdaptiveDwell, PlainValidator(_dwell), WithJsonSchema(
 
 
 class FalseAlarmBudget(Words):
-    """How often people accept a false alarm of one signal that is judged by evidence."""
+    """How often people accept a false alarm of evidence: of each signal, or of all deployments and signals of the
+    policy together, which divides it."""
 
-    one_false_alarm_in: Span
+    one_false_alarm_in: Span | None = None
+    false_alarms_a_week: Annotated[float, Field(gt=0, le=1_000, allow_inf_nan=False)] | None = None
 
     @model_validator(mode="after")
     def _fits(self) -> FalseAlarmBudget:
-        if self.one_false_alarm_in < _LEAST_BUDGET_S:
-            what = f"{format_duration(self.one_false_alarm_in)} is no budget: it would alarm all day"
+        each, together = self.one_false_alarm_in, self.false_alarms_a_week
+        if each is None and together is None:
+            remedy = "Write `one_false_alarm_in: 90d` (each signal) or `false_alarms_a_week: 1` (all together)"
+            raise several([Complaint((), "says no number", remedy)])
+        if each is not None and together is not None:
+            raise several([Complaint(("false_alarms_a_week",), "stands beside one_false_alarm_in", "Keep one")])
+        if each is not None and each < _LEAST_BUDGET_S:
+            what = f"{format_duration(each)} is no budget: it would alarm all day"
             raise several([Complaint(("one_false_alarm_in",), what, "Write 1h or more; 90d is usual")])
         return self
 
