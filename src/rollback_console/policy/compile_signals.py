@@ -45,7 +45,8 @@ def compile_signals(
 ) -> tuple[SignalRule, ...]:
     """The rules of a policy's signals with `$window` filled in; placeholders that differ between deployments stay.
 
-    `budget_s`: the mean time between false alarms of one signal. `labels`: the names of the labels that tell its deployments apart; None where these differ between them.
+    `budget_s`: the mean time between false alarms of one signal. `labels`: the names of the labels that tell the
+    deployments apart; None where these differ between them.
     """
     found: list[SignalRule] = []
     for name, signal in signals:
