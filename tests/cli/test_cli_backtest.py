@@ -225,7 +225,8 @@ def test_a_sweep_is_a_table_and_a_recommendation(capsys: pytest.CaptureFixture[s
         ["dwell=90m", "0", "0", "2", "–", "0", "9,000", "0"],
     ]  # fmt: skip
     assert out[-1] == (
-        "take dwell=1m: waiting costs 200 EUR and false rollbacks 800 EUR, together the least (as written: 1,200 EUR)"
+        "take dwell=1m: waiting costs 200 EUR and false rollbacks 800 EUR, together the least; it catches 2 of "
+        "2 incidents (as written: 1,200 EUR)"
     )
     assert run(["backtest", "policy.yaml", *SWEEP]) == 0
     assert capsys.readouterr().out.splitlines()[-1] == (
@@ -263,6 +264,40 @@ def test_each_setting_of_a_sweep_is_what_the_policy_alone_would_be(capsys: pytes
         }
 
 
+EVIDENCE = POLICY.replace(
+    "breach: {degraded_by: 10%, baseline: {kind: fixed, value: 4%}}",
+    "baseline: {kind: fixed, value: 4%}\n    sufficient_alone: true",
+).replace("when: conversion or errors, dwell: 2m, ", "")
+
+
+def test_evidence_is_told_swept_and_what_it_can_see(capsys: pytest.CaptureFixture[str]) -> None:
+    incident_file(Path("s.csv"))
+    Path("incidents.csv").write_text(MARKED)
+    Path("policy.yaml").write_text(EVIDENCE)
+    found = lines_of(capsys, "--samples", "s.csv", "--json", "--incidents", "incidents.csv", "--sweep", "budget=1d,90d",
+                     "--sweep", "dwell=2m,20m", "--sweep", "margin=2%,60%")  # fmt: skip
+    fired = [line for line in found if line.get("to") == "fired"]
+    assert fired
+    conversion = fired[0]["signals"][0]
+    assert conversion["evidence"] > 11.0
+    assert conversion["breached"]
+    told = {(each["deployment"], each["signal"]): each for each in found[-1]["detectability"]}
+    seen = told["production/ranker", "conversion"]
+    assert (seen["trials_per_window"], seen["baseline"]) == (1000.0, 0.04)
+    assert [each["change_pct"] for each in seen["detects"]] == [-30.0, -10.0, -5.0, -3.0]
+    waits = [each["after_s"] or 1e9 for each in seen["detects"]]
+    assert waits == sorted(waits)
+    scores = {tuple(line["setting"].values()): line for line in found if "setting" in line}
+    assert all(line["fires"] == 0 for key, line in scores.items() if "60%" in key), "nothing falls so far"
+    assert all(line["missed"] == 0 for key, line in scores.items() if "2%" in key)
+    for budget in ("1d", "90d"):
+        quick, slow = (scores[budget, dwell, "2%"]["median_delay_s"] for dwell in ("2m", "20m"))
+        assert quick < slow
+        assert slow >= 1200.0, "no burst shorter than the dwell fires"
+    assert run(["backtest", "policy.yaml", "--samples", "s.csv"]) == 0
+    assert "production/ranker conversion: sees -30 % in " in capsys.readouterr().out
+
+
 # -- what is wrong ----------------------------------------------------------------------------------------------------
 
 
@@ -296,9 +331,7 @@ def test_what_is_wrong_is_said_with_its_code(
     Path("odd.csv").write_text(CONVERSION + f"{T + 7},ranker,conversion,,3,100\n{T + 67},ranker,conversion,,3,100\n")
     if words[-1:] == ["evidence"]:
         words = words[:-1]
-        judged = POLICY.replace("breach: {degraded_by: 10%, baseline: {kind: fixed, value: 4%}}",
-                                "baseline: {kind: fixed, value: 4%}")  # fmt: skip
-        Path("policy.yaml").write_text(judged)
+        Path("policy.yaml").write_text(EVIDENCE)
     Path("settings.yaml").write_text(
         "schema: rollback-console/settings/v1\nprometheus: {url: 'http://127.0.0.1:9', timeout: 1s}\n"
         "policies: [policy.yaml]\n"

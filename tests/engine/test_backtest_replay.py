@@ -8,6 +8,7 @@ import os
 import random
 import tracemalloc
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -35,7 +36,7 @@ from rollback_console.engine.backtest import Lane, Turn, lost_per_minute
 from rollback_console.engine.history import History, Span, grid, spans_of
 from rollback_console.errors import BackendUnreachable
 from rollback_console.model.observation import Blind, Observation, Reading, Series, Tick
-from rollback_console.model.rules import BlindPolicyKind, DeploymentRule
+from rollback_console.model.rules import BlindPolicyKind, DeploymentRule, ExpectedChange
 from rollback_console.model.snapshot import Snapshot
 from rollback_console.model.verdict import TriggerState, Verdict
 from rollback_console.observe.sampled import SampledMetrics, asking
@@ -249,6 +250,26 @@ def test_what_it_comes_to() -> None:
     assert (counted.fires, counted.blind_fires) == (3, 1)
     assert counted.minutes_fired == pytest.approx((5 + 2) * STEP / 60)
     assert counted.rollbacks == 2, "the second fire came within the cool-down of the first"
+
+
+def test_the_policys_guards_hold_back_would_be_rollbacks() -> None:
+    """Five fires, an hour apart each: two within 24 hours are all that the loop guard lets through, none during an
+    expected change."""
+    rule = fleet_rule("a", [bounded("errors")], dwell=0.0, hold=0.0, cool_down=600.0)
+
+    def rollbacks(**more: object) -> int:
+        lane = Lane([replace(rule, trigger=replace(rule.trigger, **more))])  # type: ignore[arg-type]
+        for k in range(300):
+            list(lane.take(tick_of(rule, START + k * 60, Reading(9.0 if k % 60 == 30 else 1.0))))
+        assert lane.counted(0).fires == 5
+        return lane.counted(0).rollbacks
+
+    assert rollbacks() == 2
+    assert rollbacks(loop_guard=100) == 5
+    assert rollbacks(loop_guard=100, cool_down_s=5400.0) == 3
+    assert rollbacks(loop_guard=100, re_arm_s=7200.0) == 1
+    change = ExpectedChange("sale", START, START + 3 * 3600)
+    assert rollbacks(loop_guard=100, expected=(change,)) == 2
 
 
 def test_what_fired_before_is_not_a_fire() -> None:

@@ -86,7 +86,8 @@ def test_the_cheapest_is_advised_where_both_have_a_price() -> None:
     best, why = recommend(scores, Costs("EUR", 100.0), 0)
     assert best is scores[1]
     assert why == (
-        "dwell=5m: waiting costs 400 EUR and false rollbacks 100 EUR, together the least (as written: 1,200 EUR)"
+        "dwell=5m: waiting costs 400 EUR and false rollbacks 100 EUR, together the least; it catches 3 of 3 incidents "
+        "(as written: 1,200 EUR)"
     )
 
 
@@ -104,7 +105,22 @@ def test_without_a_price_the_budget_decides_and_then_what_is_missed_and_waited()
     )
     best, why = recommend(scores[:2], Costs(), 0)
     assert best is scores[1]
-    assert why == "dwell=5m: no setting keeps false fires within the budget's 0 in this time; it has the fewest, 1"
+    assert why == (
+        "dwell=5m: no setting that catches anything keeps false fires within the budget's 0 in this time; it has the "
+        "fewest, 1"
+    )
+
+
+def test_what_catches_nothing_is_not_taken_for_making_no_mistakes() -> None:
+    idle = scored("90m", 2, 0, missed=3, caught=0, delay=None)
+    best, _ = recommend([scored("1m", 0, 4), scored("5m", 1, 2), idle], Costs(), 0)
+    assert best.setting.text == "dwell=5m"
+    kept = scored("20m", 1, 3, missed=3, caught=0, delay=None, written=True)
+    best, why = recommend([scored("10m", 0, 9, missed=3, caught=0, delay=None), kept, idle], Costs(), 5)
+    assert best is kept
+    assert why == (
+        "dwell=20m (as written): no setting catches any of 3 incidents, so that nothing speaks for another one"
+    )
 
 
 def test_without_incidents_every_fire_counts_as_false() -> None:

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import field
 
 from rollback_console.decide.detectability import Detectable, detectability
+from rollback_console.decide.guards import Acts, holding
 from rollback_console.decide.judge import FRESH, Step, decide, step
 from rollback_console.decide.trigger import state_of
 from rollback_console.engine.sampler import Sampler
@@ -53,9 +54,10 @@ class _Row:
     fires: list[Fire] = field(default_factory=list)
     since: float | None = None  # it is firing since this evaluation
     before: bool = False  # and had fired before the first one
-    rollbacks: int = 0
-    rolled_back: float | None = None
+    rollbacks: list[float] = field(default_factory=list)
     blind_fires: int = 0
+    version: str | None = None
+    released: float | None = None
 
 
 class Lane:
@@ -103,6 +105,9 @@ class Lane:
                 before = None if first and state is row.state else row.state
                 if before is not None or state is not TriggerState.HEALTHY:
                     turn = Turn(index, before, verdict)
+            if observation.version is not None and observation.version != row.version:
+                row.released = tick.at if row.version is not None else None
+                row.version = observation.version
             self._keep(row, rule, tick.at, state, done.memory)
             yield Judged(index, observation, done, state, turn)
 
@@ -110,8 +115,8 @@ class Lane:
         firing = state in _FIRING
         if firing and row.since is None:
             row.since, row.before = at, row.state in _FIRING
-            if not row.before and (row.rolled_back is None or at - row.rolled_back >= rule.trigger.cool_down_s):
-                row.rollbacks, row.rolled_back = row.rollbacks + 1, at
+            if not row.before and not holding(rule.trigger, at, _acts(row, at)):
+                row.rollbacks.append(at)
         elif not firing and row.since is not None:
             row.fires.append(Fire(row.since, at, row.before))
             row.since = None
@@ -132,7 +137,14 @@ class Lane:
         """What a deployment came to, up to the last evaluation."""
         row, end, fires = self._rows[index], self.at or 0.0, self.fires(index)
         fired_s = sum((end if fire.end is None else fire.end) - fire.start for fire in fires)
-        return Counted(sum(not fire.before for fire in fires), fired_s / 60.0, row.rollbacks, row.blind_fires)
+        return Counted(sum(not fire.before for fire in fires), fired_s / 60.0, len(row.rollbacks), row.blind_fires)
+
+
+def _acts(row: _Row, at: float) -> Acts:
+    """What the guards of an automatic action ask about a deployment that fires at `at`."""
+    cleared = row.fires[-1].end if row.fires else None
+    last = row.rollbacks[-1] if row.rollbacks else None
+    return Acts(row.released, last, tuple(row.rollbacks[-100:]), at, cleared)
 
 
 def rows_of(lane: Lane) -> Iterator[tuple[DeploymentRule, Counted]]:

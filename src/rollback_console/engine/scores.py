@@ -64,21 +64,27 @@ def recommend(scores: Sequence[Score], costs: Costs, allowed: int) -> tuple[Scor
     """The setting to take, and why, in one sentence. `allowed`: false fires that the budget has room for.
 
     Where waiting and false rollbacks both have a price, the lowest sum. Else the setting within the budget that misses
-    least and waits least; where none is within it, the one with the fewest false fires. Without marked incidents every
-    fire counts as false, and the least cautious setting within the budget is taken. Of equals the policy as it stands.
+    least and waits least; where none is within it, the one with the fewest false fires. What catches nothing is never
+    taken for making no mistakes. Without marked incidents every fire counts as false, and the least cautious setting
+    within the budget is taken. Of equals the policy as it stands.
     """
     marked = any(each.caught + each.missed for each in scores)
     priced = [each for each in scores if each.cost is not None]
     if marked and len(priced) == len(scores):
         best = min(scores, key=lambda each: (each.cost, *_last(each)))
         return best, _priced(best, scores, costs)
-    within = [each for each in scores if each.false <= allowed]
+    if marked and not any(each.caught for each in scores):
+        best = min(scores, key=_last)
+        many = _count(best.missed, "incident")
+        return best, f"{best.setting.text}: no setting catches any of {many}, so that nothing speaks for another one"
+    within = [each for each in scores if each.false <= allowed and (each.caught or not marked)]
     room = f"the budget's {allowed} in this time"
     if not within:
+        scores = [each for each in scores if each.caught or not marked]
         best = min(scores, key=lambda each: (each.false, each.missed, each.delay_s or 0.0, *_last(each)))
-        return best, (
-            f"{best.setting.text}: no setting keeps false fires within {room}; it has the fewest, {best.false}"
-        )
+        which = "setting that catches anything" if marked else "setting"
+        why = f"no {which} keeps false fires within {room}; it has the fewest, {best.false}"
+        return best, f"{best.setting.text}: {why}"
     if not marked:
         best = min(within, key=lambda each: (each.setting.caution, *_last(each)))
         return best, (
@@ -100,7 +106,8 @@ def _last(each: Score) -> tuple[bool, int]:
 def _priced(best: Score, scores: Sequence[Score], costs: Costs) -> str:
     said = (
         f"{best.setting.text}: waiting costs {number(best.waiting)} {costs.unit} and false rollbacks "
-        f"{number(best.false_cost)} {costs.unit}, together the least"
+        f"{number(best.false_cost)} {costs.unit}, together the least; it catches {best.caught} of "
+        f"{_count(best.caught + best.missed, 'incident')}"
     )
     written = next((each for each in scores if each.setting.as_written and each is not best), None)
     if written is None:

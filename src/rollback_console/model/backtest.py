@@ -43,8 +43,8 @@ class Fire:
 
 @dataclass(frozen=True, slots=True)
 class Counted:
-    """What one deployment came to. `minutes_fired` include the hold. `rollbacks`: fires that were not within the
-    cool-down of the one acted on before. `blind_fires`: how often blindness itself fired."""
+    """What one deployment came to. `minutes_fired` include the hold. `rollbacks`: fires at which the policy's
+    guards would have let an automatic action through. `blind_fires`: how often blindness itself fired."""
 
     fires: int
     minutes_fired: float
