@@ -155,6 +155,16 @@ def test_one_deployment_may_be_what_an_answer_without_labels_is_about() -> None:
     assert loaded.rules[0].deployment.labels == (("deployment", "checkout"),)
 
 
+def test_a_deployment_that_is_asked_for_by_name_and_is_none_of_the_policys() -> None:
+    got, _ = imported('max by (deployment) (q{deployment="ranker"}) > 5', ONE)
+    assert [problem.message for problem in got.warnings] == [
+        'asks for deployment="ranker", which is none of --deployment'
+    ]
+    for options in (ANY, ImportOptions(deployments=(named_deployment("ranker", ("deployment",)),))):
+        got, _ = imported('max by (deployment) (q{deployment="ranker"}) > 5', options)
+        assert not got.warnings
+
+
 @pytest.mark.parametrize(("file", "count"), [("models.yml", 41), ("namespaced.yml", 6), ("lone.yml", 6)])
 def test_how_many_are_imported(file: str, count: int) -> None:
     one = named_deployment("alpha", ("deployment",))

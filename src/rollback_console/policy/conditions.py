@@ -9,6 +9,7 @@ values are joined by `max by` or `min by`, and `Condition.exact` is False: then 
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import replace
 
 from rollback_console.model.value import dataclass
@@ -53,10 +54,12 @@ Tree = Bound | Join
 
 @dataclass(frozen=True, slots=True)
 class Condition:
-    """`exact`: every comparison answers with at most one series a deployment."""
+    """`exact`: every comparison answers with at most one series a deployment. `pinned`: (label, value) of deployments
+    that a selector asks for by name."""
 
     tree: Tree
     exact: bool
+    pinned: tuple[tuple[str, str], ...] = ()
 
     def bounds(self) -> tuple[Bound, ...]:
         """The bounds, in the order of the text."""
@@ -311,4 +314,11 @@ def read(expr: str, by: tuple[str, ...], *, alone: bool = False) -> Condition:
         if token.kind == "string" and any(word in token.text for word in _PLACEHOLDERS):
             raise PromqlError(token.start, "holds what would be filled in as a placeholder", "Write it another way")
     found = reader.condition(item)
-    return Condition(found, reader.exact)
+    return Condition(found, reader.exact, tuple(dict.fromkeys(_pinned(item, by))))
+
+
+def _pinned(item: Node, by: tuple[str, ...]) -> Iterator[tuple[str, str]]:
+    if isinstance(item, tree.Selector):
+        yield from ((label, value) for label, sign, value in item.matchers if sign == "=" and label in by)
+    for inner in tree.children(item):
+        yield from _pinned(inner, by)

@@ -189,6 +189,7 @@ class _Reader:
         hold = self.clock(rule, "keep_firing_for", at)
         if found is None or dwell is None or hold is None:
             return
+        self.absent(found, at)
         line, column = self.document.of_value((*at, "alert"))
         signals = self.named(name, found)
         names = {id(each.bound): each.name for each in signals}
@@ -205,6 +206,14 @@ class _Reader:
                 _when(found.tree, names), found.exact, plain(summary, 300), _runbook(annotations), links,
             )
         )  # fmt: skip
+
+    def absent(self, found: Condition, at: Loc) -> None:
+        """Says it where a rule asks for a deployment by name that is none of the policy's."""
+        known = {pair for one in self.options.deployments for pair in one.labels}
+        for label, value in found.pinned:
+            if known and (label, value) not in known:
+                self.warn((*at, "expr"), f'asks for {label}="{plain(value, 80)}", which is none of --deployment',
+                          "Its signal has no data for the others: name that deployment, or leave it out")  # fmt: skip
 
     def condition(self, rule: dict[str, Any], labels: dict[str, str], at: Loc) -> Condition | None:
         """The rule's condition; None where it was refused, and said."""
