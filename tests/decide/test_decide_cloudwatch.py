@@ -1,9 +1,9 @@
 """CloudWatch's M-out-of-N alarms with their four ways to treat missing data, against policies that say the same.
 
 `cloudwatch` is that service's evaluation as its documentation describes it ("Configuring how CloudWatch alarms treat
-missing data"): of an evaluation range that is longer than N it takes the N newest data points that exist; only where
-fewer exist it fills in, as told; and it does not wait for data where the oldest one breaches and nothing newer
-contradicts. DOCUMENTED holds that page's examples, which `cloudwatch` must meet.
+missing data" in its user guide): of an evaluation range that is longer than N it takes the N newest data points that
+exist; only where fewer exist it fills in, as told; with fewer than M that all breach it cannot tell, unless the oldest
+of them is M periods old. DOCUMENTED holds the examples of two editions of that page, which `cloudwatch` must meet.
 
 The policy for M out of N asks for the signal now and one and two periods ago (`offset`), and counts:
 `any M of [now, ago_1, ago_2]`. What it cannot express:
@@ -42,11 +42,14 @@ DOCUMENTED = {
     ("0----", 3): (OK, OK, OK, OK),
     ("-----", 3): (NO_DATA, KEEP, ALARM, OK),
     ("0XX-X", 3): (ALARM, ALARM, ALARM, ALARM),
+    ("----X", 3): (NO_DATA, KEEP, ALARM, OK),
+    ("X----", 3): (ALARM, KEEP, ALARM, OK),
     ("--X--", 3): (ALARM, KEEP, ALARM, OK),
     ("0-X-X", 2): (ALARM, ALARM, ALARM, ALARM),
     ("00X0X", 2): (ALARM, ALARM, ALARM, ALARM),
     ("0-X--", 2): (OK, OK, ALARM, OK),
     ("----0", 2): (OK, OK, ALARM, OK),
+    ("----X", 2): (NO_DATA, KEEP, ALARM, OK),
     ("---X-", 2): (ALARM, KEEP, ALARM, OK),
 }
 # What our policy says of the same rows, where it is not the same: "blind" is "cannot tell", "keep" is as it was.
@@ -54,6 +57,7 @@ OTHERWISE = {
     ("0XX-X", 3): {"missing": "blind", "ignore": KEEP, "notBreaching": OK},  # reaches back to a third X
     ("0-X-X", 3): {"missing": "blind", "ignore": KEEP, "breaching": ALARM},  # reaches back to the 0
     ("0----", 3): {"missing": "blind", "ignore": KEEP, "breaching": ALARM},  # reaches back to the 0
+    ("X----", 3): {"missing": "blind"},  # decides on one data point, which is no longer of the last N
     ("--X--", 3): {"missing": "blind"},  # decides on one data point
     ("0-X--", 2): {"missing": "blind", "ignore": KEEP},  # decides on two
     ("----0", 2): {"missing": "blind", "ignore": KEEP},  # decides on one
@@ -77,6 +81,8 @@ def cloudwatch(window: str, m: int, mode: str) -> str:
         oldest = window.index(BAD)
         if RANGE - oldest >= m and GOOD not in window[oldest:]:
             return ALARM if mode == "missing" else KEEP
+        if GOOD not in window:
+            return NO_DATA if mode == "missing" else KEEP
     return OK
 
 
@@ -175,8 +181,8 @@ def test_all_windows(m: int, mode: str) -> None:
 
 # Of 243 ranges, how many a policy says the same of, for M = 1, 2, 3.
 SAME = {
-    "missing": (181, 127, 181),
-    "ignore": (181, 131, 196),
+    "missing": (181, 128, 184),
+    "ignore": (181, 132, 199),
     "breaching": (228, 200, 211),
     "notBreaching": (211, 200, 228),
 }
