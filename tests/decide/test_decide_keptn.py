@@ -114,7 +114,8 @@ def test_a_relative_criterion_fails_where_the_signal_is_degraded(
 
 @pytest.mark.parametrize(
     ("criterion", "worse", "share", "base", "at"),
-    [("<=+10%", "higher", "10%", 100.0, 110.0), ("<=+50%", "higher", "50%", 8.0, 12.0),
+    [("<=+10%", "higher", "10%", 5.0, 5.5), ("<=+10%", "higher", "10%", 100.0, 110.0),
+     ("<=+50%", "higher", "50%", 8.0, 12.0),
      (">=-25%", "lower", "25%", 64.0, 48.0)],
 )  # fmt: skip
 def test_at_exactly_the_bound_both_are_content(criterion: str, worse: str, share: str, base: float, at: float) -> None:
