@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from rollback_console.decide.attribution import Release, went_back
 from rollback_console.decide.incidents import Fleet, Trouble, group
 from rollback_console.decide.origin import merely_suspected, onset_of
-from rollback_console.decide.shared import shared_dependency
+from rollback_console.decide.shared import Dependencies, shared_dependency
 from rollback_console.model.identity import Deployment, DeploymentId
 from rollback_console.model.incident import AttributionKind, Incident
 from rollback_console.model.rules import (
@@ -212,7 +212,7 @@ def test_a_dependency_has_to_explain_who_is_well_too() -> None:
     for k in range(7):
         view.bad(f"d{k}")
     assert view.only().attribution.kind is AttributionKind.UPSTREAM
-    shared = shared_dependency([name("d0"), name("d1"), name("x")], zone_rules(fleet))
+    shared = shared_dependency([name("d0"), name("d1"), name("x")], Dependencies(zone_rules(fleet)))
     assert shared is not None
     assert (shared.dependency, len(shared.members), shared.readers) == (VIEW, 2, 9)
 

@@ -11,13 +11,15 @@ stayed full for `alone_hold_s`, after which the default trigger fires although n
 from __future__ import annotations
 
 import argparse
+import json
 import math
 import random
 import sys
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -129,17 +131,29 @@ def _events(flags: Sequence[bool]) -> int:
     return count
 
 
-def run(count: int, per_week: float, seed: int, processes: int, days: int = DAYS) -> list[Result]:
+def run(
+    count: int, per_week: float, seed: int, processes: int, days: int = DAYS, keep: Path | None = None
+) -> list[Result]:
+    """Judge `count` of the thousand. `keep`: a file of results that is added to one by one, and gone on from."""
     jobs = fleet(DEPLOYMENTS, per_week, seed)[:: max(1, DEPLOYMENTS // count)]
-    if processes == 1:
-        return [month(job, days) for job in jobs]
-    out = []
+    out = [Result(Job(*row[:4]), *row[4:]) for row in _kept(keep)]
+    done = {result.job for result in out}
+    left = [job for job in jobs if job not in done]
     with ProcessPoolExecutor(processes) as pool:
-        for done, result in enumerate(pool.map(month, jobs, chunksize=4)):
+        for result in pool.map(month, left, [days] * len(left)):
             out.append(result)
-            if done % 50 == 49:
-                print(f"{done + 1} of {len(jobs)}", file=sys.stderr, flush=True)
+            if keep is not None:
+                with keep.open("a", encoding="utf-8") as file:
+                    file.write(json.dumps([*astuple(result.job), *astuple(result)[1:]]) + "\n")
+            if len(out) % 50 == 0:
+                print(f"{len(out)} of {len(jobs)}", file=sys.stderr, flush=True)
     return out
+
+
+def _kept(keep: Path | None) -> list[list[Any]]:
+    if keep is None or not keep.exists():
+        return []
+    return [json.loads(line) for line in keep.read_text(encoding="utf-8").splitlines()]
 
 
 def report(found: Sequence[Result], per_week: float) -> str:
@@ -184,9 +198,10 @@ def main() -> int:
     parser.add_argument("--per-week", type=float, default=PER_WEEK)
     parser.add_argument("--seed", type=int, default=SEED)
     parser.add_argument("--processes", type=int, default=2)
+    parser.add_argument("--keep", type=Path, help="a file of single results: added to, and gone on from")
     parser.add_argument("--write", action="store_true", help="put it into docs/decision-quality.md")
     args = parser.parse_args()
-    found = run(args.count, args.per_week, args.seed, args.processes)
+    found = run(args.count, args.per_week, args.seed, args.processes, keep=args.keep)
     text = report(found, args.per_week)
     print(text)
     for result in found:

@@ -13,7 +13,7 @@ from dataclasses import field, replace
 
 from rollback_console.decide.explain import signal_words
 from rollback_console.decide.guards import Acts, advice_held, holding
-from rollback_console.decide.shared import Shared, all_dependencies, shared_dependency
+from rollback_console.decide.shared import Dependencies, Shared, behind, shared_dependency
 from rollback_console.model.identity import DeploymentId
 from rollback_console.model.incident import Attribution, AttributionKind, Recommendation
 from rollback_console.model.observation import Blind
@@ -79,6 +79,7 @@ class Case:
     blamed: Mapping[DeploymentId, Release] | None = None
     acquitted: Mapping[DeploymentId, tuple[Release, str]] = field(default_factory=dict)
     control_well: Mapping[DeploymentId, DeploymentId] = field(default_factory=dict)
+    dependencies: Dependencies | None = None  # of the whole fleet; None: worked out here
 
 
 Finding = tuple[Attribution, tuple[Recommendation, ...], str]
@@ -284,11 +285,15 @@ def _no_release(case: Case) -> str:
     return "no release here in the last 2 days"
 
 
+def _dependencies(case: Case) -> Dependencies:
+    return case.dependencies or Dependencies(case.rules)
+
+
 def _its_release(case: Case, dependency: str, within: float) -> Release | None:
     """The release of the deployment behind a dependency that could explain the first onset, or None."""
-    if not dependency.startswith("deployment/"):
+    name = behind(case.members[0], dependency)
+    if name is None:
         return None
-    name = DeploymentId(case.members[0].environment, dependency.removeprefix("deployment/"))
     history = [release for release in case.releases if release.deployment == name]
     onset = case.onsets[case.members[0]]
     found = [r for r in history if r.explains(onset, within) and not went_back(r, history)]
@@ -298,7 +303,7 @@ def _its_release(case: Case, dependency: str, within: float) -> Release | None:
 def _together(case: Case) -> Finding:
     if all(not_counted(case.rules[name], case.verdicts[name]) for name in case.members):
         return _lost_track(case)
-    shared = shared_dependency(case.members, case.rules)
+    shared = shared_dependency(case.members, _dependencies(case))
     if shared is not None and _explained(case, shared):
         return _upstream(case, shared)
     others = len(case.members) - 1
@@ -331,7 +336,7 @@ def _explained(case: Case, shared: Shared) -> bool:
 
 def _upstream(case: Case, shared: Shared) -> Finding:
     count, dependency = len(shared.members), shared.dependency
-    itself = DeploymentId(case.members[0].environment, dependency.removeprefix("deployment/"))
+    itself = behind(case.members[0], dependency)
     release = _its_release(case, dependency, RELEASE_CAUSE_S)
     if release is not None:
         before = span(max(0.0, case.onsets[case.members[0]] - release.at))
@@ -341,15 +346,15 @@ def _upstream(case: Case, shared: Shared) -> Finding:
         advice = f"do not roll this back: look at {dependency}, whose v{release.after} came first"
     else:
         of = f"and {count - 1} other{'s' if count > 2 else ''} on {dependency}"
-        if itself in shared.members and dependency.startswith("deployment/"):
+        if itself in shared.members:
             of = f"and {dependency} with {count - 1} that depend{'s' if count == 2 else ''} on it"
         reason = f"{_no_release(case)}, {of} {_when(case)}"
         advice = f"do not roll back: mend {dependency}, which {count} deployments share"
     finding = _elsewhere(case, AttributionKind.UPSTREAM, reason, advice)
-    return _but_itself(case, finding, itself) if dependency.startswith("deployment/") else finding
+    return _but_itself(finding, itself)
 
 
-def _but_itself(case: Case, finding: Finding, itself: DeploymentId) -> Finding:
+def _but_itself(finding: Finding, itself: DeploymentId | None) -> Finding:
     """The same, where the shared dependency is itself among the members: what is advised for it is to look at it."""
     attribution, advice, sentence = finding
     own = "others follow it: look at its inputs and its serving first, the version did not change"
@@ -380,7 +385,7 @@ def _alone(case: Case) -> Finding:
     verdict, rule = case.verdicts[name], case.rules[name]
     if not_counted(rule, verdict) and not verdict.cooling:
         return _lost_track(case)
-    for dependency in all_dependencies(case.rules, name):
+    for dependency in _dependencies(case).of(name):
         if (release := _its_release(case, dependency, _ITS_RELEASE_S)) is not None:
             before = span(max(0.0, case.onsets[name] - release.at))
             reason = f"v{release.after} of {dependency}, on which it depends, began to serve {before} before"

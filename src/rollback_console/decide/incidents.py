@@ -13,6 +13,7 @@ from dataclasses import field, replace
 
 from rollback_console.decide.attribution import Case, Release, attribute, unanswered
 from rollback_console.decide.origin import Origin, controls, merely_suspected, onset_of, origins, symptoms
+from rollback_console.decide.shared import Dependencies
 from rollback_console.model.identity import DeploymentId
 from rollback_console.model.incident import Incident
 from rollback_console.model.rules import DeploymentRule
@@ -77,12 +78,13 @@ def group(
         {name: onset_of(verdicts[name], troubles[name].onset, troubles[name].signals) for name in troubled},
         fleet.releases,
     )
+    dependencies = Dependencies(fleet.rules)
     found = []
     for members in _components(fleet, troubled, known, verdicts):
         alarming = sum(1 for name in members if verdicts[name].alarming)
         if not alarming and len(members) < 2:
             continue
-        attribution, advice, sentence = attribute(_case(fleet, members, known, verdicts, blind))
+        attribution, advice, sentence = attribute(_case(fleet, members, known, verdicts, blind, dependencies))
         onset = onsets[members[0]]
         incident = Incident(_id(members[0], onset), members, onset, attribution, sentence, advice)
         found.append((-alarming, onset, incident))
@@ -122,6 +124,7 @@ def _case(
     known: Mapping[DeploymentId, Origin],
     verdicts: Mapping[DeploymentId, Verdict],
     blind: int,
+    dependencies: Dependencies,
 ) -> Case:
     """What is known about deployments in trouble together."""
     acquitted = {}
@@ -141,6 +144,7 @@ def _case(
         {name: blamed for name in members if (blamed := known[name].blamed) is not None},
         acquitted,
         _controls_well(fleet, members, known, verdicts),
+        dependencies,
     )
 
 

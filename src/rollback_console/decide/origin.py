@@ -30,6 +30,7 @@ from rollback_console.decide.attribution import (
     went_back,
 )
 from rollback_console.decide.evidence import AGREES, REST
+from rollback_console.decide.shared import behind
 from rollback_console.model.identity import DeploymentId
 from rollback_console.model.rules import BaselineKind, DeploymentRule
 from rollback_console.model.text import span
@@ -169,9 +170,9 @@ class _Scene:
 
     def _what_it_depends_on(self, name: DeploymentId, onset: Onset, gap: float) -> str:
         for dependency in self._rules[name].deployment.depends_on:
-            if not dependency.startswith("deployment/"):
+            other = behind(name, dependency)
+            if other is None:
                 continue
-            other = DeploymentId(name.environment, dependency.removeprefix("deployment/"))
             if other in self._origins and self._near(other, onset, gap, _NEAR_S):
                 apart = span(abs(self._origins[other].onset.at - onset.at))
                 return f"{dependency}, on which it depends, degraded within {apart} of it"
@@ -236,12 +237,10 @@ class _Scene:
         while waiting:
             rule = self._rules.get(waiting.pop())
             for dependency in rule.deployment.depends_on if rule is not None else ():
-                if not dependency.startswith("deployment/"):
-                    continue
-                found = DeploymentId(other.environment, dependency.removeprefix("deployment/"))
+                found = behind(other, dependency)
                 if found == name:
                     return True
-                if found not in seen:
+                if found is not None and found not in seen:
                     seen.add(found)
                     waiting.append(found)
         return False
