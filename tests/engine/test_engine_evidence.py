@@ -173,3 +173,16 @@ async def test_a_recovery_is_confirmed_by_evidence_and_not_for_lack_of_it(mended
         assert not confirmed
         assert "conversion" in found[-1].detail.lower()
         assert engine.board.verdicts[0].state is TriggerState.FIRED
+
+
+async def test_the_order_of_deployments_changes_nothing() -> None:
+    stream = evidence_stream(9, deployments=3, minutes=420)
+    turned = replace(stream, rules=stream.rules[::-1])
+    one, two = (each.engine(BEGIN + 5 * MINUTE) for each in (stream, turned))
+    for engine in (one, two):
+        await engine.start()
+    for k in range(6, stream.minutes, 30):
+        for engine in (one, two):
+            await watch(engine, k, k + 29)
+        assert one.board.by_id() == two.board.by_id()
+        assert [one.board.memories[index] for index in (0, 1, 2)] == [two.board.memories[index] for index in (2, 1, 0)]
