@@ -8,7 +8,7 @@ BASE   := $(VENV)/.base
 DEV    := $(VENV)/.dev
 DEBIAN := .cache/debian/.ready
 
-.PHONY: help demo test check sandbox bench campaign screenshots clean
+.PHONY: help demo test check sandbox bench quality campaign screenshots clean
 
 help:            ## What there is
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 16
@@ -44,6 +44,9 @@ sandbox: $(DEV) $(DEBIAN) ## The real stack on one machine (Prometheus, MLflow, 
 
 bench: $(DEV) $(DEBIAN) ## Speed, as ratios to floors measured in the same run
 	$(BIN)/python -m tests.benchmarks
+
+quality: $(DEV)  ## How often it would roll back for nothing, how soon it sees what is real: tables into the docs
+	$(BIN)/python -m tests.quality --write
 
 campaign: $(DEV) $(DEBIAN) ## The long runs of the same tests
 	ROLLBACK_CONSOLE_CAMPAIGN=1 $(BIN)/python -m pytest -n 2 --dist loadgroup
