@@ -11,18 +11,16 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import field, replace
 
+from rollback_console.decide.clues import INPUTS, inputs_words, not_counted, pairs, silent, unanswered
 from rollback_console.decide.explain import signal_words
 from rollback_console.decide.guards import Acts, advice_held, holding
 from rollback_console.decide.shared import Dependencies, Shared, behind, shared_dependency
 from rollback_console.model.identity import DeploymentId
 from rollback_console.model.incident import Attribution, AttributionKind, Recommendation
-from rollback_console.model.observation import Blind
-from rollback_console.model.rules import DeploymentRule, SignalRule
+from rollback_console.model.rules import DeploymentRule
 from rollback_console.model.text import span
 from rollback_console.model.value import dataclass
-from rollback_console.model.verdict import SignalVerdict, TriggerState, Verdict
-
-INPUTS = "inputs"  # the area of signals that watch what a model is fed with; they explain, and alone they never act
+from rollback_console.model.verdict import Verdict
 
 RELEASE_CAUSE_S = 7200.0  # a release this long before the first breach explains it
 RELEASE_LOOK_BACK_S = 2 * 86_400.0  # how far back "no release here" looks
@@ -140,39 +138,6 @@ def release_before(case: Case, name: DeploymentId) -> Release | None:
     return found[-1] if found else None
 
 
-def silent(verdict: Verdict) -> bool:
-    """Is it in trouble only for not being seen. What fired before it fell silent is not: it is known to be bad."""
-    if verdict.state is TriggerState.BLIND:
-        return True
-    return verdict.state is TriggerState.PENDING and verdict.condition is None and verdict.fired_as_blind
-
-
-def unanswered(verdict: Verdict) -> bool:
-    """Silent, and because the backend answers none of its queries."""
-    blind = [signal.blind for signal in verdict.signals if signal.blind is not None]
-    return silent(verdict) and bool(blind) and all(kind is Blind.QUERY_FAILED for kind in blind)
-
-
-def _pairs(rule: DeploymentRule, verdict: Verdict) -> list[tuple[SignalRule, SignalVerdict]]:
-    known = {signal.name: signal for signal in rule.signals}
-    return [(known[found.name], found) for found in verdict.signals if found.name in known]
-
-
-def inputs_words(rule: DeploymentRule, verdict: Verdict) -> str:
-    """Which of its inputs are bad now, with their numbers, or ""."""
-    bad = [pair for pair in _pairs(rule, verdict) if pair[0].area == INPUTS and pair[1].breached]
-    return ", ".join(signal_words(signal, found) for signal, found in bad)
-
-
-def not_counted(rule: DeploymentRule, verdict: Verdict) -> str:
-    """In words, that events are no longer counted at all while trials are, and nothing else is bad: tracking was lost.
-    Otherwise ""."""
-    pairs = [(s, v) for s, v in _pairs(rule, verdict) if v.breached]
-    if not pairs or any(s.area != "business" or v.value != 0.0 or not v.n for s, v in pairs):
-        return ""
-    return f"no {pairs[0][0].name} at all is counted, out of {pairs[0][1].n:,.0f}, and nothing else is bad"
-
-
 def _advice(case: Case, sentence: str, runbook: str) -> tuple[Recommendation, ...]:
     return tuple(Recommendation(name, None, None, sentence, runbook) for name in case.members)
 
@@ -220,7 +185,7 @@ def _release(case: Case, culprits: Sequence[Release]) -> Finding:
 def _in_its_favour(case: Case, name: DeploymentId) -> Iterator[str]:
     """What else points at a release: its inputs and its control are as they were."""
     rule, verdict = case.rules[name], case.verdicts[name]
-    inputs = [(s, v) for s, v in _pairs(rule, verdict) if s.area == INPUTS]
+    inputs = [(s, v) for s, v in pairs(rule, verdict) if s.area == INPUTS]
     if inputs and all(found.breached is False for _, found in inputs):
         yield "its inputs are well: " + ", ".join(signal_words(signal, found) for signal, found in inputs)
     if name in case.control_well:

@@ -11,7 +11,8 @@ import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import field, replace
 
-from rollback_console.decide.attribution import Case, Release, attribute, unanswered
+from rollback_console.decide.attribution import Case, Release, attribute
+from rollback_console.decide.clues import unanswered
 from rollback_console.decide.origin import Origin, controls, merely_suspected, onset_of, origins, symptoms
 from rollback_console.decide.shared import Dependencies
 from rollback_console.model.identity import DeploymentId

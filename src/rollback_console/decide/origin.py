@@ -20,15 +20,8 @@ from __future__ import annotations
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Mapping, Sequence
 
-from rollback_console.decide.attribution import (
-    RELEASE_CAUSE_S,
-    SLACK_S,
-    Release,
-    inputs_words,
-    silent,
-    unanswered,
-    went_back,
-)
+from rollback_console.decide.attribution import RELEASE_CAUSE_S, SLACK_S, Release, went_back
+from rollback_console.decide.clues import inputs_words, silent, unanswered
 from rollback_console.decide.evidence import AGREES, REST
 from rollback_console.decide.shared import behind
 from rollback_console.model.identity import DeploymentId
