@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from engine_tools import START, bounded, fleet_rule, relative
 
@@ -9,7 +11,7 @@ from rollback_console.engine.backtest import Lane, Losses
 from rollback_console.engine.scores import allowed_false, overlaps, recommend, score
 from rollback_console.model.backtest import Costs, Fire, Mark, Score, Setting
 from rollback_console.model.observation import Observation, Reading, Tick
-from rollback_console.model.rules import BaselineKind
+from rollback_console.model.rules import BaselineKind, EvidenceRule
 
 MINUTE = 60.0
 RULE = fleet_rule(
@@ -143,5 +145,9 @@ def test_of_equals_the_policy_as_it_stands() -> None:
 
 
 def test_what_a_budget_has_room_for() -> None:
-    assert allowed_false(1, 30 * 86_400, 90 * 86_400) == 0
-    assert allowed_false(100, 30 * 86_400, 90 * 86_400) == 33
+    month = 30 * 86_400.0
+    assert allowed_false([RULE], month) == 0
+    assert allowed_false([RULE] * 100, month) == 33
+    judged = replace(RULE.signals[0], evidence=EvidenceRule(budget_s=10 * 86_400.0))
+    both = replace(RULE, signals=(judged, judged))
+    assert allowed_false([both], month) == 6, "each signal has a budget of its own"

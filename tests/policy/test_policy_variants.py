@@ -131,6 +131,14 @@ def test_evidence_takes_every_setting() -> None:
     assert all(rule.signals[1].breach.above == 0.02 for rule in found)
 
 
+def test_a_budget_without_a_unit_is_so_many_a_week_for_all() -> None:
+    found = variants(loaded(EVIDENCE), [parse_sweep("budget=2,0.5,90d")])
+    judged = [each.rules[0].signals[0].evidence for each in found]
+    assert [each.budget_s for each in judged if each is not None] == [302_400.0, 1_209_600.0, 90 * 86_400.0]
+    assert [each.setting.text for each in found] == ["budget=2", "budget=0.5", "budget=90d (as written)"]
+    assert [each.setting.caution for each in found] == [0, 1, 2]
+
+
 def test_what_is_asked_is_the_same_for_every_setting() -> None:
     """So that data is read once."""
     from rollback_console.engine.queries import plan_queries

@@ -101,6 +101,8 @@ def _of_file(path: Path, loaded: LoadedPolicy, settings: Sequence[Variant], want
     from rollback_console.observe.samples import read_samples
     from rollback_console.policy.variants import Variant
 
+    if sys.stderr.isatty():
+        warn(f"reading {path} …")
     samples = read_samples(path, loaded.rules)
     rules = _named_in(path, samples, loaded.rules)
     kept = {rule.deployment.id for rule in rules}
@@ -278,7 +280,7 @@ class _Backtest:
         summary = words.summary_facts(lanes[self._written], spans, written)
         advice = ""
         if len(scores) > 1:
-            allowed = allowed_false(len(self._rules), seconds, _budget_s(self._rules))
+            allowed = allowed_false(self._rules, seconds)
             best, advice = recommend(scores, self._costs, allowed)
             summary["recommended"] = {"setting": dict(best.setting.words), "reason": advice}
         marked, seen = bool(marks), self._traffic.told()
@@ -298,15 +300,6 @@ class _Backtest:
             emit_lines(["", *words.score_lines(scores, self._costs, marked)])
         if advice:
             emit_lines(["", f"take {advice}"])
-
-
-def _budget_s(rules: Sequence[DeploymentRule]) -> float:
-    """The mean time between false alarms of one deployment that the policy asks for; the method's default where no
-    signal is judged by evidence."""
-    from rollback_console.model.rules import EvidenceRule
-
-    given = [each.evidence.budget_s for rule in rules for each in rule.signals if each.evidence is not None]
-    return min(given, default=EvidenceRule().budget_s)
 
 
 class _NoBar:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from rollback_console.engine.backtest import Lane, Losses, rows_of
 from rollback_console.model.backtest import Costs, Fire, Mark, Score, Setting
+from rollback_console.model.rules import DeploymentRule, EvidenceRule
 from rollback_console.model.text import number, span
 
 _MONTH_S = 30 * 86_400.0
@@ -55,9 +56,11 @@ def overlaps(fire: Fire, mark: Mark) -> bool:
     return fire.start <= mark.end and (fire.end is None or fire.end > mark.start)
 
 
-def allowed_false(deployments: int, evaluated_s: float, budget_s: float) -> int:
-    """How many false fires a budget of one in `budget_s` for each deployment has room for."""
-    return int(deployments * evaluated_s / budget_s)
+def allowed_false(rules: Sequence[DeploymentRule], evaluated_s: float) -> int:
+    """How many false fires the budget has room for: those of all signals that are judged by evidence together; one in
+    90 days for each deployment where none is."""
+    budgets = [each.evidence.budget_s for rule in rules for each in rule.signals if each.evidence is not None]
+    return int(sum(evaluated_s / budget_s for budget_s in budgets or [EvidenceRule().budget_s] * len(rules)) + 1e-9)
 
 
 def recommend(scores: Sequence[Score], costs: Costs, allowed: int) -> tuple[Score, str]:

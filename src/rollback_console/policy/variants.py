@@ -29,6 +29,8 @@ from rollback_console.policy.quantities import parse_duration, parse_percentage
 SWEPT = ("dwell", "margin", "budget")
 MOST_SETTINGS = 64
 _EXAMPLES = {"dwell": "dwell=1m,5m,15m", "margin": "margin=1%,2%,5%", "budget": "budget=30d,90d,365d"}
+_WEEKLY = re.compile(r"[0-9]+(\.[0-9]+)?")  # a budget without a unit: false alarms a week, all signals together
+_WEEK_S = 7 * 86_400.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +59,7 @@ def parse_sweep(text: str) -> Sweep:
     values = tuple(dict.fromkeys(value.strip() for value in rest.split(",")))
     for value in values:
         try:
-            parse_percentage(value) if key == "margin" else parse_duration(value)
+            _size(key, value)
         except ValueError as error:
             raise UsageError(f"--sweep {key}: {_said(error)}", f"write --sweep {_EXAMPLES[key]}") from None
     return Sweep(key, values)
@@ -94,8 +96,17 @@ def variants(loaded: LoadedPolicy, sweeps: Sequence[Sweep]) -> tuple[Variant, ..
 
 def _rank(sweep: Sweep, value: str) -> int:
     """How cautious a value is among the sweep's: the number of those below it."""
-    number = parse_percentage if sweep.key == "margin" else parse_duration
-    return sorted(map(number, sweep.values)).index(number(value))
+    sizes = sorted(_size(sweep.key, each) for each in sweep.values)
+    return sizes.index(_size(sweep.key, value))
+
+
+def _size(key: str, value: str) -> float:
+    """A value as a number, the larger the more cautious. Raises ValueError for what is none."""
+    if key == "margin":
+        return parse_percentage(value)
+    if key == "budget" and _WEEKLY.fullmatch(value) and float(value) > 0:
+        return _WEEK_S / float(value)
+    return parse_duration(value)
 
 
 def _changes(loaded: LoadedPolicy, sweep: Sweep) -> None:
@@ -135,4 +146,8 @@ def _put(data: dict[str, Any], key: str, value: str, judged: Set[str]) -> None:
                 signal["margin"] = value
         return
     trigger = data.get("trigger") or {}
-    data["trigger"] = trigger | {key: {"one_false_alarm_in": value} if key == "budget" else value}
+    written: Any = value
+    if key == "budget":
+        weekly = _WEEKLY.fullmatch(value)
+        written = {"false_alarms_a_week": float(value)} if weekly else {"one_false_alarm_in": value}
+    data["trigger"] = trigger | {key: written}
