@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
     from rollback_console.authorize.roles import Authority
     from rollback_console.clock import Clock
+    from rollback_console.engine.shelf import Shelf
     from rollback_console.model.snapshot import Snapshot
     from rollback_console.policy.load import Configuration
 
@@ -127,7 +128,7 @@ def live(
     library = Library(configuration.settings.runbook_paths)
     engine = Engine(
         configuration.rules, backends.metrics, backends.registry, clock, options,
-        journal=opened, roles=roles, runbooks=library.all,
+        journal=opened, roles=roles, runbooks=library.all, shelf=_shelf(configuration, writes),
     )  # fmt: skip
     drivers = (
         {"mlflow-alias": MlflowAliasDriver(backends.registry, now=clock.now, base_url=settings.registry.url)}
@@ -143,6 +144,23 @@ def live(
         poll_s=min(5.0, settings.evaluate_every),
     )
     return Seat(engine, acts, opened, recorder)
+
+
+def _shelf(configuration: Configuration, writes: bool) -> Shelf | None:
+    """Where history that baselines are learned from stays between runs, a folder a backend; None where nothing is
+    learned, or nobody has a home."""
+    if not any(signal.evidence is not None for rule in configuration.rules for signal in rule.signals):
+        return None
+    from hashlib import sha256
+
+    import platformdirs
+
+    from rollback_console.observe.shelf import FolderShelf
+
+    backend = configuration.settings.settings.prometheus.model_dump_json(include={"url", "headers"})
+    folder = Path(platformdirs.user_cache_dir(common.APP, appauthor=False))
+    name = sha256(backend.encode()).hexdigest()[:16]
+    return FolderShelf(folder / "baselines" / name, writes=writes) if folder.is_absolute() else None
 
 
 def _options(configuration: Configuration, path: Path, command: str, *, follow: bool, problem: str) -> Options:
