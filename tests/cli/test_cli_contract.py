@@ -21,7 +21,7 @@ CONTRACT = {
     "runbook", "rehearse", "review", "journal", "identity", "whoami", "doctor", "backtest",
 }  # fmt: skip
 SUBCOMMANDS = {
-    "policy": {"check", "schema", "explain"},
+    "policy": {"check", "schema", "explain", "import", "diff"},
     "runbook": {"check", "list", "show"},
     "journal": {"verify", "list", "show", "note", "export", "status"},
     "identity": {"init", "show"},
