@@ -13,7 +13,10 @@ from evidence_tools import BEGIN, MINUTE, EvidenceStream, draw_count, evidence_s
 from rollback_console.decide.evidence import COUNT
 from rollback_console.engine.loop import Engine
 from rollback_console.engine.recovery import RecoveryObserver
+from rollback_console.engine.service import served_history
+from rollback_console.engine.warmup import pace_of
 from rollback_console.execute.run import RecoveryState
+from rollback_console.execute.target import Service
 from rollback_console.model.observation import Blind, Norm
 from rollback_console.model.rules import Baseline, BaselineKind, DeploymentRule, Tiered, Uses
 from rollback_console.model.verdict import TriggerState
@@ -186,3 +189,38 @@ async def test_the_order_of_deployments_changes_nothing() -> None:
             await watch(engine, k, k + 29)
         assert one.board.by_id() == two.board.by_id()
         assert [one.board.memories[index] for index in (0, 1, 2)] == [two.board.memories[index] for index in (2, 1, 0)]
+
+
+async def test_how_a_version_fared_is_judged_by_evidence_back_to_the_onset() -> None:
+    """Version 1 served well and lost a tenth in its last 80 minutes: those do not count as health, although it took
+    half of them to be found."""
+    draw, minutes, fell = random.Random(11), 400, 220
+    signals = (weighed_signal("conversion", 0.03, sufficient_alone=True),)
+    rule = fleet_rule("d0", signals, Tiered((Uses("conversion"),)), dwell=300.0, hold=0.0, blind_dwell=600.0)
+    columns: dict[str, list[tuple[float, float]]] = {"conversion_x": [], "conversion_n": []}
+    for k in range(minutes):
+        columns["conversion_n"].append((BEGIN + k * MINUTE, 8000.0))
+        rate = 0.027 if fell <= k < 300 else 0.03
+        columns["conversion_x"].append((BEGIN + k * MINUTE, draw_count(draw, 8000.0, rate, 1.0)))
+    series = {name: [labelled(name, "d0", points)] for name, points in columns.items()}
+    series[VERSIONS] = [
+        labelled(VERSIONS, "d0", [(BEGIN + k * MINUTE, 1.0) for k in span], job="serving", version=version)
+        for version, span in (("1", range(300)), ("2", range(300, minutes)))
+    ]
+    engine = EvidenceStream((rule,), series, minutes).engine(BEGIN + 310 * MINUTE)
+    await engine.start()
+    served = await served_history(engine, rule.deployment.id, BEGIN + 310 * MINUTE)
+    healthy = [each for each in served if each.state is Service.HEALTHY]
+    assert healthy
+    assert healthy[-1].end <= BEGIN + (fell + 20) * MINUTE, "back to the onset, not to when it was found"
+    assert served[-1].state is not Service.HEALTHY
+
+
+def test_a_pace_meets_every_step_of_every_detector() -> None:
+    rule = evidence_stream(1, minutes=2).rules[0]
+    assert pace_of([rule], 15.0) == 60.0
+    assert pace_of([rule], 45.0) == 180.0
+    assert pace_of([replace(rule, signals=rule.signals[2:])], 15.0) == 15.0
+    five = replace(rule.signals[0], window_s=300.0)
+    ten = replace(rule.signals[0], window_s=600.0)
+    assert pace_of([replace(rule, signals=(five, ten))], 15.0) == 300.0

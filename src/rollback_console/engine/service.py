@@ -5,6 +5,7 @@ from __future__ import annotations
 from rollback_console.decide.judge import FRESH, step
 from rollback_console.decide.trigger import state_of
 from rollback_console.engine.loop import Engine
+from rollback_console.engine.warmup import pace_of
 from rollback_console.execute.target import Served, Service
 from rollback_console.model.identity import DeploymentId
 from rollback_console.model.verdict import TriggerState
@@ -35,7 +36,11 @@ async def _judged(engine: Engine, index: int, version: str, began: float, ended:
     window = max((signal.window_s for signal in rule.signals), default=0.0)
     grid = engine.options.step_s
     every = max(1, round((ended - began) / grid / _POINTS)) * grid
-    start = -(-(began + window) // grid) * grid
+    pace = grid
+    if any(signal.evidence is not None for signal in rule.signals):  # whose steps are taken at whole windows
+        pace = pace_of([rule], grid)
+        every = _meeting(pace, every, grid)
+    start = -(-(began + window) // pace) * pace
     end = start + (ended - grid - start) // every * every
     if end <= start:
         return [Served(version, began, ended, Service.UNKNOWN)]
@@ -49,8 +54,19 @@ async def _judged(engine: Engine, index: int, version: str, began: float, ended:
             TriggerState.CLEARING: Service.FIRED,
         }.get(state, Service.UNKNOWN)
         if service is not now_state:
-            if tick.at > since:
-                found.append(Served(version, since, tick.at, now_state))
-            since, now_state = tick.at, service
+            turned = tick.at
+            if memory.active_since is not None and now_state is Service.HEALTHY:
+                turned = max(since, min(turned, memory.active_since))  # evidence finds an onset in the past
+            if turned > since:
+                found.append(Served(version, since, turned, now_state))
+            since, now_state = turned, service
     found.append(Served(version, since, ended, now_state))
     return found
+
+
+def _meeting(pace: float, every: float, grid: float) -> float:
+    """The step of `every` seconds, or the next coarser one, that meets every multiple of `pace` (both on the grid)."""
+    ratio, wanted = round(pace / grid), round(every / grid)
+    if wanted >= ratio:
+        return -(-wanted // ratio) * pace
+    return next(step for step in range(wanted, ratio + 1) if ratio % step == 0) * grid

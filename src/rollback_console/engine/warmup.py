@@ -14,17 +14,19 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from rollback_console.decide.evidence import CALM_S, RELEASE_S, SPAN_S
 from rollback_console.decide.judge import carry
 from rollback_console.engine.sampler import Sampler
 from rollback_console.engine.versions import VersionHistory
+from rollback_console.model.rules import DeploymentRule
 from rollback_console.model.verdict import EvidenceMemory, TriggerMemory
 
 Carried = tuple[EvidenceMemory | None, ...]
 Cooling = Callable[[int, float], bool]
+_MOST_STEPS = 1_500_000  # of all detectors together: some twenty seconds
 _CHUNK = 120  # evaluations read at once
 _SLICE = 25  # steps between two chances for others to run
 _MS = 1000
@@ -46,6 +48,13 @@ class Warm:
         return None if found is None else TriggerMemory(evidence=found)
 
 
+def pace_of(rules: Iterable[DeploymentRule], step_s: float) -> float:
+    """The widest pace (seconds) on the evaluations' grid that meets every time at which a detector takes a step."""
+    windows = {signal.window_s for rule in rules for signal in rule.signals if signal.evidence is not None}
+    step = round(step_s * _MS)
+    return math.gcd(*(math.lcm(round(window * _MS), step) for window in windows)) / _MS if windows else step_s
+
+
 class Warmup:
     """Replays the evidence of a fleet."""
 
@@ -54,11 +63,11 @@ class Warmup:
         self.deployments = tuple(
             index for index, rule in enumerate(sampler.rules) if any(signal.evidence for signal in rule.signals)
         )
-        windows = {signal.window_s for index in self.deployments for signal in sampler.rules[index].signals
-                   if signal.evidence is not None}  # fmt: skip
-        step = round(step_s * _MS)
-        self.pace = math.gcd(*(math.lcm(round(window * _MS), step) for window in windows)) / _MS if windows else step_s
+        self.pace = pace_of([sampler.rules[index] for index in self.deployments], step_s)
         self._wanted = self._queries()
+        self._detectors = sum(
+            signal.evidence is not None for index in self.deployments for signal in sampler.rules[index].signals
+        )
 
     def _queries(self) -> set[int]:
         wanted: set[int] = set()
@@ -71,9 +80,11 @@ class Warmup:
         return wanted - {-1}
 
     def begin(self, until: float) -> float:
-        """Where a warm-up up to `until` begins: at the mark before the last, or as far back as is read at all."""
+        """Where a warm-up up to `until` begins: at the mark before the last, or as far back as is read at all. A large
+        fleet's share is less: its evidence is then that of fewer hours, and does not count as certain."""
         mark = (until // SPAN_S - 1) * SPAN_S
-        return max(mark, math.ceil((until - self._lookback) / self.pace) * self.pace)
+        reach = min(self._lookback, _MOST_STEPS / max(1, self._detectors) * self.pace)
+        return max(mark, math.ceil((until - reach) / self.pace) * self.pace)
 
     async def run(
         self, until: float, asked: Sequence[float], cooling: Cooling, known: Mapping[int, TriggerMemory], since: float
