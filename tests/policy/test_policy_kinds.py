@@ -16,6 +16,7 @@ from rollback_console.model.rules import (
     BaselineKind,
     Breach,
     CostRule,
+    Curve,
     DeploymentRule,
     EvidenceRule,
     ExpectedChange,
@@ -478,3 +479,20 @@ def test_explain_tells_a_share_of_the_week() -> None:
     assert "the logarithm of one false alarm in 79d in minutes (its share of 1 a week, by tier)" in text
     assert "production/d1, production/d2, tier low, default risk normal:" in text
     assert "one false alarm in 630d in minutes" in text
+
+
+def test_a_bound_may_vary() -> None:
+    night = "{by: hour_of_day, points: {'22:00': 5%, '08:00': 2%}, timezone: Europe/Berlin}"
+    rule = only(f"worse: higher, value: v, breach: {{above: {night}}}")
+    assert rule.breach == Breach(
+        above=0.05, curve=Curve("hour_of_day", ((28_800.0, 0.02), (79_200.0, 0.05)), "Europe/Berlin")
+    )
+    assert rule.unit == "%"
+    little = only(f"{COUNTED}, breach: {{below: {{by: traffic, points: {{100: 0.5%, 1000: 2%}}}}}}")
+    assert little.breach == Breach(below=0.005, curve=Curve("traffic", ((100.0, 0.005), (1_000.0, 0.02))))
+    text = said(load(f"  s: {{worse: higher, value: v, breach: {{above: {night}}}}}\n"))
+    assert (
+        "degraded when above what varies: 2 % at 08:00, 5 % at 22:00 in Europe/Berlin, straight lines between" in text
+    )
+    text = said(load(f"  s: {{{COUNTED}, breach: {{below: {{by: traffic, points: {{100: 0.5%, 1000: 2%}}}}}}}}\n"))
+    assert "below what varies: 0.5 % at 100, 2 % at 1,000 trials a minute, straight lines between" in text

@@ -98,10 +98,9 @@ def signal_words(rule: SignalRule, verdict: SignalVerdict, at: float | None = No
     value, breach = number(verdict.value, rule.unit), rule.breach
     if verdict.evidence is not None:
         return f"{title} {_judged(rule, verdict, at)}"
-    if breach.above is not None:
-        return f"{title} {value} is {'above' if verdict.breached else 'not above'} {number(breach.above, rule.unit)}"
-    if breach.below is not None:
-        return f"{title} {value} is {'below' if verdict.breached else 'not below'} {number(breach.below, rule.unit)}"
+    if breach.above is not None or breach.below is not None:
+        side = "above" if breach.above is not None else "below"
+        return f"{title} {value} is {'' if verdict.breached else 'not '}{side} {number(verdict.limit, rule.unit)}"
     percent = verdict.degradation_pct
     if percent is None:  # a baseline of zero: any distance is infinite percent
         return f"{title} {value} against {baseline_words(rule.baseline)} {number(verdict.baseline, rule.unit)}"

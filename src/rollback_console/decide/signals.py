@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from rollback_console.decide.curves import bound_at
 from rollback_console.model.observation import Blind, Reading
 from rollback_console.model.rules import Baseline, BaselineKind, BlindPolicyKind, SignalRule, Worse
 from rollback_console.model.verdict import SignalVerdict
@@ -11,12 +12,15 @@ Effective = bool | None
 LastKnown = tuple[bool, float] | None
 
 
-def limit_of(rule: SignalRule, baseline: float | None) -> float | None:
+def limit_of(rule: SignalRule, baseline: float | None, at: float | None = None, n: float | None = None) -> float | None:
     """The value beyond which the signal counts as degraded, in its unit; None without a baseline where one is needed.
+    `at` (Unix seconds) and `n` (trials in its window) are asked where the bound varies.
 
     A relative margin is a fraction of the baseline's size, so that a negative baseline degrades in the right direction.
     """
     breach = rule.breach
+    if breach.curve is not None:
+        return None if at is None else bound_at(breach.curve, at, None if n is None else n * 60.0 / rule.window_s)
     if breach.above is not None:
         return breach.above
     if breach.below is not None:
@@ -27,12 +31,13 @@ def limit_of(rule: SignalRule, baseline: float | None) -> float | None:
     return baseline - distance if rule.worse is Worse.LOWER else baseline + distance
 
 
-def judge(rule: SignalRule, reading: Reading) -> SignalVerdict:
-    """The verdict on one reading. Bounds are strict: a value at its limit is not degraded."""
+def judge(rule: SignalRule, reading: Reading, at: float | None = None) -> SignalVerdict:
+    """The verdict on one reading at `at` (Unix seconds, asked where the bound varies). Bounds are strict: a value at
+    its limit is not degraded."""
     value, baseline = reading.value, reading.baseline
     if rule.baseline is not None and rule.baseline.kind is BaselineKind.FIXED:
         baseline = rule.baseline.value
-    limit = limit_of(rule, baseline)
+    limit = limit_of(rule, baseline, at, reading.n)
     degradation = percent = None
     if value is not None and baseline is not None:
         degradation = baseline - value if rule.worse is Worse.LOWER else value - baseline
@@ -46,7 +51,7 @@ def judge(rule: SignalRule, reading: Reading) -> SignalVerdict:
         note = f"too few: {reading.n or 0:.0f} of {rule.minimum:.0f}"
     elif limit is None:
         blind = reading.baseline_blind or Blind.NO_DATA
-        note = f"no baseline: {blind}"
+        note = f"no baseline: {blind}" if rule.breach.curve is None else "no bound: its traffic is not known"
     elif rule.breach.below is not None or (rule.breach.above is None and rule.worse is Worse.LOWER):
         breached = value < limit
     else:

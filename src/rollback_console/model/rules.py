@@ -102,16 +102,28 @@ class BlindPolicy:
 
 
 @dataclass(frozen=True, slots=True)
+class Curve:
+    """A bound that varies, by straight lines between `points`. `by` ``hour_of_day``: (seconds after midnight of
+    `timezone`, bound), the day going round; `by` ``traffic``: (trials a minute, bound). At least two points, rising."""
+
+    by: str
+    points: tuple[tuple[float, float], ...]
+    timezone: str = "UTC"
+
+
+@dataclass(frozen=True, slots=True)
 class Breach:
     """When a signal counts as degraded: exactly one of an absolute bound or a relative degradation.
 
     `above` / `below` are strict (`>` / `<`), in the signal's unit. `degraded_by` is a fraction of the baseline on
-    the worse side (0.05 = 5 %), also strict.
+    the worse side (0.05 = 5 %), also strict. With a `curve` the bound is the curve's, and `above` or `below` is where
+    it lets most pass.
     """
 
     above: float | None = None
     below: float | None = None
     degraded_by: float | None = None
+    curve: Curve | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,12 +5,13 @@ from __future__ import annotations
 import re
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, PlainValidator, WithJsonSchema, model_validator
+from pydantic import PlainValidator, WithJsonSchema, model_validator
 
 from rollback_console.model.rules import BlindPolicy, BlindPolicyKind
+from rollback_console.policy.curves import Bound
 from rollback_console.policy.quantities import Amount, Percentage, Span, parse_duration, refusal
 from rollback_console.policy.times import Holiday, TimeZone
-from rollback_console.policy.words import Complaint, Text, Words, later, several
+from rollback_console.policy.words import Complaint, Text, Words, several
 
 _DAY_S = 86_400.0
 _HISTORY_S = {"version": _DAY_S, "seasonal": 28 * _DAY_S}  # how much of the past a baseline uses
@@ -58,15 +59,6 @@ class PolicyBaseline(Words):
         if found:
             raise several(found)
         return self
-
-
-def _bound(value: object) -> object:
-    if isinstance(value, dict):
-        raise later("a bound that varies (by hour or traffic)", "Write one number now, or a share of a baseline")
-    return value
-
-
-Bound = Annotated[Amount, BeforeValidator(_bound)]
 
 
 class PolicyBreach(Words):

@@ -19,6 +19,7 @@ from rollback_console.model.rules import (
     Uses,
     Worse,
 )  # fmt: skip
+from rollback_console.policy.curves import breach_of
 from rollback_console.policy.defaults import Defaults
 from rollback_console.policy.kinds import burn_names, burn_rates, parts_of, target_of
 from rollback_console.policy.promql import escaped, fill, names_slice, sliced
@@ -141,7 +142,7 @@ def _evidence(signal: PolicySignal, trigger: PolicyTrigger, defaults: Defaults, 
 
 def _breach(signal: PolicySignal) -> Breach:
     if signal.breach is not None:
-        return Breach(signal.breach.above, signal.breach.below, signal.breach.degraded_by)
+        return breach_of(signal.breach.above, signal.breach.below, signal.breach.degraded_by)
     return Breach(degraded_by=signal.degraded_by)
 
 

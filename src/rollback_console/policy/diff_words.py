@@ -12,6 +12,7 @@ from pydantic import BaseModel
 
 from rollback_console.model.rules import Baseline, BaselineKind, BlindPolicy, SignalRule, Worse
 from rollback_console.model.text import number, plain
+from rollback_console.policy.curves import curve_words
 from rollback_console.policy.promql_words import PromqlError, one_line, tokens
 from rollback_console.policy.quantities import format_duration, format_percentage
 
@@ -36,6 +37,9 @@ def briefly(signal: SignalRule) -> str:
 def judged(signal: SignalRule) -> str:
     """Where a signal counts as degraded: `above 2 %`, `at -5 % of the same time last week`, `by evidence`."""
     breach = signal.breach
+    if breach.curve is not None:
+        side = "above" if breach.above is not None else "below"
+        return f"{side} {curve_words(breach.curve, signal.unit)}"
     if breach.above is not None:
         return f"above {_exact(breach.above, signal.unit)}"
     if breach.below is not None:

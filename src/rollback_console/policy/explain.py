@@ -27,6 +27,7 @@ from rollback_console.model.rules import (
     Worse,
 )  # fmt: skip
 from rollback_console.model.text import number
+from rollback_console.policy.curves import curve_words
 from rollback_console.policy.explain_numbers import Detects, baseline_words, numbers
 from rollback_console.policy.expression import names
 from rollback_console.policy.load import LoadedPolicy
@@ -101,6 +102,9 @@ def _signal(signal: SignalRule, slices: str) -> str:
 
 def _bound(signal: SignalRule) -> str:
     breach = signal.breach
+    if breach.curve is not None:
+        side = "above" if breach.above is not None else "below"
+        return f"{side} what varies: {curve_words(breach.curve, signal.unit)}"
     if breach.above is not None:
         return f"above {number(breach.above, signal.unit)}"
     if breach.below is not None:

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import ConfigDict, Field, StrictBool, model_validator
 
-from rollback_console.model.rules import BlindPolicy
+from rollback_console.model.rules import BlindPolicy, Curve
 from rollback_console.model.text import plain
 from rollback_console.policy import kinds
 from rollback_console.policy.baseline import BlindWords, PolicyBaseline, PolicyBreach
@@ -25,6 +25,13 @@ def _worse_by_kind(document: dict[str, Any]) -> None:
     """For editors: `worse` may stay away where the kind says it."""
     if "worse" in document.get("required", []):
         document["required"].remove("worse")
+
+
+def _in_percent(bound: Any) -> bool:
+    """Is a bound, or every point of a curve, written in percent."""
+    if isinstance(bound, dict) and isinstance(points := bound.get("points"), dict):
+        return bool(points) and all(_in_percent(point) for point in points.values())
+    return isinstance(bound, str) and bound.strip().endswith("%")
 
 
 class PolicySlices(Words):
@@ -91,7 +98,7 @@ class PolicySignal(Words):
         more = {}
         if "unit" not in raw and isinstance(raw.get("breach"), dict):
             bounds = (raw["breach"].get("above"), raw["breach"].get("below"))
-            if any(isinstance(bound, str) and bound.strip().endswith("%") for bound in bounds):
+            if any(_in_percent(bound) for bound in bounds):
                 more["unit"] = "%"
         if "worse" not in raw and isinstance(kind := raw.get("kind"), str) and kind in kinds.WORSE:
             more["worse"] = kinds.WORSE[kind]
@@ -170,6 +177,9 @@ class PolicySignal(Words):
             right = "below" if wrong == "above" else "above"
             found.append(Complaint(("breach", wrong), f"`{wrong}` does not go with `worse: {self.worse}`",
                                    f"Write `{right}:`, or turn `worse:` round"))  # fmt: skip
+        bounds = (self.breach.above, self.breach.below) if self.breach is not None else ()
+        if not self.counted and any(isinstance(bound, Curve) and bound.by == "traffic" for bound in bounds):
+            found.append(Complaint(("breach",), "varies with a traffic that nothing counts", "Write `x:` and `n:`"))
         share = self.degraded_by
         if share is not None:
             found += self._share(share, ("breach", "degraded_by") if self.breach else ("margin",))

@@ -6,6 +6,7 @@ first second in UTC where something begins, its last where something ends. A tim
 
 from __future__ import annotations
 
+import contextlib
 import datetime as dt
 import re
 from typing import Annotated, Any
@@ -64,15 +65,19 @@ Begin = Annotated[float, BeforeValidator(_begin), _MOMENT_SCHEMA]
 End = Annotated[float, BeforeValidator(_end), _MOMENT_SCHEMA]
 
 
-def _zone(name: str) -> str:
-    try:
-        return ZoneInfo(name).key
-    except (KeyError, OSError, ValueError):  # unknown, a folder, or a path that leads elsewhere
+def zone_key(name: object) -> str:
+    """The name of a time zone that is known here. Raises a PydanticCustomError for anything else."""
+    found = None
+    if isinstance(name, str):
+        with contextlib.suppress(KeyError, OSError, ValueError):  # unknown, a folder, or a path that leads elsewhere
+            found = ZoneInfo(name).key
+    if found is None:
         raise refusal(f"{plain(repr(name), 60)} is not a time zone known here",
-                      "Write its IANA name, as in Europe/Berlin") from None  # fmt: skip
+                      "Write its IANA name, as in Europe/Berlin")  # fmt: skip
+    return found
 
 
-TimeZone = Annotated[Text, Field(max_length=64), AfterValidator(_zone)]
+TimeZone = Annotated[Text, Field(max_length=64), AfterValidator(zone_key)]
 
 
 def _holiday(text: str) -> str:

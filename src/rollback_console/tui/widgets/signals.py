@@ -70,6 +70,11 @@ def change_word(facts: SignalFacts) -> str:
 def margin_word(rule: SignalRule) -> str:
     """How much is allowed, as the policy says it."""
     breach = rule.breach
+    if breach.curve is not None:
+        bounds = [bound for _, bound in breach.curve.points]
+        by = "the hour" if breach.curve.by == "hour_of_day" else "traffic"
+        side = "above" if breach.above is not None else "below"
+        return f"{side} {number(min(bounds), rule.unit)} to {number(max(bounds), rule.unit)} by {by}"
     if breach.above is not None:
         return f"above {number(breach.above, rule.unit)}"
     if breach.below is not None:
