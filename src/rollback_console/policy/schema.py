@@ -4,11 +4,17 @@ from __future__ import annotations
 
 from typing import Any
 
+from pydantic import BaseModel
+
 from rollback_console.errors import UsageError
 from rollback_console.policy import policy, roster, settings
 from rollback_console.policy.load import KINDS
 
-_MODELS = {policy.SCHEMA: policy.Policy, settings.SCHEMA: settings.Settings, roster.SCHEMA: roster.Roster}
+_MODELS: dict[str, type[BaseModel]] = {
+    policy.SCHEMA: policy.Policy,
+    settings.SCHEMA: settings.Settings,
+    roster.SCHEMA: roster.Roster,
+}
 
 
 def schema(kind: str) -> dict[str, Any]:
