@@ -95,10 +95,11 @@ def _clocks(policy: Policy) -> Iterator[Doubt]:
     dwell = trigger.dwell if isinstance(trigger.dwell, float | int) else None
     if isinstance(trigger.dwell, AdaptiveDwell):
         dwell = trigger.dwell.from_s
-        risks = {deployment.risk or policy.risk or "normal" for deployment in policy.deployments}
-        now = sorted({dwell_of(trigger, BY_RISK[risk]) for risk in risks})
-        yield Doubt(("trigger", "dwell"), "nothing chooses within these bounds yet",
-                    f"Until then it is {' or '.join(format_duration(each) for each in now)}")  # fmt: skip
+        if not any(signal.by_evidence for signal in policy.signals.values()):
+            risks = {deployment.risk or policy.risk or "normal" for deployment in policy.deployments}
+            now = sorted({dwell_of(trigger, BY_RISK[risk]) for risk in risks})
+            yield Doubt(("trigger", "dwell"), "nothing here is judged by evidence, which alone adapts its dwell",
+                        f"It is {' or '.join(format_duration(each) for each in now)}")  # fmt: skip
     if dwell is not None and "hold" in trigger.model_fields_set and trigger.hold < dwell:
         yield Doubt(("trigger", "hold"), f"is shorter than the dwell of {format_duration(dwell)}",
                     "What comes and goes would fire and end again and again; make it as long at least")  # fmt: skip

@@ -176,9 +176,6 @@ def _trigger(trigger: TriggerRule, chosen: bool, judged: str) -> Iterator[str]:
     elif chosen:
         yield "No `when:` is written; the default is any signal that is sufficient alone, or any two of all signals."
     yield f"The condition is `{trigger.text}`: {in_words(trigger.when)}."
-    if trigger.adaptive is not None:
-        bounds = f"{format_duration(trigger.adaptive.from_s)} and {format_duration(trigger.adaptive.to_s)}"
-        yield f"The dwell may lie between {bounds}; nothing chooses within these bounds yet."
     dwell = format_duration(trigger.dwell_s)
     if judged == "evidence":
         yield "It fires as soon as the condition holds: evidence has its dwell in itself."

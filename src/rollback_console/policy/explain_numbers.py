@@ -80,7 +80,8 @@ def _numbers(loaded: LoadedPolicy, signal: SignalRule, chosen: str) -> str:
     dwell = format_duration(evidence.dwell_s)
     if evidence.adaptive is not None:
         bounds = f"{format_duration(evidence.adaptive.from_s)} to {format_duration(evidence.adaptive.to_s)}"
-        dwell = f"dwell {dwell}, within {bounds} (written); nothing chooses within these bounds yet"
+        dwell = f"dwell {bounds}, by how long excursions lasted that passed by themselves, {dwell} until some are known"
+        dwell += " (written)"
     else:
         dwell = f"dwell {dwell}: no shorter burst can fire ({_where(trigger.dwell is not None, chosen)})"
     bar = f"bar {log(evidence.budget_s / 60):.2f}, the logarithm of one false alarm in {_long(evidence.budget_s)}"
