@@ -26,15 +26,18 @@ from rollback_console.decide.weighing import ALONE_HOLD_S, Held, hold, plain_sup
 from rollback_console.decide.weighing import stays as still
 from rollback_console.decide.weighing import verdict as weighed_verdict
 from rollback_console.model.observation import Observation
-from rollback_console.model.rules import DeploymentRule
+from rollback_console.model.rules import DeploymentRule, Expression
 from rollback_console.model.value import dataclass
 from rollback_console.model.verdict import EvidenceMemory, SignalVerdict, TriggerMemory, TriggerState, Verdict
 
 FRESH = TriggerMemory()
 _CLOCKED = (TriggerState.PENDING, TriggerState.CLEARING)
 
-_signals_of = lru_cache(maxsize=1024)(signals_of)
-_tiered = lru_cache(maxsize=1024)(tiered)
+
+@lru_cache(maxsize=1024)
+def _facts_of(when: Expression) -> tuple[tuple[str, ...], bool]:
+    """(the signals that it names, whether it asks who agrees with whom)."""
+    return signals_of(when), tiered(when)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,17 +63,17 @@ def step(
         raise ValueError(f"{observation.deployment}: {len(observation.readings)} readings, {len(rule.signals)} signals")
     if memory.at is not None and at <= memory.at:
         raise ValueError(f"{observation.deployment}: evaluation at {at} is not after {memory.at}")
-    if weighed(rule):
-        return _weighed_step(rule, observation, memory, cooling)
+    used, asks = _facts_of(rule.trigger.when)
+    if asks or any(each.evidence is not None for each in rule.signals):
+        return _weighed_step(rule, observation, memory, cooling, used)
     verdicts: list[SignalVerdict] = []
     known: dict[str, bool | None] = {}
     last_known: list[signal.LastKnown] = []
     flagged: list[str] = []
     reset = remembers = False
-    used = _signals_of(rule.trigger.when)
     before = memory.last_known or (None,) * len(rule.signals)
     for each, reading, last in zip(rule.signals, observation.readings, before, strict=True):
-        verdict = signal.judge(each, reading)
+        verdict = signal.judge(each, reading, at)
         verdicts.append(verdict)
         counts, blind, resets = signal.effective(each, verdict, last, at)
         known[each.name] = counts
@@ -91,7 +94,7 @@ def step(
 
 def weighed(rule: DeploymentRule) -> bool:
     """Is the trigger one that evidence has a part in, or one that asks who agrees with whom."""
-    return any(each.evidence is not None for each in rule.signals) or _tiered(rule.trigger.when)
+    return any(each.evidence is not None for each in rule.signals) or _facts_of(rule.trigger.when)[1]
 
 
 def carry(
@@ -109,69 +112,85 @@ def carry(
     )
 
 
-def _weighed_step(rule: DeploymentRule, observation: Observation, memory: TriggerMemory, cooling: bool) -> Step:
-    """As `step`, where evidence has a part. Every signal counts twice: as what may fire (its evidence is full, its
-    bound was passed for a dwell), and as what keeps a trigger pending or fired (it is suspected, it is passed)."""
-    at, count, trigger = observation.at, len(rule.signals), rule.trigger
-    verdicts: list[SignalVerdict] = []
-    fires: dict[str, bool | None] = {}
-    stays: dict[str, bool | None] = {}
-    supports: dict[str, Support] = {}
-    since: list[float] = []
-    last_known: list[signal.LastKnown] = []
-    memories: list[EvidenceMemory | None] = []
-    clocks: list[Held] = []
-    flagged: list[str] = []
-    reset = False
-    used = _signals_of(trigger.when)
-    before = zip(
-        memory.last_known or (None,) * count, memory.evidence or (None,) * count, memory.held or (None,) * count,
-        strict=True,
-    )  # fmt: skip
-    for each, reading, (last, carried, held) in zip(rule.signals, observation.readings, before, strict=True):
-        now = clock = onset = None
-        if each.evidence is not None:
-            now = weigh(each, reading, carried, at, observation.version, cooling)
-            verdict = weighed_verdict(each, each.evidence, reading, now, at)
-        else:
-            verdict = signal.judge(each, reading)
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """One signal's part in a trigger with evidence. `support`: as what may fire (its evidence is full, its bound was
+    passed for a dwell); `stays`: as what keeps a trigger pending or fired (it is suspected, it is passed), since
+    `onset`; and what it carries on."""
+
+    verdict: SignalVerdict
+    support: Support
+    stays: bool | None
+    onset: float | None
+    blind: bool
+    resets: bool
+    memory: EvidenceMemory | None
+    held: Held
+    last_known: signal.LastKnown
+
+
+def _part(
+    rule: DeploymentRule,
+    number: int,
+    observation: Observation,
+    memory: TriggerMemory,
+    last: signal.LastKnown,
+    cooling: bool,
+) -> _Part:
+    each, reading, at = rule.signals[number], observation.readings[number], observation.at
+    if each.evidence is None:
+        verdict = signal.judge(each, reading, at)
         counts, blind, resets = signal.effective(each, verdict, last, at)
-        if each.evidence is not None and now is not None:
-            if standing(each, verdict, now, at):
-                counts, blind, resets = (None if now.full_since is not None else False), False, False
-                stays[each.name] = verdict.onset is not None
-            else:
-                stays[each.name] = still(verdict, counts, now)
-            found, onset = support(each, each.evidence, counts, now, at), verdict.onset
-        else:
-            clock = hold(held, counts, at, memory.at, reset=resets)
-            found = plain_support(each, counts, clock, trigger.dwell_s)
-            stays[each.name], onset = counts, clock[0] if clock is not None else None
-        fires[each.name], supports[each.name] = found.breached, found
-        if each.name in used:
-            if stays[each.name] and onset is not None:
-                since.append(onset)
-            if blind:
-                flagged.append(each.name)
-                reset = reset or resets
-        verdicts.append(verdict)
-        memories.append(now)
-        clocks.append(clock)
-        last_known.append(signal.remembered(each, verdict, last, at))
-    firing = evaluate(trigger.when, fires, supports)
+        clock = hold(memory.held[number] if memory.held else None, counts, at, memory.at, reset=resets)
+        found = plain_support(each, counts, clock, rule.trigger.dwell_s)
+        kept = signal.remembered(each, verdict, last, at)
+        return _Part(verdict, found, counts, clock[0] if clock else None, blind, resets, None, clock, kept)
+    carried = memory.evidence[number] if memory.evidence else None
+    now = weigh(each, reading, carried, at, observation.version, cooling)
+    verdict = weighed_verdict(each, each.evidence, reading, now, at)
+    counts, blind, resets = signal.effective(each, verdict, last, at)
+    if standing(each, verdict, now, at):
+        counts, blind, resets = (None if now.full_since is not None else False), False, False
+        stays: bool | None = verdict.onset is not None
+    else:
+        stays = still(verdict, counts, now)
+    found = support(each, each.evidence, counts, now, at)
+    kept = signal.remembered(each, verdict, last, at)
+    return _Part(verdict, found, stays, verdict.onset, blind, resets, now, None, kept)
+
+
+def _weighed_step(
+    rule: DeploymentRule, observation: Observation, memory: TriggerMemory, cooling: bool, used: tuple[str, ...]
+) -> Step:
+    """As `step`, where evidence has a part."""
+    trigger = rule.trigger
+    before = memory.last_known or (None,) * len(rule.signals)
+    parts = {
+        each.name: _part(rule, number, observation, memory, before[number], cooling)
+        for number, each in enumerate(rule.signals)
+    }
+    fires = {name: part.support.breached for name, part in parts.items()}
+    stays = {name: part.stays for name, part in parts.items()}
+    firing = evaluate(trigger.when, fires, {name: part.support for name, part in parts.items()})
     calm = not any(truth is not False for truth in stays.values())
     staying = evaluate(trigger.when, stays, {} if calm else {name: Support(t, t, True) for name, t in stays.items()})
+    flagged = tuple(name for name, part in parts.items() if part.blind and name in used)
+    since = [part.onset for name, part in parts.items() if part.stays and part.onset is not None and name in used]
     after = advance_weighed(
-        trigger, memory, at, firing, staying, min(since, default=None), flagged=bool(flagged), reset=reset
-    )
+        trigger, memory, observation.at, firing, staying, min(since, default=None), flagged=bool(flagged),
+        reset=any(parts[name].resets for name in flagged),
+    )  # fmt: skip
     onsets = after.onset_signals
     if memory.active_since is None and after.active_since is not None:
         onsets = tuple(name for name, truth in stays.items() if truth)
+    own = tuple(parts.values())
+    held = tuple(part.held for part in own) if any(part.held for part in own) else ()
     remembers = any(each.blind.last_s > 0 for each in rule.signals)
-    held_now = tuple(clocks) if any(clock is not None for clock in clocks) else ()
-    after = carrying(after, tuple(last_known) if remembers else memory.last_known, onsets, tuple(memories), held_now)
+    last_known = tuple(part.last_known for part in own) if remembers else memory.last_known
+    after = carrying(after, last_known, onsets, tuple(part.memory for part in own), held)
+    verdicts = tuple(part.verdict for part in own)
     after = accrue(rule, observation, verdicts, memory, after)
-    return Step(tuple(verdicts), True if firing else staying, tuple(flagged), after)
+    return Step(verdicts, True if firing else staying, flagged, after)
 
 
 def _eta(rule: DeploymentRule, observation: Observation, memory: TriggerMemory) -> float | None:
@@ -215,7 +234,7 @@ def decide(
     done = step(rule, observation, memory, cooling=cooling)
     after = done.memory
     state, since = state_of(after, cooling=cooling)
-    by_evidence = weighed(rule)
+    by_evidence = bool(after.evidence)  # one a signal, where it has a part
     verdict = Verdict(
         observation.deployment,
         observation.at,
