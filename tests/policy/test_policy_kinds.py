@@ -294,7 +294,7 @@ def test_explain_tells_what_is_adaptive_and_what_holds_back() -> None:
     loaded = load(f"  s: {{{COUNTED}, baseline: {{kind: seasonal}}, margin: 3%}}\n", rest)
     text = said(loaded)
     for words in (
-        "margin 3 % (written)",
+        "margin 3 % (written), and twice what the baseline is uncertain by",
         "dwell 2m to 30m, by how long excursions lasted that passed by themselves, 5m until some are known (written)",
         "After it fired, no automatic action follows until it was healthy for 30m.",
         "No more than 1 automatic action a deployment in 24h.",
@@ -497,3 +497,14 @@ def test_a_bound_may_vary() -> None:
     )
     text = said(load(f"  s: {{{COUNTED}, breach: {{below: {{by: traffic, points: {{100: 0.5%, 1000: 2%}}}}}}}}\n"))
     assert "below what varies: 0.5 % at 100, 2 % at 1,000 trials a minute, straight lines between" in text
+
+
+def test_last_week_knows_a_time_zone_where_evidence_judges() -> None:
+    rule = only(f"{COUNTED}, baseline: {{kind: last_week, timezone: Asia/Tokyo, holidays: [01-01]}}, maturity: 3m")
+    assert rule.baseline is not None
+    assert (rule.baseline.timezone, rule.baseline.holidays) == ("Asia/Tokyo", ("01-01",))
+    text = said(load(f"  s: {{{COUNTED}, baseline: {{kind: last_week, timezone: Asia/Tokyo}}, maturity: 3m}}\n"))
+    assert (
+        "x out of n over 1m, of trials 3m earlier; judged by evidence that it is below the same time last week in"
+        in text
+    )

@@ -20,8 +20,8 @@ _OF_KIND = {  # the keys that only some kinds have, and what is wrong with them 
     "value": (("fixed",), "a {kind} baseline measures its value"),
     "history": (("version", "seasonal"), "a {kind} baseline has no history"),
     "control": (("control",), "a {kind} baseline has no control"),
-    "timezone": (("seasonal",), "a {kind} baseline knows no time of the week"),
-    "holidays": (("seasonal",), "a {kind} baseline knows no holidays"),
+    "timezone": (("seasonal", "last_week"), "a {kind} baseline knows no time of the week"),
+    "holidays": (("seasonal", "last_week"), "a {kind} baseline knows no holidays"),
 }
 
 

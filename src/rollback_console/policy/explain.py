@@ -86,7 +86,8 @@ def _signal(signal: SignalRule, slices: str) -> str:
     of = "x out of n" if signal.x is not None else "its value"
     parts = [f"{signal.title} ({signal.name}, {signal.area}): {of} over {format_duration(signal.window_s)}"]
     if signal.evidence is not None:
-        parts[0] += f", asked {format_duration(late)} late" if (late := signal.evidence.maturity_s) else ""
+        late = signal.evidence.maturity_s
+        parts[0] += f", of trials {format_duration(late)} earlier" if late else ""
         parts.append(f"judged by evidence that it is {_side(signal)} {_against(signal)}" + _minimum(signal))
     else:
         parts.append(f"counts as degraded when {_bound(signal)}" + _minimum(signal))

@@ -22,7 +22,7 @@ def baseline_words(baseline: Baseline, unit: str) -> str:
     if baseline.kind is BaselineKind.FIXED:
         return number(baseline.value, unit)
     if baseline.kind is BaselineKind.LAST_WEEK:
-        return "the same time last week"
+        return "the same time last week" + ("" if baseline.timezone == "UTC" else f" in {baseline.timezone}")
     if baseline.kind is BaselineKind.CONTROL:
         return f"{baseline.control}, which runs beside it"
     history = format_duration(baseline.history_s)
@@ -73,6 +73,8 @@ def _numbers(loaded: LoadedPolicy, signal: SignalRule, chosen: str) -> str:
     evidence, trigger, baseline = signal.evidence or EvidenceRule(), loaded.policy.trigger, signal.baseline
     if evidence.margin is not None:
         margin = f"margin {_percent(evidence.margin)} (written)"
+        if baseline is None or baseline.kind is not BaselineKind.CONTROL:
+            margin += ", and twice what the baseline is uncertain by"
     elif baseline is not None and baseline.kind is BaselineKind.CONTROL:
         margin = f"margin 1 %, at least {_percent(evidence.least_margin)} (with a control; {chosen})"
     else:

@@ -206,6 +206,12 @@ class PolicySignal(Words):
         if baseline.kind in _LEARNED and not self.by_evidence:
             remedy = "Write `x:` and `n:` and leave `breach:` out, or use `kind: last_week`"
             return [Complaint((*loc, "kind"), f"{baseline.kind} is for signals that are judged by evidence", remedy)]
+        if baseline.kind == "last_week" and not self.by_evidence:
+            return [
+                Complaint((*loc, key), "a bound is compared with seven times 24 hours earlier", f"Take `{key}` out")
+                for key in ("timezone", "holidays")
+                if getattr(baseline, key) is not None
+            ]
         if self.by_evidence and baseline.kind == "fixed" and not 0 < (baseline.value or 0) < 1:
             return [Complaint((*loc, "value"), "x out of n lies between 0% and 100%", "Write it as `3.1%`")]
         return []
