@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import datetime
 from zoneinfo import ZoneInfo
 
@@ -11,9 +12,21 @@ from hypothesis import strategies as st
 
 from rollback_console.decide.curves import bound_at
 from rollback_console.decide.explain import signal_words
+from rollback_console.decide.judge import decide
 from rollback_console.decide.signals import judge
-from rollback_console.model.observation import Blind, Reading
-from rollback_console.model.rules import Breach, Curve, SignalRule, Worse
+from rollback_console.model.identity import Deployment, DeploymentId
+from rollback_console.model.observation import Blind, Observation, Reading
+from rollback_console.model.rules import (
+    Breach,
+    Curve,
+    DeploymentRule,
+    SignalRule,
+    Tiered,
+    TriggerRule,
+    Uses,
+    Worse,
+)  # fmt: skip
+from rollback_console.model.verdict import TriggerState
 
 HOUR = 3_600.0
 NIGHTLY = Curve("hour_of_day", ((8 * HOUR, 2.0), (20 * HOUR, 5.0)), "Europe/Berlin")
@@ -72,3 +85,18 @@ def test_a_value_is_judged_by_the_bound_of_its_time_and_its_traffic() -> None:
     assert (unknown.breached, unknown.blind, unknown.note) == (
         None, Blind.NO_DATA, "no bound: its traffic is not known",
     )  # fmt: skip
+
+
+def test_the_whole_decision_goes_by_the_bound_of_its_time() -> None:
+    signal = SignalRule("load", "Load", "technical", Worse.HIGHER, Breach(above=5.0, curve=NIGHTLY), 60.0, value="v")
+    who = DeploymentId("production", "checkout")
+    trigger = TriggerRule(Uses("load"), "load", dwell_s=0.0)
+    rule = DeploymentRule(Deployment(who, "high", "m", "a", ()), (signal,), trigger, (), "p", 1, "0" * 64)
+    states = [
+        decide(rule, Observation(who, at(f"2026-01-15T{clock}"), (Reading(3.0),)))[0].state
+        for clock in ("08:00", "20:00")
+    ]
+    assert states == [TriggerState.FIRED, TriggerState.HEALTHY]
+    tiered = replace(rule, trigger=TriggerRule(Tiered((Uses("load"),)), "tiered of [load]", dwell_s=0.0))
+    verdict, _ = decide(tiered, Observation(who, at("2026-01-15T08:00"), (Reading(3.0),)))
+    assert (verdict.signals[0].limit, verdict.signals[0].breached) == (2.0, True)
