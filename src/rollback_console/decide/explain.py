@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
+from math import floor
 
 from rollback_console.decide.evidence import AGREES, RELEASE_BAR, REST
 from rollback_console.decide.signals import baseline_words
 from rollback_console.decide.trigger import blind_remaining
+from rollback_console.decide.weighing import ALONE_HOLD_S
 from rollback_console.model.rules import BlindPolicyKind, DeploymentRule, SignalRule, Tiered, Worse
 from rollback_console.model.text import number, plain, span
 from rollback_console.model.verdict import SignalVerdict, TriggerMemory, TriggerState, Verdict
@@ -71,8 +73,8 @@ def backs(verdict: SignalVerdict) -> bool:
 
 
 def suspected(verdict: SignalVerdict) -> bool:
-    """Judged by evidence, not breached, and at least half-way (it has an onset)."""
-    return verdict.onset is not None and not verdict.breached and verdict.evidence is not None
+    """Judged by evidence, not breached, and at least half-way at some time since (it has an onset)."""
+    return verdict.onset is not None and not verdict.breached
 
 
 def onset_words(onset: float, at: float | None = None) -> str:
@@ -84,7 +86,16 @@ def onset_words(onset: float, at: float | None = None) -> str:
 
 def evidence_words(verdict: SignalVerdict) -> str:
     """`evidence 7.1 of 11.8`; never below 0, where it says nothing."""
-    return f"evidence {max(0.0, verdict.evidence or 0.0):.1f} of {verdict.bar or 0.0:.1f}"
+    if verdict.evidence is None:
+        return "no evidence yet" if verdict.onset is None else "evidence starts anew"
+    return f"evidence {evidence_number(verdict)} of {verdict.bar or 0.0:.1f}"
+
+
+def evidence_number(verdict: SignalVerdict) -> str:
+    """Log evidence with one digit, rounded down: it reads as its bar only when that is reached."""
+    found, bar = max(0.0, verdict.evidence or 0.0), verdict.bar or 0.0
+    text = f"{found:.1f}"
+    return f"{floor(found * 10) / 10:.1f}" if found < bar and text == f"{bar:.1f}" else text
 
 
 def signal_words(rule: SignalRule, verdict: SignalVerdict, at: float | None = None) -> str:
@@ -92,11 +103,12 @@ def signal_words(rule: SignalRule, verdict: SignalVerdict, at: float | None = No
     `conversion 2.71 % vs 3.01 % -10 % [-7, -13] since 14:02 UTC, evidence 7.1 of 11.8`."""
     title = title_of(rule)
     if verdict.blind is not None:
-        return f"{title}: {plain(verdict.note or verdict.blind, 60)}"
+        since = f", suspected {onset_words(verdict.onset, at)}" if verdict.onset is not None else ""
+        return f"{title}: {_unseen_words(verdict)}{since}"
     if verdict.note and verdict.breached is None:
         return f"{title} {plain(verdict.note, 60)}"
     value, breach = number(verdict.value, rule.unit), rule.breach
-    if verdict.evidence is not None:
+    if rule.evidence is not None or verdict.evidence is not None:
         return f"{title} {_judged(rule, verdict, at)}"
     if breach.above is not None or breach.below is not None:
         side = "above" if breach.above is not None else "below"
@@ -111,6 +123,10 @@ def signal_words(rule: SignalRule, verdict: SignalVerdict, at: float | None = No
     if size == "0":
         return f"{title} {value} is at {base} ({margin})"
     return f"{title} {value} is {size} % {'below' if low else 'above'} {base} ({margin})"
+
+
+def _unseen_words(verdict: SignalVerdict) -> str:
+    return plain(verdict.note or verdict.blind or "not judged", 60)
 
 
 def _judged(rule: SignalRule, verdict: SignalVerdict, at: float | None) -> str:
@@ -193,7 +209,7 @@ def sentence(
     pairs, at = _pairs(rule, signals), memory.at
     if state in (TriggerState.HEALTHY, TriggerState.COOLING):
         return _calm(rule, state, pairs, at)
-    unseen = [signal_words(s, v) for s, v in pairs if v.name in blind]
+    unseen = _unseen([(s, v) for s, v in pairs if v.name in blind])
     few = [signal_words(s, v) for s, v in pairs if v.note and v.breached is None and v.blind is None]
     if state is TriggerState.PENDING:
         if condition is None:
@@ -208,11 +224,26 @@ def sentence(
             return f"cannot tell now ({_list(unseen or few)}): the hold stands still"
         return f"{_list(_gone(pairs, memory)) or 'the condition is gone'}; {_CLEARS}"
     if not blind:
-        return f"cannot tell yet: {_list(few + [signal_words(s, v) for s, v in pairs if v.blind is not None])}"
+        return f"cannot tell yet: {_list(few + _unseen([(s, v) for s, v in pairs if v.blind is not None]))}"
     tail = "has fired as blind" if blind_remaining(rule.trigger, memory) is None else _FIRES_BLIND
     if condition is False:  # what is seen settles it, whatever the blind signals are
         return f"{_list(unseen)}; what is seen does not trigger; {tail}"
     return f"cannot tell: {_list(unseen)}; {tail}"
+
+
+def _unseen(pairs: Sequence[Pair]) -> list[str]:
+    """Signals that cannot be seen, together where the reason is the same: `conversion, errors and 2 more: no data`."""
+    groups: dict[str, list[str]] = {}
+    for rule, verdict in pairs:
+        groups.setdefault(_unseen_words(verdict), []).append(title_of(rule))
+    return [f"{and_(titles)}: {reason}" for reason, titles in groups.items()]
+
+
+def and_(words: Sequence[str]) -> str:
+    """`a`, `a and b`, `a, b and c`, `a, b and 2 more`."""
+    if len(words) > _NAMED:
+        words = [*words[: _NAMED - 1], f"{len(words) - _NAMED + 1} more"]
+    return " and ".join(filter(None, (", ".join(words[:-1]), *words[-1:])))
 
 
 def _degraded(rule: DeploymentRule, pairs: Sequence[Pair], at: float | None) -> str:
@@ -234,15 +265,15 @@ def _troubled(pairs: Sequence[Pair], at: float | None) -> list[str]:
     words: list[str] = []
     led = False
     for s, v in found:
-        if v.evidence is None or not led:
+        if s.evidence is None or v.blind is not None or not led:
             words.append(signal_words(s, v, at))
-            led = led or v.evidence is not None
+            led = led or s.evidence is not None
             continue
         change = _mean_change(v)
         moved = "" if change is None else f"{percent_words(moved_by(s, change))}, "
         title = title_of(s)
         what = f"{title} {verb(title, 'agrees', 'agree')}" if backs(v) else title
-        words.append(f"{what} ({moved}evidence {max(0.0, v.evidence):.1f})")
+        words.append(f"{what} ({moved}{evidence_words(v).split(' of ')[0]})")
     return words
 
 
@@ -255,9 +286,10 @@ def _mean_change(verdict: SignalVerdict) -> float | None:
 
 def _held(rule: DeploymentRule, pairs: Sequence[Pair], memory: TriggerMemory) -> str:
     """How long the condition held before it fired: the dwell, or what an adaptive one came to. Nothing where evidence
-    fired: its dwell is in the evidence."""
-    if any(s.evidence is not None and v.breached for s, v in pairs):
-        return ""
+    has a part: its dwell is in the evidence; but that it stays fired on suspicion, where nothing is full any more."""
+    if any(s.evidence is not None for s, _ in pairs):
+        doubted = any(suspected(v) and v.blind is None for _, v in pairs) and not any(v.breached for _, v in pairs)
+        return "; suspected still" if doubted else ""
     dwell = rule.trigger.dwell_s
     if rule.trigger.adaptive is not None and memory.fired_at is not None and memory.active_since is not None:
         dwell = memory.fired_at - memory.active_since
@@ -265,15 +297,15 @@ def _held(rule: DeploymentRule, pairs: Sequence[Pair], memory: TriggerMemory) ->
 
 
 def _alone(rule: DeploymentRule, pairs: Sequence[Pair]) -> str:
-    """Why full evidence has not fired under the tiered rule: nobody agrees, and it has not held for long enough."""
+    """Why what is degraded has not fired under the tiered rule: nobody agrees, and it has not held for long enough."""
     if not isinstance(rule.trigger.when, Tiered):
         return ""
-    full = [(s, v) for s, v in pairs if v.breached and s.evidence is not None]
-    others = any(backs(v) for _, v in pairs if all(v is not each for _, each in full)) or len(full) > 1
-    held = [s.evidence.alone_hold_s for s, _ in full if s.evidence is not None and not s.sufficient_alone]
-    if others or len(held) != 1:
+    full = [s for s, v in pairs if v.breached]
+    if len(full) != 1 or full[0].sufficient_alone or any(backs(v) for s, v in pairs if s is not full[0]):
         return ""
-    return f"; nothing else agrees (lost tracking looks like this), so it must hold for {span(held[0])}"
+    only = full[0].evidence
+    held = span(only.alone_hold_s if only is not None else ALONE_HOLD_S)
+    return f"; nothing else agrees{' (lost tracking looks like this)' if only else ''}, so it must hold for {held}"
 
 
 def _gone(pairs: Sequence[Pair], memory: TriggerMemory) -> list[str]:
@@ -289,29 +321,33 @@ def _calm(rule: DeploymentRule, state: TriggerState, pairs: Sequence[Pair], at: 
     if troubled := _troubled(pairs, at):
         return f"{cooling}{_list(troubled)}{_alone(rule, pairs)}; not enough to trigger"
     few = [signal_words(s, v) for s, v in pairs if v.note and v.breached is None and v.blind is None]
-    silent = [signal_words(s, v) for s, v in pairs if v.blind is not None]
+    dark = [(s, v) for s, v in pairs if v.blind is not None]
+    silent = _unseen(dark)
     if few or silent:
-        inside = len(pairs) - len(few) - len(silent)
-        return f"{cooling}{_list(few + silent)}; {inside} of {len(pairs)} signals are inside their margins"
+        inside = len(pairs) - len(few) - len(dark)
+        well = "not suspected" if any(s.evidence is not None for s, _ in pairs) else "inside their margins"
+        return f"{cooling}{_list(few + silent)}; {inside} of {len(pairs)} signals are {well}"
     nearest = nearest_of(pairs)
+    weighed = any(s.evidence is not None for s, _ in pairs)
     if len(pairs) == 1:
-        return f"{cooling}{_place(*pairs[0])}: its signal is inside its margin"
-    count = f"all {len(pairs)} signals are inside their margins"
+        return f"{cooling}{_place(*pairs[0])}: its signal is {'not suspected' if weighed else 'inside its margin'}"
+    many = len(pairs)
+    count = f"none of {many} signals is suspected" if weighed else f"all {many} signals are inside their margins"
     return f"{cooling}{count}; nearest: {_place(*nearest)}" if nearest is not None else f"{cooling}{count}"
 
 
 def _place(rule: SignalRule, verdict: SignalVerdict) -> str:
     """A calm signal and what it is judged by, in short."""
     value = number(verdict.value, rule.unit)
-    if verdict.evidence is not None:
+    if rule.evidence is not None:
         return f"{title_of(rule)} {value} vs {number(verdict.baseline, rule.unit)}, {evidence_words(verdict)}"
     return f"{title_of(rule)} {value}, limit {number(verdict.limit, rule.unit)}"
 
 
 def nearness(rule: SignalRule, verdict: SignalVerdict) -> float:
     """How near a calm signal is to being degraded: 0 far or better than its baseline, 1 at its limit."""
-    if verdict.evidence is not None and verdict.bar:
-        return max(0.0, verdict.evidence / verdict.bar)
+    if rule.evidence is not None:
+        return max(0.0, (verdict.evidence or 0.0) / verdict.bar) if verdict.bar else 0.0
     value, limit = verdict.value, verdict.limit
     if value is None or limit is None:
         return -1.0

@@ -12,7 +12,8 @@ a tier scores a third of its points for low, two thirds for medium, all for high
 
 loss/min: d is the drop (fraction of its baseline) of the worst degraded business signal that is worse when lower. With
 revenue R that comes in now, R * d / (1 - d) is what would have come in besides, had it not dropped, if revenue follows
-it; with a revenue C that the policy says comes in while healthy, C * d. Its range comes from the signal's own (95 %).
+it (a drop beyond 80 % counts as 80 %: what lags behind it would be multiplied without bound); with a revenue C that the
+policy says comes in while healthy, C * d. Its range comes from the signal's own (95 %).
 Without such a signal the loss is not told, and the part says so. The other parts are amounts as they are seen.
 
 Totals are sums over evaluations: each adds what it saw per minute times the minutes since the one before, from the
@@ -35,7 +36,7 @@ MOST = {"revenue": 60.0, "users": 25.0, "satisfaction": 15.0, "market": 10.0, "r
 TIERS = {"none": 0.0, "low": 1 / 3, "medium": 2 / 3, "high": 1.0}
 AMOUNTS = ("revenue", "users", "satisfaction", "market")  # in the order of `CostMemory.lost`
 NO_IMPACT = Impact(0.0)
-_WORST_DROP = 0.99  # a total drop leaves no revenue to scale from
+_WORST_DROP = 0.8  # a larger one leaves too little revenue to scale from
 _SLACK_S = 120.0  # an onset this little before the first evaluation that knew of it is still counted whole
 
 
@@ -46,7 +47,7 @@ def scaled(value: float, most: float, full: float) -> float:
 
 def suspected(verdict: SignalVerdict) -> bool:
     """Does what it costs count: breached, or under suspicion (it has an onset) where it is judged by evidence."""
-    return verdict.breached is True or (verdict.onset is not None and verdict.evidence is not None)
+    return verdict.breached is True or verdict.onset is not None
 
 
 def worst_of(rule: DeploymentRule, signals: Sequence[SignalVerdict]) -> SignalVerdict | None:
@@ -70,10 +71,11 @@ def drop_of(rule: DeploymentRule, signals: Sequence[SignalVerdict]) -> float | N
 
 
 def _lost(impact: ImpactRule, revenue: float | None, drop: float) -> float | None:
-    """Revenue lost per minute at a drop (negative: won), in the rule's unit; None where revenue is not seen."""
+    """Revenue lost per minute at a drop (negative: won), in the rule's unit; None where revenue is not seen, or nothing
+    comes in that could be scaled."""
     if impact.revenue_per_minute is None:
         return None if impact.revenue_constant is None else impact.revenue_constant * min(drop, 1.0)
-    if revenue is None:
+    if revenue is None or (revenue <= 0.0 and drop >= _WORST_DROP):
         return None
     drop = min(drop, _WORST_DROP)
     return revenue * drop / (1.0 - drop)
@@ -158,8 +160,11 @@ def _revenue(rule: DeploymentRule, revenue: float | None, worst: SignalVerdict |
     drop = None if worst is None else (worst.degradation_pct or 0.0) / 100.0
     loss = None if drop is None else _lost(impact, revenue, drop)
     if worst is None or drop is None or loss is None:
-        blind = impact.revenue_per_minute is not None and revenue is None
-        why = "revenue is blind" if blind else "no business signal says how much is lost"
+        why = "no business signal says how much is lost"
+        if impact.revenue_per_minute is not None and revenue is None:
+            why = "revenue is blind"
+        elif worst is not None:
+            why = "nothing comes in any more, so that what is lost cannot be told from it"
         return ImpactPart("revenue", None, unit, 0.0, why, most)
     title = next(each.title for each in rule.signals if each.name == worst.name) or worst.name
     asked = impact.revenue_per_minute is not None

@@ -13,8 +13,10 @@ from rollback_console.decide.condition import Support, evaluate
 from rollback_console.decide.evidence import CALM_S
 from rollback_console.decide.explain import (
     agreement,
+    and_,
     backs,
     degrades_below,
+    evidence_number,
     nearness,
     signal_words,
     suspected,
@@ -261,11 +263,11 @@ def _why_not(rule: DeploymentRule, verdict: Verdict) -> Iterator[str]:
     trigger, state = rule.trigger, verdict.state
     if verdict.condition is None:
         unseen = [title_of(signal) for signal, judged in _pairs(rule, verdict) if _unknown(judged)]
-        yield f"can tell again once {_and(unseen)} can be judged" if unseen else "can tell at the next evaluation"
+        yield f"can tell again once {and_(unseen)} can be judged" if unseen else "can tell at the next evaluation"
     if verdict.blind_remaining_s is not None:
         names = [title_of(signal) for signal, judged in _pairs(rule, verdict) if judged.name in verdict.blind]
         stay = verb(names[0], "stays", "stay") if len(names) == 1 else "stay"
-        yield f"fires as blind if {_and(names)} {stay} unseen for {span(verdict.blind_remaining_s)} more"
+        yield f"fires as blind if {and_(names)} {stay} unseen for {span(verdict.blind_remaining_s)} more"
     if state in _FIRED:
         yield from _clears(rule, verdict)
         return
@@ -278,7 +280,9 @@ def _why_not(rule: DeploymentRule, verdict: Verdict) -> Iterator[str]:
 def _pending(rule: DeploymentRule, verdict: Verdict) -> Iterator[str]:
     left, eta = verdict.dwell_remaining_s, verdict.eta_s
     if left is None:  # by evidence
-        yield from _options("fires if", rule, verdict, want=True, lasting=rule.trigger.dwell_s)
+        ways = list(_options("fires if", rule, verdict, want=True, lasting=rule.trigger.dwell_s))
+        plain_dwell = f"fires once {_staying(rule, verdict)} for {span(rule.trigger.dwell_s)} in all"
+        yield from ways or [plain_dwell]
         if eta is not None:
             yield f"{about(eta)} until it fires, if it stays as it is"
     else:
@@ -321,16 +325,30 @@ def _options(
     )
     easiest = sorted(
         sensible,
-        key=lambda way: (len(way), sum(1.0 if to == "alone" else -nearness(*signals[name]) for name, to in way)),
+        key=lambda way: (
+            len(way),
+            sum(1.0 if to == "alone" else -nearness(*signals[name]) for name, to in way),
+            sum(to == "breach" for _, to in way),
+        ),
     )
-    for way in easiest[:_OPTIONS]:
+    told: dict[tuple[str, ...], tuple[Turn, ...]] = {}
+    for way in easiest:  # that one agrees is easier than that it is degraded itself
+        told.setdefault(tuple(sorted(turn.signal for turn in way)), way)
+    for way in list(told.values())[:_OPTIONS]:
         words = [_turned(*signals[turn.signal], turn) for turn in way]
-        by_evidence = [signals[turn.signal][0].evidence is not None for turn in way]
-        tail = f", for {span(lasting)}" if lasting > 0 and not (want and all(by_evidence)) else ""
-        if not want and any(by_evidence):
-            tail = f", until evidence is below half of its bar for {span(CALM_S)}{tail.replace(', for', ', and')}"
+        weighs = [signals[turn.signal][0].evidence is not None for turn in way]
+        tail = f", for {span(lasting)}" if lasting > 0 else ""
+        if (
+            want
+            and weighed(rule)
+            and not any(to == "breach" and not by for (_, to), by in zip(way, weighs, strict=True))
+        ):
+            tail = ""  # evidence has its dwell inside, and what only agrees needs none
+        if not want and any(weighs):
+            then = f", then {span(lasting)} more" if lasting > 0 else ""
+            tail = f", and evidence is below half of its bar for {span(CALM_S)}{then}"
         if words:
-            yield f"{lead} {_and(words)}{tail}"
+            yield f"{lead} {and_(words)}{tail}"
 
 
 def _may_stand_alone(signals: Mapping[str, tuple[SignalRule, SignalVerdict]], name: str) -> bool:
@@ -344,7 +362,7 @@ def _turned(rule: SignalRule, judged: SignalVerdict, turn: Turn) -> str:
     if turn.to == "alone" and rule.evidence is not None:
         keeps = verb(title, "keeps its", "keep their")
         return f"{title} {keeps} evidence full for {span(rule.evidence.alone_hold_s)} with nothing else agreeing"
-    if judged.evidence is not None and judged.bar is not None:
+    if rule.evidence is not None:
         return _by_evidence(rule, judged, turn)
     seen = f" (now {number(judged.value, rule.unit)})" if judged.value is not None else ""
     first = f"{title} {verb(title, 'is', 'are')} seen again and " if judged.value is None else f"{title} "
@@ -365,17 +383,22 @@ def _turned(rule: SignalRule, judged: SignalVerdict, turn: Turn) -> str:
 
 
 def _by_evidence(rule: SignalRule, judged: SignalVerdict, turn: Turn) -> str:
-    title, now, bar = title_of(rule), max(0.0, judged.evidence or 0.0), judged.bar or 0.0
+    title, now, bar = title_of(rule), evidence_number(judged), judged.bar or 0.0
+    first = f"{title} {verb(title, 'is', 'are')} seen again and " if judged.value is None else f"{title} "
     if turn.to == "calm":
         level = judged.limit if judged.limit is not None else judged.baseline
         low = rule.worse is Worse.LOWER
-        inside = level is not None and judged.value is not None and (judged.value >= level) is low
+        if level is None:
+            return f"{first}{verb(title, 'is', 'are')} well"
+        inside = judged.value is not None and (judged.value >= level) is low
         what = verb(title, "stays", "stay") if inside else verb(title, "comes back", "come back")
-        side = "above" if low else "below"
-        return f"{title} {what} {side} {number(level, rule.unit)} (now {number(judged.value, rule.unit)})"
+        at = f" (now {number(judged.value, rule.unit)})" if judged.value is not None else ""
+        return f"{first}{what} {'above' if low else 'below'} {number(level, rule.unit)}{at}"
     if turn.to == "agree":
-        return f"{title} {verb(title, 'agrees', 'agree')}: evidence of {agreement(judged) or bar:.1f} (now {now:.1f})"
-    return f"evidence on {title} reaches {bar:.1f} (now {now:.1f})"
+        return f"{first}{verb(title, 'agrees', 'agree')}: evidence of {agreement(judged) or bar:.1f} (now {now})"
+    if judged.value is None:
+        return f"{first}{verb(title, 'its', 'their')} evidence reaches {bar:.1f} (now {now})"
+    return f"evidence on {title} reaches {bar:.1f} (now {now})"
 
 
 def _staying(rule: DeploymentRule, verdict: Verdict) -> str:
@@ -386,12 +409,12 @@ def _staying(rule: DeploymentRule, verdict: Verdict) -> str:
             continue
         title = title_of(signal)
         stay = f"{title} {verb(title, 'stays', 'stay')}"
-        if judged.evidence is not None or judged.limit is None:
+        if signal.evidence is not None or judged.limit is None:
             words.append(f"{stay} degraded")
             continue
         side = "below" if degrades_below(signal) else "above"
         words.append(f"{stay} {side} {number(judged.limit, signal.unit)} (now {number(judged.value, signal.unit)})")
-    return _and(words) if words else "the condition stays"
+    return and_(words) if words else "the condition stays"
 
 
 def _pairs(rule: DeploymentRule, verdict: Verdict) -> list[tuple[SignalRule, SignalVerdict]]:
@@ -400,12 +423,6 @@ def _pairs(rule: DeploymentRule, verdict: Verdict) -> list[tuple[SignalRule, Sig
 
 def _unknown(judged: SignalVerdict) -> bool:
     return judged.breached is None
-
-
-def _and(words: Sequence[str]) -> str:
-    if len(words) > 3:
-        words = [*words[:2], f"{len(words) - 2} more"]
-    return " and ".join(filter(None, (", ".join(words[:-1]), *words[-1:])))
 
 
 def document(reason: Reason) -> dict[str, object]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from rollback_console.model.snapshot import DeploymentView, Snapshot
 from rollback_console.model.text import about, duration
 from rollback_console.model.verdict import SignalVerdict, TriggerState, Verdict
@@ -84,7 +86,10 @@ def evidence_pair(signal: SignalVerdict) -> str:
     """`7.1/11.8`: evidence and the bar it must reach; "" where it is not judged by evidence."""
     if signal.evidence is None or not signal.bar:
         return ""
-    return f"{max(0.0, signal.evidence):.1f}/{signal.bar:.1f}"
+    shown = max(0.0, signal.evidence)
+    if shown < signal.bar and f"{shown:.1f}" == f"{signal.bar:.1f}":
+        shown = math.floor(shown * 10) / 10  # it reads as its bar only when that is reached
+    return f"{shown:.1f}/{signal.bar:.1f}"
 
 
 def meter(signal: SignalVerdict, width: int = 10) -> str:
