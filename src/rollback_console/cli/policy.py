@@ -12,7 +12,10 @@ from rollback_console.errors import UsageError
 from rollback_console.model.text import plain
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from rollback_console.errors import Problem
+    from rollback_console.model.rules import DeploymentRule
     from rollback_console.policy.importing import Imported
 
 # pydantic is 100 ms: it is imported where a file is read, not for `--help`.
@@ -82,7 +85,13 @@ def schema_command(kind: str) -> None:
 @click.argument("file", type=click.Path(path_type=Path))
 @click.option("--traffic", type=float, metavar="N", help="Trials a minute: say what could be found with them.")
 @click.option("--rate", metavar="P%", help="The share of the trials that are events while all is well (3%).")
-def explain_command(file: Path, traffic: float | None, rate: str | None) -> None:
+@click.option(
+    "--journal",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE",
+    help="A journal: say what the modes above would have done in its last 28 days.",
+)
+def explain_command(file: Path, traffic: float | None, rate: str | None, journal: Path | None) -> None:
     """Say in prose what a policy means, with its numbers, and where each of them comes from."""
     from rollback_console.cli.detects import detects_at, parse_rate
     from rollback_console.policy.explain import explain
@@ -94,8 +103,19 @@ def explain_command(file: Path, traffic: float | None, rate: str | None) -> None
     emit_lines(explain(loaded, detects))
     if detects is None and any(signal.evidence is not None for signal in loaded.rules[0].signals):
         emit_lines(["", "With `--traffic 2000 --rate 3%` it says what could be found at that traffic, and how soon."])
+    if journal is not None:
+        emit_lines(["", "Moving up", *_moving_up(loaded.rules, journal)])
     if loaded.warnings:
         emit_lines(["", *(str(problem) for problem in loaded.warnings)])
+
+
+def _moving_up(rules: Sequence[DeploymentRule], journal: Path) -> list[str]:
+    from rollback_console.cli.moving_up import KINDS, preview_of
+    from rollback_console.journal.store import Journal
+
+    with Journal.open_read_only(journal) as reader:
+        first, *firings = preview_of(rules, reader.entries(kinds=KINDS)).lines()
+    return [first[:1].upper() + first[1:] + ".", *(f"- {each}" for each in firings)]
 
 
 @command.command(
