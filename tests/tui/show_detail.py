@@ -1,6 +1,7 @@
 """Shows a detail screen on a sample in a real terminal, to look at it: `python tests/tui/show_detail.py SCREEN SAMPLE`.
 
-SCREEN: deployment, rollback, runbook or library. SAMPLE: plain, pending, blocked, walk, or an execution's state.
+SCREEN: deployment, rollback, runbook or library. SAMPLE: plain, pending, evidence, blocked, walk, or an
+execution's state.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from collections.abc import Callable
 from typing import Any
 
 import tui_detail_samples as samples
+import tui_evidence_samples as evidence
 
 from rollback_console.model.plan import ExecutionState
 from rollback_console.model.snapshot import Snapshot
@@ -22,6 +24,8 @@ def _sample(name: str) -> tuple[Snapshot, samples.FakeCommands]:
         return samples.snapshot(executions=(samples.execution(state),)), samples.FakeCommands()
     if name == "pending":
         return samples.snapshot(samples.pending_view()), samples.FakeCommands()
+    if name == "evidence":
+        return evidence.snapshot(), samples.FakeCommands()
     if name == "walk":
         return samples.snapshot(walks=(samples.WALK,)), samples.FakeCommands()
     if name == "blocked":
