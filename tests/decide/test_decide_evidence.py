@@ -92,7 +92,8 @@ def test_worse_counts_never_lower_evidence(
 
 @given(sides, windows, rates, norms)
 def test_twice_the_counts_say_twice_as_much(worse: Worse, window: tuple[float, float], p: float, norm: Norm) -> None:
-    """Without winsorising, whose reach grows with the root."""
+    """Without winsorising, whose reach grows with the root, and where the baseline is not too rare to be counted."""
+    p = p if worse is Worse.LOWER else max(p, 0.02)
     x, n = window
     control = norm.control and (2 * norm.control[0], 2 * norm.control[1])
     once = steps(worse, x, n, p, norm, 1e9)
@@ -120,6 +121,7 @@ def test_halves_of_a_minute_agree_for_a_known_start(
     worse: Worse, xs: list[tuple[float, float]], data: st.DataObject, p: float
 ) -> None:
     """A product from a known start does not ask how its minutes are cut. (Without cap and winsorising, which do.)"""
+    p = p if worse is Worse.LOWER else max(p, 0.02)
     whole = [0.0] * COUNT
     halves = [0.0] * COUNT
     for x, n in xs:
@@ -180,6 +182,16 @@ def test_a_rise_is_found_and_one_of_a_rate_near_one_stays_a_rate() -> None:
     assert all(0 < p1 < 1 for _, _, p1, _ in evidence._ratios(Worse.HIGHER, 0.7))
     near = along([(1990.0, 2000.0)] * 30, Worse.HIGHER, p=0.9)
     assert near[-1].full_since is not None
+
+
+@pytest.mark.parametrize("n", [20.0, 100.0, 2000.0, 50_000.0])
+def test_errors_where_there_never_were_any_are_found(n: float) -> None:
+    calm = along([(0.0, n)] * 600, Worse.HIGHER, p=0.0)
+    assert not any(suspected(each) for each in calm)
+    one = along([(1.0, n)], Worse.HIGHER, p=0.0, memory=calm[-1], at=START + 36_000.0)
+    assert not suspected(one[-1]), "one error is no incident"
+    many = along([(n * 0.05, n)] * 30, Worse.HIGHER, p=0.0, memory=calm[-1], at=START + 36_000.0)
+    assert many[-1].full_since is not None
 
 
 def test_a_control_beside_it_cancels_what_both_share() -> None:

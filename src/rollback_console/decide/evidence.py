@@ -44,6 +44,7 @@ CALM_S = 600.0  # below half of the bar for so long: no longer suspected
 _HEADROOM = exp(3.0)  # times the bar: evidence beyond is not kept, and need not be lost again
 _MOST = 600.0  # a log likelihood ratio without a cap, within what a float can hold
 _WINSOR = 1.5  # standard deviations beyond an alternative's mean
+_RARE = 0.02  # events a window: what is rarer by its baseline counts as this, else winsorising would hide any rise
 _LEAST = 1e-9
 _NOTHING = (0.0,) * COUNT
 _SCALES = {  # per alternative: itself, ln of what it multiplies a rate by, the root of that
@@ -128,7 +129,10 @@ def steps(worse: Worse, x: float, n: float, p: float, norm: Norm, winsor: float 
     else:
         x = 0.0 if x < 0.0 else min(x, n)
         reach = winsor * sqrt(n)
-        ratios = _ratios(worse, bounded(worse, p, norm.margin))
+        pb = bounded(worse, p, norm.margin)
+        if worse is Worse.HIGHER and 0.0 < pb * n < _RARE:
+            pb = min(_RARE / n, 0.5)
+        ratios = _ratios(worse, pb)
         if worse is Worse.LOWER:
             raw = [
                 (x if x > (least := n * p1 - reach * root) else least) * hit + n * miss
