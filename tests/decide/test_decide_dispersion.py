@@ -150,6 +150,7 @@ def test_excursions_that_recovered_by_themselves_are_measured() -> None:
 def test_an_incident_is_no_excursion_and_what_was_not_seen_is_none() -> None:
     long = [60.0] * 5 + [20.0] * 90 + [60.0] * 5
     assert excursions(long, [60.0] * 100, Worse.LOWER, 60.0) == ()
-    gap = [60.0, 20.0, math.nan, 60.0, 60.0, 60.0]
+    assert excursions([60.0, 5.0, 60.0, 60.0, 60.0], [60.0] * 5, Worse.LOWER, 60.0) == (), "one window"
+    gap = [60.0, 20.0, 20.0, math.nan, 60.0, 60.0]
     assert excursions(gap, [60.0] * 6, Worse.LOWER, 60.0) == ()
     assert excursions([55.0] * 6, [60.0] * 6, Worse.LOWER, 60.0) == (), "within a standard deviation"

@@ -15,7 +15,7 @@ from rollback_console.engine.sampler import Sampler
 from rollback_console.engine.seasonal import SeasonalBook
 from rollback_console.errors import BackendUnreachable
 from rollback_console.model.observation import Blind
-from rollback_console.model.rules import Baseline, BaselineKind, EvidenceRule, Stretch
+from rollback_console.model.rules import AdaptiveDwell, Baseline, BaselineKind, EvidenceRule, Stretch
 
 AT = MONDAY + 15 * HOUR + 7 * 60
 
@@ -313,3 +313,27 @@ async def test_others_hours_are_not_taken_for_ours(month: Recorded) -> None:
     plain = month.book()
     await asyncio.gather(swapped.prepare(AT), plain.prepare(AT))
     assert swapped.norm(0, 0, AT) == plain.norm(1, 0, AT)
+
+
+async def test_an_adaptive_dwell_waits_out_what_came_right_by_itself_before() -> None:
+    """Nine blips of seven minutes in a month: the dwell comes to that, within the policy's bounds; cold as well."""
+    bounds = EvidenceRule(adaptive=AdaptiveDwell(120.0, 600.0))
+    blips = [MONDAY - 2 * DAY - k * 2.3 * DAY // HOUR * HOUR + 1800 for k in range(9)]
+
+    def rate(at: float) -> float:
+        return 0.03 * (0.1 if any(begun <= at < begun + 420 for begun in blips) else 1)
+
+    narrow = replace(bounds, adaptive=AdaptiveDwell(120.0, 240.0))
+    signals = [weighed(rule=bounds), weighed("other"), weighed("narrow", rule=narrow)]
+    data = Recorded(MONDAY - 36 * DAY, MONDAY + HOUR, signals, deployments=("d0",), rate=rate, visits=1500.0)
+    book = data.book()
+    await book.prepare(MONDAY)
+    found = [book.norm(0, number, MONDAY) for number in range(3)]
+    assert [each[1].dwell_s for each in found if isinstance(each, tuple)] == [420.0, None, 240.0]
+    calm = Recorded(
+        MONDAY - 36 * DAY, MONDAY + HOUR, signals[:1], deployments=("d0",), rate=lambda _: 0.03, visits=6000.0
+    )
+    assert (await told(calm.book(), MONDAY))[1].dwell_s == 300.0, "none in a month: the rule's own"
+    shelf = MemoryShelf()
+    first = await told(data.book(shelf=shelf), MONDAY)
+    assert await told(data.book(shelf=shelf), MONDAY) == first

@@ -18,10 +18,11 @@ Cost: `learn` is linear in the hours (672 for four weeks: about 4 ms), `follow` 
 from __future__ import annotations
 
 from array import array
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from math import floor, nan, sqrt
 from statistics import median
 
+from rollback_console.decide.budget import caution
 from rollback_console.decide.calendar import HOUR_S, LAG_S, SLOTS, Calendar, hour_of, lessons, touched
 from rollback_console.decide.dispersion import LONGEST, SHORT_MINUTES, Block, blocks_of, dispersion, measured, phi_at
 from rollback_console.decide.evidence import bar
@@ -138,7 +139,7 @@ def learn(
 ) -> Profile | None:
     """What the `history_s` before `anchor` (a full hour) say; None where there is not an hour of it. Hours that an
     excluded stretch touches, and holidays, might as well not have been."""
-    found = _fit(hours, anchor, history_s, calendar, excluded)
+    found = fitted(hours, anchor, history_s, calendar, excluded)
     return found[0] if found is not None else None
 
 
@@ -176,7 +177,7 @@ def _cut(x: float, mean: float, scale: float, p: float) -> float:
     return mean - reach if x < mean - reach else mean + reach if x > mean + reach else x
 
 
-def _fit(
+def fitted(
     hours: Hours, anchor: float, history_s: float, calendar: Calendar, excluded: tuple[Stretch, ...]
 ) -> tuple[Profile, dict[float, float]] | None:
     """The profile, and for each hour of the history (by its beginning) the rate that was foretold for it, of its
@@ -277,7 +278,7 @@ def short_noise(
 ) -> tuple[Block, ...]:  # fmt: skip
     """The noise of short blocks (1, 5, 15 minutes, in whole windows) on `stretches` of single windows before `anchor`
     (`noise_anchor`), against what was foretold for them."""
-    found = _fit(hours, anchor, history_s, calendar, excluded)
+    found = fitted(hours, anchor, history_s, calendar, excluded)
     if found is None:
         return ()
     profile, foretold = found
@@ -290,13 +291,9 @@ def short_noise(
         end = stretch.start + len(stretch.x) * step
         if touched(excluded, stretch.start, end) or calendar.is_holiday(stretch.start):
             continue
-        rate = foretold.get(hour_of(stretch.start), profile.level.rate)
-        expected = []
-        for k, n in enumerate(stretch.n):
-            position = calendar.position(stretch.start + (k + 0.5) * step)
-            expected.append(n * rate * profile.factor(position) if position is not None else nan)
-            if n > 0.0:
-                trials, count = trials + n, count + 1
+        expected = expected_in(stretch, profile, foretold, calendar)
+        seen = [n for n in stretch.n if n > 0.0]
+        trials, count = trials + sum(seen), count + len(seen)
         for width in {max(1, round(minutes * 60.0 / step)) for minutes in SHORT_MINUTES}:
             squares.setdefault(width, []).extend(blocks_of(stretch.x, expected, width, p))
     pace = trials / count * 60.0 / step if count else 0.0
@@ -305,6 +302,15 @@ def short_noise(
         if width * step < HOUR_S:
             blocks += measured(width * step / 60.0, squares[width], pace)
     return tuple(blocks)
+
+
+def expected_in(stretch: Windows, profile: Profile, foretold: Mapping[float, float], calendar: Calendar) -> list[float]:
+    """The events that were foretold for each window of a stretch within one hour; NaN where nothing was."""
+    rate, expected = foretold.get(hour_of(stretch.start), profile.level.rate), []
+    for k, n in enumerate(stretch.n):
+        position = calendar.position(stretch.start + (k + 0.5) * stretch.step)
+        expected.append(n * rate * profile.factor(position) if position is not None else nan)
+    return expected
 
 
 def rate_at(profile: Profile, level: Level, position: float) -> float:
@@ -322,9 +328,10 @@ def error_of(profile: Profile, level: Level, position: float, noise: Sequence[Bl
 
 def margin_of(rule: EvidenceRule, slow: float, error: float, worse: Worse) -> float:
     """m, a fraction of the baseline: the policy's own, or clip(1.25 s_slow, the least, 5 %); plus two standard errors
-    of the baseline either way."""
-    own = rule.margin if rule.margin is not None else min(max(1.25 * slow, rule.least_margin), MOST_MARGIN)
-    margin = own + 2.0 * error
+    of the baseline either way. Of both there is more where the budget is a share of a large rotation's."""
+    more = caution(rule.budget_s)
+    own = rule.margin if rule.margin is not None else min(max(1.25 * more * slow, rule.least_margin), MOST_MARGIN)
+    margin = own + 2.0 * more * error
     return min(margin, 0.9) if worse is Worse.LOWER else min(margin, 9.0)
 
 

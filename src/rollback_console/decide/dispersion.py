@@ -33,6 +33,7 @@ _LEAST_BLOCKS = 6  # fewer say nothing about a variance
 # Of the excess over 1: margin, winsorising and cap hold the rest. On `mix` of docs/decision-quality.md all of it gave
 # 0.2 false rollbacks in 30 days and -10 % seen in 210 min; four fifths of it 0.3, and 160 min.
 _COUNTED = 0.8
+_SKEW = 2.5  # events by which a Poisson's four deviations reach further up, and less far down: (16 - 1) / 6
 _QUIETER, _BUSIER = 0.5, 3.0  # how far traffic may scale the excess either way
 
 
@@ -145,9 +146,10 @@ def excursions(
     should wait out.
 
     `x`: events of consecutive windows of `step_s`, `expected`: by the baseline (NaN where unseen: what was going on
-    then is left out, for nobody saw its end). An excursion begins with a window that is worse by a fifth and by three
-    standard deviations of the binomial, goes on while windows are worse by a tenth, and ends with two that are not. One
-    longer than `longest_s` is an incident, not a blip.
+    then is left out, for nobody saw its end). An excursion begins with a window that is worse by a fifth and by four
+    standard deviations of the binomial (chance alone is that far off once in twenty days of minutes), goes on while
+    windows are worse by a tenth and by two, and ends with two in a row that are not. A single window
+    says nothing of how long things last, and is left out; one longer than `longest_s` is an incident, not a blip.
     """
     found: list[float] = []
     began: int | None = None
@@ -159,13 +161,13 @@ def excursions(
             continue
         off = sign * (events - mean)
         if began is None:
-            if off > 0.2 * mean and off > 3.0 * sqrt(mean):
+            if off > 0.2 * mean and off > 4.0 * sqrt(mean) + sign * _SKEW:
                 began = last = k
-        elif off > 0.1 * mean:
+        elif off > max(0.1 * mean, 2.0 * sqrt(mean)):
             last = k
         elif k - last >= 2:
             lasted = (last - began + 1) * step_s
-            if lasted <= longest_s:
+            if step_s < lasted <= longest_s:
                 found.append(lasted)
             began = None
     return tuple(found)

@@ -87,7 +87,10 @@ def shape_of(seen: Sequence[Lesson], days: int, p: float) -> Shape:
             + (_KNOWN * weekdays[1][day] if known_days else UNSEEN_DAY**2)
             + _KNOWN * rest[1][slot]
         )
-    return Shape(tuple(factors), tuple(spreads), scale)
+    squares = [
+        (value - weekdays[0][one.slot // 24] - rest[0][one.slot]) ** 2 * trust for one, value, trust in left
+    ]  # fmt: skip
+    return Shape(tuple(factors), tuple(spreads), max(variance_ratio(squares), 1e-6))
 
 
 def _layer(

@@ -51,7 +51,13 @@ def weigh(
         return found
     if found.acted_at is not None and at - rule.window_s - judged.maturity_s < found.acted_at:
         return found
+    judged = dwelling(judged, norm)
     return evidence.advance(judged, rule.worse, found, at, reading.x, reading.n, p, norm, minutes=rule.window_s / 60.0)
+
+
+def dwelling(judged: EvidenceRule, norm: Norm) -> EvidenceRule:
+    """The rule with the dwell that an adaptive one came to."""
+    return judged if norm.dwell_s is None else replace(judged, dwell_s=norm.dwell_s)
 
 
 def _drop(rule: SignalRule, memory: EvidenceMemory, p: float | None, norm: Norm | None) -> float | None:
@@ -149,4 +155,4 @@ def wait(rule: SignalRule, judged: EvidenceRule, reading: Reading, memory: Evide
         return 0.0
     if not evidence.suspected(memory) or p is None or norm is None or reading.n is None:
         return None
-    return evidence.eta_s(judged, rule.worse, memory, reading.n, p, norm, rule.window_s / 60.0)
+    return evidence.eta_s(dwelling(judged, norm), rule.worse, memory, reading.n, p, norm, rule.window_s / 60.0)

@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 _BLINDS: tuple[Blind | None, ...] = (None, Blind.NO_DATA, Blind.NOT_A_NUMBER, Blind.QUERY_FAILED, Blind.STALE)
 _CODES = {blind: code for code, blind in enumerate(_BLINDS)}
 _WEIGHED = 8  # among a reading's codes: it has a place in the columns of evidence
-_WEIGHED_COLUMNS = 5  # ... which are so many, and one an alternative
+_WEIGHED_COLUMNS = 6  # ... which are so many, and one an alternative
 _NAN = math.nan
 _MEMORY = tuple(each.name for each in fields(TriggerMemory))
 _EVIDENCE = tuple(each.name for each in fields(EvidenceMemory))
@@ -112,8 +112,8 @@ def _is_weighed(reading: Reading) -> bool:
 
 
 def _weighed_columns(readings: Sequence[Reading], phis: int) -> list[list[float]]:
-    """Events, margin, the control's events and trials, hours of history, and the dispersions (`phis` columns, the last
-    ones of a shorter norm empty), one number a reading."""
+    """Events, margin, the control's events and trials, hours of history, an adaptive dwell, and the dispersions (`phis`
+    columns, the last ones of a shorter norm empty), one number a reading."""
     norms = [reading.norm for reading in readings]
     controls = [None if norm is None else norm.control for norm in norms]
     return [
@@ -122,16 +122,17 @@ def _weighed_columns(readings: Sequence[Reading], phis: int) -> list[list[float]
         [_NAN if control is None else control[0] for control in controls],
         [_NAN if control is None else control[1] for control in controls],
         [_NAN if norm is None else _nan(norm.hours) for norm in norms],
+        [_NAN if norm is None else _nan(norm.dwell_s) for norm in norms],
         *([_NAN if norm is None or k >= len(norm.phi) else norm.phi[k] for norm in norms] for k in range(phis)),
     ]
 
 
 def _weighed_facts(columns: Sequence[Sequence[float | None]]) -> Iterator[tuple[float | None, Norm | None]]:
     """(events, norm) a reading, out of the columns of `_weighed_columns`."""
-    for x, margin, events, trials, hours, *phi in zip(*columns, strict=True):
+    for x, margin, events, trials, hours, dwell, *phi in zip(*columns, strict=True):
         control = None if events is None or trials is None else (events, trials)
         phis = tuple(each for each in phi if each is not None)
-        yield x, None if margin is None else Norm(margin, phis, control, hours)
+        yield x, None if margin is None else Norm(margin, phis, control, hours, dwell)
 
 
 def _nan(value: float | None) -> float:

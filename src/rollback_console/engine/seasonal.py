@@ -8,87 +8,37 @@ and a backtest are told the same numbers. While the backend fails, what was lear
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
 
-from rollback_console.decide import baselines
-from rollback_console.decide.baselines import Hours, Level, Profile, norm_beside
+from rollback_console.decide import baselines, past
+from rollback_console.decide.adaptive import adaptive_dwell
+from rollback_console.decide.baselines import Profile, norm_beside
 from rollback_console.decide.calendar import (
     DAY_S,
     HOUR_S,
     LAG_S,
     WEEK_S,
-    Calendar,
     anchor_of,
-    calendar_of,
     history_words,
     hour_of,
     noise_anchor,
 )  # fmt: skip
-from rollback_console.decide.dispersion import Block
 from rollback_console.engine.backoff import Backoff
 from rollback_console.engine.beside import Beside
 from rollback_console.engine.hourbook import Column, Trailing, Windows
+from rollback_console.engine.places import Due, InForce, Place
 from rollback_console.engine.queries import Splitter
 from rollback_console.engine.shelf import Shelf, key_of, noises_packed, noises_unpacked
 from rollback_console.errors import BackendError
 from rollback_console.model.observation import Blind, Norm
-from rollback_console.model.rules import Baseline, BaselineKind, DeploymentRule, EvidenceRule, SignalRule
-from rollback_console.model.value import dataclass
+from rollback_console.model.rules import BaselineKind, DeploymentRule, SignalRule
 from rollback_console.observe.protocol import MetricBackend
 
-HISTORY_S = 28 * DAY_S  # behind the noise of a signal whose baseline names no history of its own
 _FROZEN_S = WEEK_S  # a level stays frozen for no longer: by then it is what is normal
 _KEPT_S = 6 * HOUR_S  # of new hours that are kept in memory alone
 _FIRST_WAIT_S = 15.0
 _SLICE = 200  # signals looked at between two chances for others to run
-_OWN_HISTORY = (BaselineKind.SEASONAL,)
-
-
-@dataclass(frozen=True, slots=True)
-class _InForce:
-    """What holds during one hour, as known at another. `p`: a baseline that stands for the hour; None: it glides with
-    the profile."""
-
-    hour: float
-    known_hour: float
-    profile: Profile
-    level: Level
-    norm: Norm
-    p: float | None
-
-
-class _Place:
-    """One signal of one deployment, and what was learned of it."""
-
-    __slots__ = (
-        "baseline", "calendar", "history_s", "index", "last", "n", "name", "noise", "profiles", "queries",
-        "rule", "signal", "x",
-    )  # fmt: skip
-
-    def __init__(
-        self, index: int, name: str, signal: SignalRule, baseline: Baseline, rule: EvidenceRule, x: Column, n: Column
-    ) -> None:
-        self.index, self.name, self.signal, self.baseline, self.rule = index, name, signal, baseline, rule
-        self.x, self.n = x, n
-        self.queries: tuple[Trailing, Trailing] = ((signal.x or "", 0.0), (signal.n or "", rule.maturity_s))
-        self.calendar: Calendar = calendar_of(baseline)
-        self.history_s = baseline.history_s if baseline.kind in _OWN_HISTORY else HISTORY_S
-        self.profiles: dict[float, Profile | None] = {}
-        self.noise: dict[float, tuple[Block, ...]] = {}
-        self.last: _InForce | None = None
-
-    def hours(self) -> Hours | None:
-        x, n = self.x.values.get(self.index), self.n.values.get(self.index)
-        if x is None or n is None:
-            return None
-        start = max(self.x.first, self.n.first)
-        before_x, before_n = round((start - self.x.first) / HOUR_S), round((start - self.n.first) / HOUR_S)
-        return Hours(start, x[before_x:] if before_x else x, n[before_n:] if before_n else n)
-
-    @property
-    def read_until(self) -> float:
-        return min(self.x.high, self.n.high)
 
 
 class SeasonalBook:
@@ -102,7 +52,7 @@ class SeasonalBook:
         self._columns: dict[Trailing, Column] = {}
         self._windows = Windows()
         self._beside = Beside(self._rules, metrics)
-        self._places: dict[tuple[int, int], _Place] = {}
+        self._places: dict[tuple[int, int], Place] = {}
         self._again = Backoff(_FIRST_WAIT_S)
         self._turn = asyncio.Lock()
         self._unshelved = shelf is not None
@@ -129,7 +79,7 @@ class SeasonalBook:
             str(signal.n), str(late), str(signal.window_s),
             *map(str, (base.history_s, base.timezone, base.holidays, base.exclude)),
         )  # fmt: skip
-        self._places[index, number] = _Place(index, name, signal, base, signal.evidence, x, n)
+        self._places[index, number] = Place(index, name, signal, base, signal.evidence, x, n)
 
     # -- preparing ----------------------------------------------------------------------------------------------------
 
@@ -178,7 +128,7 @@ class SeasonalBook:
         return answered
 
     @staticmethod
-    def _reach(place: _Place, at: float, since: float) -> tuple[float, float]:
+    def _reach(place: Place, at: float, since: float) -> tuple[float, float]:
         """The hours (from, to) that the evaluations from `since` to `at` hang on: the history before the week whose
         beginning the noise was learned at, and before the day from whose beginning a frozen level would come."""
         low = (since - _FROZEN_S) // DAY_S * DAY_S - WEEK_S - LAG_S - place.history_s
@@ -196,14 +146,14 @@ class SeasonalBook:
                     await asyncio.sleep(0)
             place.profiles = {anchor: found for anchor, found in place.profiles.items() if anchor in anchors}
 
-    async def _each(self) -> AsyncIterator[_Place]:
+    async def _each(self) -> AsyncIterator[Place]:
         """All places, with chances for others in between."""
         for count, place in enumerate(list(self._places.values())):
             if count % _SLICE == _SLICE - 1:
                 await asyncio.sleep(0)
             yield place
 
-    def _moments(self, place: _Place, at: float, since: float) -> list[float]:
+    def _moments(self, place: Place, at: float, since: float) -> list[float]:
         """Times that between them meet every profile in force from `since` to `at`."""
         first, last = hour_of(since), hour_of(at)
         days = [day * DAY_S for day in range(int(first // DAY_S) + 1, int(last // DAY_S) + 1)]
@@ -216,7 +166,7 @@ class SeasonalBook:
 
     async def _noises(self, at: float, since: float) -> bool:
         """Learn the noise of short blocks where it is due. False where the backend did not answer."""
-        due: list[tuple[_Place, float, tuple[float, ...]]] = []
+        due: list[Due] = []
         async for place in self._each():
             anchors: dict[float, tuple[float, ...]] = {}
             for moment in self._moments(place, at, since):
@@ -226,22 +176,39 @@ class SeasonalBook:
                     anchors[anchor] = hours
             oldest = since - _FROZEN_S - 2 * WEEK_S  # what a frozen level may still hang on
             place.noise = {anchor: found for anchor, found in place.noise.items() if anchor >= oldest}
-            due += [(place, anchor, hours) for anchor, hours in anchors.items() if anchor not in place.noise]
+            place.past = {anchor: found for anchor, found in place.past.items() if anchor >= oldest}
+            for anchor, hours in anchors.items():
+                noisy = hours if anchor not in place.noise else None
+                suspects = self._suspects(place, anchor, hours) if anchor not in place.past else None
+                if noisy is not None or suspects is not None:
+                    due.append(Due(place, anchor, noisy, suspects))
         answered = await self._read_windows(due)
-        for place, anchor, hours in due:
-            if all(self._windows.has(query, place.signal.window_s, hour) for query in place.queries for hour in hours):
-                self._noise(place, anchor, hours)
+        for one in due:
+            if all(
+                self._windows.has(query, one.place.signal.window_s, hour)
+                for query in one.place.queries
+                for hour in one.hours
+            ):
+                self._learn_windows(one)
                 await asyncio.sleep(0)
         self._windows.forget()
         return answered
 
-    async def _read_windows(self, due: Iterable[tuple[_Place, float, tuple[float, ...]]]) -> bool:
+    @staticmethod
+    def _suspects(place: Place, anchor: float, hours: Sequence[float]) -> tuple[float, ...] | None:
+        """The hours that an adaptive dwell is chosen by; None where none is, or history is less than a day."""
+        kept = place.hours()
+        if place.rule.adaptive is None or kept is None or hours[-1] - hours[0] < 6 * HOUR_S:
+            return None
+        return past.suspects(kept, anchor, place.history_s, place.calendar, place.baseline.exclude, place.signal.worse)
+
+    async def _read_windows(self, due: Sequence[Due]) -> bool:
         wanted: dict[tuple[Trailing, float], tuple[set[float], set[int]]] = {}
-        for count, (place, _, hours) in enumerate(due):
+        for count, one in enumerate(due):
             if count % _SLICE == _SLICE - 1:
                 await asyncio.sleep(0)
-            for query, column in zip(place.queries, (place.x, place.n), strict=True):
-                wanted.setdefault((query, place.signal.window_s), (set(), column.scope))[0].update(hours)
+            for query, column in zip(one.place.queries, (one.place.x, one.place.n), strict=True):
+                wanted.setdefault((query, one.place.signal.window_s), (set(), column.scope))[0].update(one.hours)
         for (query, step), (times, scope) in wanted.items():
             promql, late = query
             for low, high in self._windows.missing(query, step, times):
@@ -252,19 +219,27 @@ class SeasonalBook:
                 await self._windows.file(query, step, low, high, found, self._splitter, scope)
         return True
 
-    def _noise(self, place: _Place, anchor: float, hours: Sequence[float]) -> None:
-        kept, step = place.hours(), place.signal.window_s
-        stretches = []
+    def _learn_windows(self, due: Due) -> None:
+        """What single windows say: the noise of short blocks, and past excursions."""
+        place, base = due.place, due.place.baseline
+        kept = place.hours()
+        known = (due.anchor, place.history_s, place.calendar, base.exclude)
+        if due.noisy is not None:
+            stretches = self._stretches(place, due.noisy)
+            place.noise[due.anchor] = baselines.short_noise(kept, *known, stretches) if kept is not None else ()
+            self._noise_is_new = True
+        if due.past is not None and kept is not None:
+            stretches = self._stretches(place, due.past)
+            place.past[due.anchor] = past.past_excursions(kept, *known, place.signal.worse, stretches)
+        place.last = None
+
+    def _stretches(self, place: Place, hours: Sequence[float]) -> list[baselines.Windows]:
+        found, step = [], place.signal.window_s
         for hour in hours:
             x, n = (self._windows.of(query, step, hour, place.index) for query in place.queries)
             if x is not None and n is not None:
-                stretches.append(baselines.Windows(hour, step, x, n))
-        place.noise[anchor] = (
-            baselines.short_noise(
-                kept, anchor, place.history_s, place.calendar, place.baseline.exclude, stretches
-            ) if kept is not None else ()
-        )  # fmt: skip
-        place.last, self._noise_is_new = None, True
+                found.append(baselines.Windows(hour, step, x, n))
+        return found
 
     # -- between runs -------------------------------------------------------------------------------------------------
 
@@ -319,7 +294,7 @@ class SeasonalBook:
                 return Blind.NO_DATA
         return baselines.rate_at(last.profile, last.level, position) if last.p is None else last.p, last.norm
 
-    def _look(self, place: _Place, hour: float, known_hour: float) -> _InForce | None:
+    def _look(self, place: Place, hour: float, known_hour: float) -> InForce | None:
         """What is in force during the hour, as known at `known_hour`."""
         kept, profile = place.hours(), self._profile(place, known_hour)
         position = place.calendar.position(hour + HOUR_S / 2)
@@ -338,14 +313,24 @@ class SeasonalBook:
             p, norm = found[0], norm_beside(profile, short, rule, worse, position, *found)
         else:
             _, norm = baselines.norm_of(profile, level, short, rule, worse, position)
-        norm = replace(norm, hours=baselines.little(profile, place.history_s))
-        return _InForce(hour, known_hour, profile, level, norm, p)
+        norm = replace(
+            norm, hours=baselines.little(profile, place.history_s), dwell_s=self._dwell(place, known_hour, profile)
+        )
+        return InForce(hour, known_hour, profile, level, norm, p)
 
-    def _since(self, place: _Place, moment: float) -> float | None:
+    def _dwell(self, place: Place, known_hour: float, profile: Profile) -> float | None:
+        """What an adaptive dwell comes to by the past excursions; None where it is not adaptive, or that is unknown."""
+        bounds = place.rule.adaptive
+        anchor = noise_anchor(known_hour, self._since(place, known_hour))[0]
+        if bounds is None or anchor not in place.past:
+            return None
+        return adaptive_dwell(bounds, place.past[anchor], profile.hours * HOUR_S, otherwise_s=place.rule.dwell_s)
+
+    def _since(self, place: Place, moment: float) -> float | None:
         kept = place.hours()
         return baselines.since_of(kept, hour_of(moment), place.history_s) if kept is not None else None
 
-    def _profile(self, place: _Place, moment: float) -> Profile | None:
+    def _profile(self, place: Place, moment: float) -> Profile | None:
         """The profile in force at `moment`, learned now if it was not yet."""
         kept = place.hours()
         if kept is None:
