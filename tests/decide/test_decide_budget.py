@@ -11,7 +11,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rollback_console.decide.budget import TIER_WEIGHTS, WEEK_S, Claim, budgeted, claims_of, share_in_words, shares
+from rollback_console.decide.baselines import margin_of
+from rollback_console.decide.budget import (
+    TIER_WEIGHTS,
+    WEEK_S,
+    Claim,
+    budgeted,
+    caution,
+    claims_of,
+    share_in_words,
+    shares,
+)
 from rollback_console.decide.detectability import Detectable, delay_of, detectability, in_words
 from rollback_console.decide.evidence import EMPTY, advance, bar
 from rollback_console.model.identity import Deployment, DeploymentId
@@ -190,3 +200,17 @@ def test_the_delay_that_is_said_is_the_delay_that_comes(worse: Worse, p: float, 
         found.append(minute - 180)
     assert bar(rule) > 9
     assert statistics.median(found) == pytest.approx(said, rel=0.25, abs=1.0)
+
+
+def test_margins_widen_with_the_budget_and_are_as_they_were_at_the_usual_one() -> None:
+    day = 86_400.0
+    assert [caution(days * day) for days in (0.1, 7, 90)] == [1.0, 1.0, 1.0]
+    assert caution(900 * day) == pytest.approx(3.059 / 2.287, abs=0.001)  # normal quantiles of 1 in 900, 1 in 90
+    grown = [caution(10.0**k * day) for k in range(2, 20)]
+    assert grown == sorted(grown)
+    assert grown[-1] < 4.0
+    narrow, wide = (margin_of(EvidenceRule(budget_s=b * day), 0.008, 0.005, Worse.LOWER) for b in (90, 10_000))
+    assert narrow == pytest.approx(0.02)
+    assert wide == pytest.approx(0.02 * caution(10_000 * day))
+    own = EvidenceRule(budget_s=10_000 * day, margin=0.03)
+    assert margin_of(own, 0.008, 0.0, Worse.LOWER) == 0.03, "what a policy names stays"

@@ -20,6 +20,8 @@ import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
+from functools import lru_cache
+from statistics import NormalDist
 
 from rollback_console.decide.condition import signals_of
 from rollback_console.model.identity import DeploymentId
@@ -29,6 +31,7 @@ from rollback_console.model.value import dataclass
 WEEK_S = 7 * 86_400.0
 TIER_WEIGHTS: Mapping[str, float] = {"critical": 8.0, "high": 4.0, "normal": 2.0, "low": 1.0}
 COMMON_NOISE = 1_000.0  # trials a minute at which a signal's common noise equals its binomial noise: n0 above
+_USUAL_S = 90 * 86_400.0  # the budget that margins are measured out for
 MOST_BY_TRAFFIC = 10.0  # traffic alone raises a share by no more than this
 
 
@@ -124,6 +127,23 @@ def budgeted(
 
 def _claimed(rule: DeploymentRule, signal: SignalRule) -> tuple[DeploymentId, str]:
     return rule.deployment.id, signal.slice_of or signal.name
+
+
+@lru_cache(maxsize=4096)
+def caution(budget_s: float) -> float:
+    """By how much margins have to be wider for this budget than for one false alarm in 90 days; at least 1.
+
+    A bar is about chance from minute to minute. That the baseline itself is off, by a weekday that was learned twice,
+    is a single draw a day, which no bar outweighs: of a thousand deployments a few are off by four standard errors. So
+    what margins allow for errors of the baseline is taken at the quantile of one day in the budget, instead of at the
+    same two standard errors for all.
+    """
+    return max(1.0, _deviations(budget_s) / _deviations(_USUAL_S))
+
+
+def _deviations(budget_s: float) -> float:
+    """The standard normal quantile that is passed on one day in the budget."""
+    return NormalDist().inv_cdf(1.0 - min(0.5, max(1e-12, 86_400.0 / budget_s)))
 
 
 def share_in_words(share: Share) -> str:
