@@ -7,7 +7,7 @@ import random
 from dataclasses import dataclass, field, replace
 
 import pytest
-from engine_tools import VERSIONS, fleet_rule, labelled, shown
+from engine_tools import VERSIONS, Flaky, fleet_rule, labelled, shown
 from evidence_tools import BEGIN, MINUTE, EvidenceStream, draw_count, evidence_stream, watch, weighed_signal
 
 from rollback_console.decide.evidence import COUNT
@@ -224,3 +224,41 @@ def test_a_pace_meets_every_step_of_every_detector() -> None:
     five = replace(rule.signals[0], window_s=300.0)
     ten = replace(rule.signals[0], window_s=600.0)
     assert pace_of([replace(rule, signals=(five, ten))], 15.0) == 300.0
+
+
+def minute_of(engine: Engine) -> int:
+    assert engine.evaluated_at is not None
+    return round((engine.evaluated_at - BEGIN) / MINUTE)
+
+
+async def test_an_outage_is_replayed_when_it_is_over() -> None:
+    """Counts that did not answer are read again, step by step, and nothing of the outage is left in the evidence."""
+    stream, draw = evidence_stream(42, minutes=700, deployments=1), random.Random(1)
+    always, sick = await cold(stream, 200), await cold(stream, 200)
+    metrics = sick.metrics
+    assert isinstance(metrics, Flaky)
+    now, hidden = 200, 0
+    while now < 600:
+        metrics.silent = set(draw.sample(sorted(stream.series), 2))
+        run = draw.choice((1, 2, 5, 20))
+        await watch(always, now + 1, now + run)
+        await watch(sick, now + 1, now + run)
+        hidden += sick.board.memories != always.board.memories
+        metrics.silent = set()
+        now += run + draw.randint(1, 4)
+        for engine in (always, sick):
+            await watch(engine, minute_of(engine) + 1, now)
+        assert sick.board.memories == always.board.memories, now
+        assert shown(sick) == shown(always)
+        assert not sick.outages
+    assert hidden >= 5, "an outage must be felt while it lasts"
+
+
+async def test_a_cold_start_that_could_not_read_its_history_is_not_certain() -> None:
+    stream = evidence_stream(2, minutes=1700)
+    engine = stream.engine(BEGIN + 1600 * MINUTE)
+    assert isinstance(engine.metrics, Flaky)
+    engine.metrics.no_ranges = {"conversion_x"}
+    replayed = await engine.backfill.cold(BEGIN + 1600 * MINUTE, lambda *_: False, lambda *_: None)
+    assert replayed.unsettled == {0, 1}
+    assert replayed.failing

@@ -127,7 +127,7 @@ class Warmup:
             low = high + self.pace
         for at in waiting:
             self._keep(warm, now, at)
-        warm.certain = {index: each.at for index, each in watch.items()}
+        warm.certain = {index: math.inf if warm.failing else each.at for index, each in watch.items()}
         return warm
 
     def _keep(self, warm: Warm, now: Mapping[int, Carried], at: float) -> None:

@@ -149,7 +149,8 @@ class Impact:
 class Verdict:
     """What `decide` says of one deployment at one time.
 
-    `state` is what the screen shows; `condition` is the trigger's condition now (None: unknown). `since` is when the
+    `state` is what the screen shows; `condition` is the trigger's condition now (None: unknown), where evidence has a
+    part: of what is suspected, which keeps it pending or fired. `since` is when the
     state began (None while healthy). `dwell_remaining_s` counts down while pending (None otherwise), `frozen` says
     that the running clock stands still.
     """
