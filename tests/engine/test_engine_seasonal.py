@@ -7,14 +7,14 @@ import math
 from dataclasses import replace
 
 import pytest
-from book_tools import DAY, HOUR, MONDAY, WEEK, MemoryShelf, Recorded, day_shape, told, weighed
+from book_tools import DAY, HOUR, MONDAY, WEEK, Heard, MemoryShelf, Recorded, day_shape, told, weighed
 from engine_tools import fleet_rule, labelled
 
 from rollback_console.engine.book import book_of
 from rollback_console.engine.sampler import Sampler
 from rollback_console.engine.seasonal import SeasonalBook
 from rollback_console.errors import BackendUnreachable
-from rollback_console.model.observation import Blind
+from rollback_console.model.observation import Blind, Series
 from rollback_console.model.rules import AdaptiveDwell, Baseline, BaselineKind, EvidenceRule, Stretch
 
 AT = MONDAY + 15 * HOUR + 7 * 60
@@ -76,6 +76,38 @@ async def test_a_frozen_level_is_that_of_its_moment(month: Recorded) -> None:
     cold = outage.book()
     await cold.prepare(AT, since=frozen)
     assert cold.norm(0, 0, AT, frozen) == (p, norm)
+
+
+async def test_a_level_frozen_last_week_is_known_again_after_a_restart(month: Recorded) -> None:
+    """That week's noise is not among what a start reads; asked for in vain, it is read with the next evaluation."""
+    frozen = MONDAY - 30 * HOUR
+    watching = month.book()
+    await watching.prepare(frozen)
+    expected = await told(watching, AT, frozen)
+    restarted = month.book()
+    await told(restarted, AT, frozen)
+    assert await told(restarted, AT, frozen) == expected
+
+
+async def test_the_order_of_deployments_means_nothing(month: Recorded) -> None:
+    turned = SeasonalBook(month.rules[::-1], month.metrics())
+    book = month.book()
+    await turned.prepare(AT)
+    await book.prepare(AT)
+    assert [turned.norm(k, 0, AT) for k in (1, 0)] == [book.norm(k, 0, AT) for k in (0, 1)]
+
+
+async def test_a_backend_that_cannot_answer_much_at_once_is_asked_for_less(month: Recorded) -> None:
+    class Slow(Heard):
+        async def query_range(self, promql: str, start: float, end: float, step: float) -> tuple[Series, ...]:
+            if end - start > 60 * HOUR:
+                raise BackendUnreachable("prometheus does not answer within 10 s", "try again")
+            return await super().query_range(promql, start, end, step)
+
+    book = SeasonalBook(month.rules, Slow(month.series, lookback_s=15.0))
+    for k in range(100):
+        await book.prepare(AT + 15.0 * k)
+    assert await told(book, AT + 1500) == await told(month.book(), AT + 1500)
 
 
 async def test_what_is_frozen_for_more_than_a_week_is_the_new_normal(month: Recorded) -> None:

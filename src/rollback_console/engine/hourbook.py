@@ -21,7 +21,7 @@ from rollback_console.model.rules import DeploymentRule
 
 HOUR_S = 3_600.0
 _POINTS = 150_000  # asked of the backend in one query: a few megabytes
-_LONGEST = 840  # hours in one query
+_LONGEST, _SHORTEST = 840, 24  # hours in one query
 _SLICE = 4_000  # points filed between two chances for others to run: a few milliseconds
 
 
@@ -35,6 +35,7 @@ class Column:
         self.scope: set[int] = set()
         self.first = self.low = self.high = 0.0
         self.count = 0
+        self._most = _LONGEST
         self.values: dict[int, array[float]] = {}
         self.saved: tuple[float, float] = (0.0, 0.0)  # low and high when it was last put on the shelf
 
@@ -50,12 +51,16 @@ class Column:
         return later[::-1] + self._portions(low, self.low)
 
     def _portions(self, low: float, high: float) -> list[tuple[float, float]]:
-        width = HOUR_S * min(_LONGEST, max(24, _POINTS // max(1, len(self.scope))))
+        width = HOUR_S * min(self._most, max(_SHORTEST, _POINTS // max(1, len(self.scope))))
         found = []
         while high > low:
             found.append((max(low, high - width), high))
             high -= width
         return found
+
+    def failed(self) -> None:
+        """The backend did not answer: it is asked for less at a time from now on."""
+        self._most = max(_SHORTEST, self._most // 4)
 
     async def file(self, low: float, high: float, series: Iterable[Series], splitter: Splitter) -> None:
         """Take in an answer for the hours from `low` to `high`. Two series for one deployment at one time are none."""

@@ -32,7 +32,7 @@ class Place:
 
     __slots__ = (
         "baseline", "calendar", "history_s", "index", "last", "n", "name", "noise", "past", "profiles", "queries",
-        "rule", "signal", "x",
+        "rule", "signal", "wanted", "x",
     )  # fmt: skip
 
     def __init__(
@@ -45,6 +45,7 @@ class Place:
         self.history_s = baseline.history_s if baseline.kind in _OWN_HISTORY else HISTORY_S
         self.profiles: dict[float, Profile | None] = {}
         self.noise: dict[float, tuple[Block, ...]] = {}
+        self.wanted: set[float] = set()  # hours whose noise somebody asked for in vain
         self.past: dict[float, tuple[float, ...]] = {}  # excursions, by anchor; only for an adaptive dwell
         self.last: InForce | None = None
 

@@ -121,6 +121,7 @@ class SeasonalBook:
                 try:
                     found = await self._metrics.query_range(promql, start + HOUR_S - late, end - late, HOUR_S)
                 except BackendError:
+                    column.failed()
                     answered = False
                     break
                 await column.file(start, end, found, self._splitter)
@@ -169,7 +170,7 @@ class SeasonalBook:
         due: list[Due] = []
         async for place in self._each():
             anchors: dict[float, tuple[float, ...]] = {}
-            for moment in self._moments(place, at, since):
+            for moment in {*self._moments(place, at, since), *place.wanted}:
                 begun = self._since(place, moment)
                 if begun is not None and hour_of(moment) - LAG_S <= place.read_until:
                     anchor, hours = noise_anchor(moment, begun)
@@ -177,6 +178,7 @@ class SeasonalBook:
             oldest = since - _FROZEN_S - 2 * WEEK_S  # what a frozen level may still hang on
             place.noise = {anchor: found for anchor, found in place.noise.items() if anchor >= oldest}
             place.past = {anchor: found for anchor, found in place.past.items() if anchor >= oldest}
+            place.wanted.clear()
             for anchor, hours in anchors.items():
                 noisy = hours if anchor not in place.noise else None
                 suspects = self._suspects(place, anchor, hours) if anchor not in place.past else None
@@ -302,7 +304,11 @@ class SeasonalBook:
             return None
         rule, worse, base = place.rule, place.signal.worse, place.baseline
         level = baselines.follow(profile, kept, known_hour, place.calendar, base.exclude)
-        short = place.noise.get(noise_anchor(known_hour, self._since(place, known_hour))[0], ())
+        anchor, _ = noise_anchor(known_hour, self._since(place, known_hour))
+        if anchor not in place.noise:  # of a level frozen before anything was prepared here
+            place.wanted.add(known_hour)
+            self._ready = None
+        short = place.noise.get(anchor, ())
         p: float | None = None
         if base.kind is BaselineKind.FIXED and base.value is not None:
             p, norm = base.value, norm_beside(profile, short, rule, worse, position, base.value)
