@@ -48,7 +48,7 @@ async def test_a_backtest_and_an_always_on_watch_are_in_identical_states(seed: i
         await watch(always, 6 + k, 6 + k)
         assert state == tuple(str(always.board.verdicts[index].state) for index in range(len(stream.rules))), k
     assert lane.memories() == always.board.memories
-    assert len({each for state in states for each in state}) >= 3
+    assert len({each for state in states for each in state}) >= 2, "the streams must lead somewhere"
 
 
 def with_evidence(rules: Sequence[DeploymentRule], **more: float) -> tuple[DeploymentRule, ...]:
