@@ -54,6 +54,7 @@ _SCALES = {  # per alternative: itself, ln of what it multiplies a rate by, the 
 EMPTY = EvidenceMemory()
 
 Triples = tuple[tuple[float, float, float], ...]
+Ratios = tuple[tuple[float, float, float, float], ...]
 
 
 def bar(rule: EvidenceRule) -> float:
@@ -101,7 +102,7 @@ def suspected(memory: EvidenceMemory) -> bool:
 
 
 @lru_cache(maxsize=8192)
-def _ratios(worse: Worse, pb: float) -> tuple[tuple[float, float, float, float], ...]:
+def _ratios(worse: Worse, pb: float) -> Ratios:
     """Per alternative: ln(p1/pb) - ln((1-p1)/(1-pb)), the latter, p1, its square root. A rise that would pass one
     shrinks what is left instead: 1 - p1 = (1 - pb) / factor."""
     root, odds = sqrt(pb), pb / (1.0 - pb)
@@ -124,28 +125,28 @@ def bounded(worse: Worse, p: float, margin: float) -> float:
 
 def steps(worse: Worse, x: float, n: float, p: float, norm: Norm, winsor: float = _WINSOR) -> list[float]:
     """l_k: the log likelihood ratios of one window, divided by phi, winsorised, not yet capped."""
+    phis = norm.phi if len(norm.phi) == COUNT else (norm.phi or (1.0,)) * COUNT
     if norm.control is not None:
         raw = _beside(worse, x, n, norm.margin, norm.control, winsor)
+        return [each / phi for each, phi in zip(raw, phis, strict=True)]
+    pb = bounded(worse, p, norm.margin)
+    if worse is Worse.HIGHER and 0.0 < pb * n < _RARE:
+        pb = min(_RARE / n, 0.5)
+    return _against(worse, 0.0 if x < 0.0 else min(x, n), n, _ratios(worse, pb), phis, winsor * sqrt(n))
+
+
+def _against(worse: Worse, x: float, n: float, ratios: Ratios, phis: tuple[float, ...], reach: float) -> list[float]:
+    """As `steps`, against a baseline."""
+    found = []
+    if worse is Worse.LOWER:
+        for (hit, miss, p1, root), phi in zip(ratios, phis, strict=True):
+            least = n * p1 - reach * root
+            found.append(((x if x > least else least) * hit + n * miss) / phi)
     else:
-        x = 0.0 if x < 0.0 else min(x, n)
-        reach = winsor * sqrt(n)
-        pb = bounded(worse, p, norm.margin)
-        if worse is Worse.HIGHER and 0.0 < pb * n < _RARE:
-            pb = min(_RARE / n, 0.5)
-        ratios = _ratios(worse, pb)
-        if worse is Worse.LOWER:
-            raw = [
-                (x if x > (least := n * p1 - reach * root) else least) * hit + n * miss
-                for hit, miss, p1, root in ratios
-            ]
-        else:
-            raw = [
-                (x if x < (most := n * p1 + reach * root) else most) * hit + n * miss for hit, miss, p1, root in ratios
-            ]
-    phi = norm.phi
-    if not phi:
-        return raw
-    return [each / phi[0] for each in raw] if len(phi) == 1 else [a / b for a, b in zip(raw, phi, strict=True)]
+        for (hit, miss, p1, root), phi in zip(ratios, phis, strict=True):
+            most = n * p1 + reach * root
+            found.append(((x if x < most else most) * hit + n * miss) / phi)
+    return found
 
 
 def _beside(
@@ -187,14 +188,8 @@ def advance(
     dwell = rule.dwell_s / 60.0 / minutes
     cap = max(log(budget) - REST, _LEAST) / dwell if dwell > 0.0 else _MOST
     free = steps(worse, x, n, p, norm)
-    gains = [exp(each if each < cap else cap) for each in free]
-    recent, older, walks, since, tally = _turned(memory, at)
-    top = budget * _HEADROOM
-    sums = [now if (now := (minutes + had) * gain) < top else top for had, gain in zip(recent, gains, strict=True)]
-    if older:
-        sums += [now if (now := had * gain) < top else top for had, gain in zip(older, gains, strict=True)]
     start = at - 60.0 * minutes - rule.maturity_s
-    walks, since = _walked(walks, since, free, start, tally)
+    sums, walks, since, tally = _mixed(_turned(memory, at), free, cap, budget * _HEADROOM, minutes, start)
     expected = n * p if norm.control is None else n * norm.control[0] / norm.control[1]
     missing = expected - x if worse is Worse.LOWER else x - expected
     tally = (tally[0] + missing, tally[1] + expected, tally[2] + missing, tally[3] + expected)
@@ -209,7 +204,7 @@ def advance(
     full_since = (at if memory.full_since is None else memory.full_since) if full and not memory.recovered else None
     calm = None if half or memory.onset is None else at if memory.calm_since is None else memory.calm_since
     found = EvidenceMemory(
-        at, tuple(sums), full_since, calm, memory.onset, memory.frozen_at, walks, since, tally, memory.version,
+        at, sums, full_since, calm, memory.onset, memory.frozen_at, walks, since, tally, memory.version,
         memory.released_at if known else None, release, memory.acted_at, memory.seen, memory.drop, memory.meter,
         memory.recovered,
     )  # fmt: skip
@@ -261,31 +256,43 @@ def _suspicion(
     return replace(found, onset=onset, frozen_at=frozen, seen=seen, drop=drop, meter=meter)
 
 
-def _walked(
-    walks: tuple[float, ...], since: Triples, free: Sequence[float], start: float, tally: tuple[float, ...]
-) -> tuple[tuple[float, ...], Triples]:
-    """(walks, since) after a window that began at `start`: an excursion that is at nothing begins anew. Those of the
-    span before a mark are kept until they are the same."""
+# (recent sums, older sums, walks, since, tally): what one step begins with
+_Turned = tuple[tuple[float, ...], tuple[float, ...], tuple[float, ...], Triples, tuple[float, float, float, float]]
+
+
+def _mixed(
+    turned: _Turned, free: Sequence[float], cap: float, top: float, minutes: float, start: float
+) -> tuple[tuple[float, ...], tuple[float, ...], Triples, tuple[float, float, float, float]]:
+    """(sums, walks, since, tally) after a window that began at `start` and says `free`: every start so far, and a new
+    one a minute, times the likelihood ratio; an excursion that is at nothing begins anew."""
+    recent, older, walks, since, tally = turned
     began = (start, tally[0], tally[1])
-    if not walks:
-        return tuple([each if each > 0.0 else 0.0 for each in free]), (began,) * COUNT
-    now = tuple([far if (far := had + each) > 0.0 else 0.0 for had, each in zip(walks, free, strict=False)])
-    anew = tuple([was if had else began for had, was in zip(walks[:COUNT], since, strict=False)])
-    if len(walks) == COUNT:
-        return now, anew
-    old = tuple([far if (far := had + each) > 0.0 else 0.0 for had, each in zip(walks[COUNT:], free, strict=True)])
-    if old == now:
-        return now, anew
+    grown, aged, far, anew = [], [], [], []
+    for each, had, old, walk, was in zip(
+        free, recent, older or _NOTHING, walks or _NOTHING, since or (began,) * COUNT, strict=False
+    ):
+        gain = exp(each if each < cap else cap)
+        had = (minutes + had) * gain
+        grown.append(had if had < top else top)
+        old *= gain
+        aged.append(old if old < top else top)
+        anew.append(was if walk else began)
+        walk += each
+        far.append(walk if walk > 0.0 else 0.0)
+    sums = (*grown, *aged) if older else tuple(grown)
+    if len(walks) <= COUNT:
+        return sums, tuple(far), tuple(anew), tally
+    # Those of the span before the mark are kept until they are the same.
+    before = [max(0.0, walk + each) for walk, each in zip(walks[COUNT:], free, strict=True)]
+    if before == far:
+        return sums, tuple(far), tuple(anew), tally
     began = (start, tally[2], tally[3])
-    return now + old, anew + tuple(
-        [was if had else began for had, was in zip(walks[COUNT:], since[COUNT:], strict=True)]
-    )
+    anew += [was if walk else began for walk, was in zip(walks[COUNT:], since[COUNT:], strict=True)]
+    return sums, (*far, *before), tuple(anew), tally
 
 
-def _turned(
-    memory: EvidenceMemory, at: float
-) -> tuple[Sequence[float], Sequence[float], tuple[float, ...], Triples, tuple[float, float, float, float]]:
-    """(recent sums, older sums, walks, since, tally) as of `at`: at a mark the recent ones become the older ones."""
+def _turned(memory: EvidenceMemory, at: float) -> _Turned:
+    """What the step at `at` begins with: at a mark the recent sums become the older ones."""
     sums, tally = memory.sums, memory.tally
     marks = 0 if memory.at is None else at // SPAN_S - memory.at // SPAN_S
     if not sums or marks > 1:
