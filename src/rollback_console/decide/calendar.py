@@ -75,7 +75,7 @@ def history_words(hours: float) -> str:
     lacks = ""
     if hours < 24:
         lacks = "; the hours of the day are not known yet"
-    elif hours < 14 * 24:
+    elif hours < 10 * 24:
         lacks = "; the days of the week are not known yet"
     told = f"{hours:.0f} h" if hours < 72 else f"{hours / 24:.0f} days"
     return f"learned from {told} of history{lacks}, so its margin is wider"

@@ -21,7 +21,7 @@ UNSEEN_HOUR, UNSEEN_DAY = 0.05, 0.02
 _WANDER = 0.02  # hours vary by this much beyond their counts: no hour weighs without bound
 _KNOWN = 0.25  # of the spread of what was seen counts: evidence adds up over several hours, whose errors differ
 _CUT = 4.0  # standard deviations at which an hour is cut
-_TREND_DAYS, _DAYS = 14, 7
+_TREND_DAYS, _DAYS, _REPEATED = 14, 7, 10  # days: for a trend; in a week; until days of the week have repeated
 _RARE = 20.0  # events a day below which days have no rate of their own
 
 
@@ -76,7 +76,7 @@ def shape_of(seen: Sequence[Lesson], days: int, p: float) -> Shape:
     weekdays = _layer(whole, 7)
     rest = _layer([(one.slot, value - weekdays[0][one.slot // 24], 1.0) for one, value, _ in left], SLOTS)
     known_hours = {one.slot % 24 for one in seen}
-    known_days = len({key for key, _, _ in whole}) == 7
+    known_days = len({key for key, _, _ in whole}) == 7 and len(whole) >= _REPEATED
     factors, spreads = [], []
     for slot in range(SLOTS):
         hour, day = slot % 24, slot // 24
