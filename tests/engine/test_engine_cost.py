@@ -38,7 +38,7 @@ async def test_a_cold_start_comes_to_the_same_sums_as_one_that_watched(seed: int
     assert sums, "the streams must cost something"
 
 
-@pytest.mark.parametrize("seed", (904, 905))  # in these the look-back of a day settles while something degrades
+@pytest.mark.parametrize("seed", [904, 905])  # in these the look-back of a day settles while something degrades
 async def test_what_evidence_finds_late_is_summed_from_its_onset_cold_as_well(seed: int) -> None:
     stream = evidence_stream(seed, minutes=2000)
     stream = replace(stream, rules=priced(stream.rules))
