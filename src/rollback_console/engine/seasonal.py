@@ -38,7 +38,7 @@ from rollback_console.observe.protocol import MetricBackend
 _FROZEN_S = WEEK_S  # a level stays frozen for no longer: by then it is what is normal
 _KEPT_S = 6 * HOUR_S  # of new hours that are kept in memory alone
 _FIRST_WAIT_S = 15.0
-_SLICE = 200  # signals looked at between two chances for others to run
+_SLICE = 50  # signals looked at between two chances for others to run
 
 
 class SeasonalBook:
