@@ -294,7 +294,7 @@ def test_explain_tells_what_is_adaptive_and_what_holds_back() -> None:
     loaded = load(f"  s: {{{COUNTED}, baseline: {{kind: seasonal}}, margin: 3%}}\n", rest)
     text = said(loaded)
     for words in (
-        "margin 3 % (written), and twice what the baseline is uncertain by",
+        "margin 3 % (written), and what the baseline is uncertain by",
         "dwell 2m to 30m, by how long excursions lasted that passed by themselves, 5m until some are known (written)",
         "After it fired, no automatic action follows until it was healthy for 30m.",
         "No more than 1 automatic action a deployment in 24h.",

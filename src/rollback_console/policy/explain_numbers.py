@@ -74,7 +74,7 @@ def _numbers(loaded: LoadedPolicy, signal: SignalRule, chosen: str) -> str:
     if evidence.margin is not None:
         margin = f"margin {_percent(evidence.margin)} (written)"
         if baseline is None or baseline.kind is not BaselineKind.CONTROL:
-            margin += ", and twice what the baseline is uncertain by"
+            margin += ", and what the baseline is uncertain by"
     elif baseline is not None and baseline.kind is BaselineKind.CONTROL:
         margin = f"margin 1 %, at least {_percent(evidence.least_margin)} (with a control; {chosen})"
     else:
