@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import struct
+from base64 import b64encode
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -16,6 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rollback_console.decide.evidence import COUNT
+from rollback_console.engine.compact import evidence_packed, evidence_unpacked
 from rollback_console.engine.record import (
     layout_bytes,
     memory_document,
@@ -118,6 +120,34 @@ def test_a_memory_comes_back_as_it_was(carried: list[EvidenceMemory | None], hel
     plain = memory_document(TriggerMemory(60.0))
     assert "evidence" not in plain
     assert "held" not in plain
+
+
+sized = st.sampled_from([0, COUNT, 2 * COUNT])
+
+
+@settings(max_examples=150, deadline=None)
+@given(memories, sized, sized, st.sampled_from([0, COUNT]), st.data())
+def test_a_detectors_memory_comes_back_from_the_live_row(
+    memory: EvidenceMemory, sums: int, walks: int, release: int, data: st.DataObject
+) -> None:
+    def some(count: int) -> tuple[float, ...]:
+        return tuple(data.draw(numbers) for _ in range(count))
+
+    triples = tuple((a, b, c) for a, b, c in zip(some(walks), some(walks), some(walks), strict=True))
+    memory = replace(memory, sums=some(sums), walks=some(walks), since=triples, release_sums=some(release))
+    assert evidence_unpacked(evidence_packed(memory)) == memory
+    whole = TriggerMemory(60.0, evidence=(memory, None))
+    assert memory_from(json.loads(json.dumps(memory_document(whole, compact=True)))) == whole
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.one_of(st.text(max_size=60), st.binary(max_size=300).map(lambda data: b64encode(data).decode())))
+def test_anything_else_in_its_place_is_a_value_error(text: str) -> None:
+    try:
+        found = evidence_unpacked(text)
+    except ValueError:
+        return
+    assert len(found.sums) in (0, COUNT, 2 * COUNT)
 
 
 async def test_every_decision_by_evidence_is_made_again_identically(tmp_path: Path) -> None:

@@ -24,7 +24,7 @@ def live_bytes(packed: bytes, before: Mapping[int, TriggerMemory]) -> bytes:
         if memory == TriggerMemory(at=memory.at, known=True):
             calm_at = memory.at
         else:
-            memories[str(index)] = memory_document(memory)
+            memories[str(index)] = memory_document(memory, compact=True)
     head = json.dumps({"v": 1, "calm_at": calm_at, "memories": memories}, separators=(",", ":")).encode()
     return head + b"\n" + packed
 
@@ -46,7 +46,11 @@ def live_state(journal: Recorder, rules: Sequence[DeploymentRule]) -> tuple[Tick
         calm = TriggerMemory(at=head["calm_at"], known=True)
         written = {int(index): memory_from(document) for index, document in head["memories"].items()}
         memories = [written.get(index, calm) for index in range(len(rules))]
-        fits = all(memory.at is None or memory.at < tick.at for memory in memories)
+        fits = all(
+            (memory.at is None or memory.at < tick.at)
+            and {len(memory.evidence), len(memory.held), len(memory.last_known)} <= {0, len(rule.signals)}
+            for memory, rule in zip(memories, rules, strict=True)
+        )
     except (ValueError, KeyError, TypeError, IndexError, AttributeError):
         return None  # another version's, or another configuration's: as good as none
     return (tick, memories) if fits else None

@@ -17,6 +17,7 @@ from dataclasses import asdict, fields
 from typing import TYPE_CHECKING, Any
 
 from rollback_console.decide.judge import decide
+from rollback_console.engine.compact import evidence_packed, evidence_unpacked
 from rollback_console.errors import ConsoleError
 from rollback_console.journal.entry import Entry
 from rollback_console.model.identity import DeploymentId
@@ -194,12 +195,13 @@ def unpack(data: bytes, blobs: Blobs) -> Tick:
     return Tick(head["at"], tuple(observations))
 
 
-def memory_document(memory: TriggerMemory) -> dict[str, Any]:
-    """A trigger's memory as JSON. (Not `asdict`, which copies for ten times as long: every memory that is not calm is
-    written at every tick.)"""
+def memory_document(memory: TriggerMemory, *, compact: bool = False) -> dict[str, Any]:
+    """A trigger's memory as JSON; `compact`: for the live row. (Not `asdict`, which copies for ten times as long: every
+    memory that is not calm is written at every tick.)"""
     document = {name: getattr(memory, name) for name in _MEMORY}
     if memory.evidence:
-        document["evidence"] = [None if each is None else _evidence_document(each) for each in memory.evidence]
+        told = evidence_packed if compact else _evidence_document
+        document["evidence"] = [None if each is None else told(each) for each in memory.evidence]
     else:
         del document["evidence"]  # most policies judge by bounds alone
     if not memory.held:
@@ -216,7 +218,10 @@ def memory_from(document: Mapping[str, Any]) -> TriggerMemory:
     found = dict(document)
     found["last_known"] = tuple(None if last is None else (last[0], last[1]) for last in found.get("last_known", ()))
     found["onset_signals"] = tuple(found.get("onset_signals", ()))
-    found["evidence"] = tuple(None if each is None else _evidence_from(each) for each in found.get("evidence", ()))
+    found["evidence"] = tuple(
+        None if each is None else evidence_unpacked(each) if isinstance(each, str) else _evidence_from(each)
+        for each in found.get("evidence", ())
+    )
     found["held"] = tuple(None if each is None else tuple(each) for each in found.get("held", ()))
     if (cost := found.get("cost")) is not None:
         found["cost"] = CostMemory(**{**cost, "lost": tuple(cost["lost"])})
