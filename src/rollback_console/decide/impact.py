@@ -230,13 +230,15 @@ def _added(
 ) -> CostMemory:
     """One stretch of `gap` seconds more, at what this evaluation saw."""
     rates = _rates(rule, observation, signals)
-    asked = [rate for rate in rates if rate is not None]
-    if any(math.isnan(rate) for rate in asked):
-        return replace(cost, unseen_s=cost.unseen_s + gap)
     minutes = gap / 60.0
     lost = tuple(
-        None if rate is None else (total or 0.0) + rate * minutes for total, rate in zip(cost.lost, rates, strict=True)
+        [
+            total if rate is None or math.isnan(rate) else (total or 0.0) + rate * minutes
+            for total, rate in zip(cost.lost, rates, strict=True)
+        ]
     )
+    if any(rate is not None and math.isnan(rate) for rate in rates):
+        return replace(cost, unseen_s=cost.unseen_s + gap, lost=lost)
     return replace(cost, seen_s=cost.seen_s + gap, lost=lost)
 
 

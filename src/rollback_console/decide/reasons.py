@@ -364,6 +364,8 @@ def _turned(rule: SignalRule, judged: SignalVerdict, turn: Turn) -> str:
         return f"{title} {keeps} evidence full for {span(rule.evidence.alone_hold_s)} with nothing else agreeing"
     if rule.evidence is not None:
         return _by_evidence(rule, judged, turn)
+    if turn.to == "calm" and judged.value is None:
+        return f"{title} {verb(title, 'is', 'are')} seen to be well"
     seen = f" (now {number(judged.value, rule.unit)})" if judged.value is not None else ""
     first = f"{title} {verb(title, 'is', 'are')} seen again and " if judged.value is None else f"{title} "
     if judged.value is not None and rule.minimum is not None and (judged.n is None or judged.n < rule.minimum):
@@ -388,12 +390,12 @@ def _by_evidence(rule: SignalRule, judged: SignalVerdict, turn: Turn) -> str:
     if turn.to == "calm":
         level = judged.limit if judged.limit is not None else judged.baseline
         low = rule.worse is Worse.LOWER
-        if level is None:
-            return f"{first}{verb(title, 'is', 'are')} well"
-        inside = judged.value is not None and (judged.value >= level) is low
+        if level is None or judged.value is None:
+            return f"{title} {verb(title, 'is', 'are')} seen to be well"
+        inside = (judged.value >= level) is low
         what = verb(title, "stays", "stay") if inside else verb(title, "comes back", "come back")
-        at = f" (now {number(judged.value, rule.unit)})" if judged.value is not None else ""
-        return f"{first}{what} {'above' if low else 'below'} {number(level, rule.unit)}{at}"
+        side = "above" if low else "below"
+        return f"{title} {what} {side} {number(level, rule.unit)} (now {number(judged.value, rule.unit)})"
     if turn.to == "agree":
         return f"{first}{verb(title, 'agrees', 'agree')}: evidence of {agreement(judged) or bar:.1f} (now {now})"
     if judged.value is None:
