@@ -17,7 +17,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rollback_console.decide.evidence import COUNT
+from rollback_console.decide.judge import decide
 from rollback_console.engine.compact import evidence_packed, evidence_unpacked
+from rollback_console.engine.live import live_state
 from rollback_console.engine.record import (
     layout_bytes,
     memory_document,
@@ -160,6 +162,10 @@ async def test_every_decision_by_evidence_is_made_again_identically(tmp_path: Pa
         engine = stream.engine(BEGIN + 320 * MINUTE, journal=journal)
         await engine.start()
         await watch(engine, 321, 375)
+        followed = live_state(journal, stream.rules)
+        assert followed is not None
+        assert followed[1] == [engine.board.before[0]], "who follows begins with the very memory"
+        assert decide(stream.rules[0], followed[0].observations[0], followed[1][0])[0] == engine.board.verdicts[0]
         await engine.close()
 
         def blobs(digest: str) -> bytes | None:
