@@ -16,6 +16,7 @@ from rollback_console.tui.screens.deployment import DeploymentScreen
 from rollback_console.tui.screens.fleet import FleetScreen
 from rollback_console.tui.widgets.fleet_rows import clock_text
 from rollback_console.tui.widgets.lines import Lines
+from rollback_console.tui.widgets.plot import plot_lines
 from rollback_console.tui.widgets.signals import facts_of, judgement, plot_data
 from rollback_console.tui.widgets.state import meter
 
@@ -90,3 +91,17 @@ def test_a_meter_is_full_only_at_its_bar(evidence: float, bar: float) -> None:
     assert set(cells) <= {"#", "-"}
     assert (cells == "#" * 10) is (evidence / bar >= 1.0)
     assert cells == "".join(sorted(cells))  # from the left, without holes
+
+
+def test_a_plot_shows_bad_from_the_onset_on_and_by_the_limit_of_its_time() -> None:
+    conversion, value, *_ = facts_of(samples.view())
+    drawn = plot_data(conversion, ((samples.ONSET, "onset"),))
+    assert drawn is not None
+    roles = [[span.style for span in row.spans] for row in plot_lines(drawn, 70, 9)]
+    assert any("bad" in row for row in roles)
+    early = next(row.plain.index("▲") for row in plot_lines(drawn, 70, 9) if "▲" in row.plain)
+    for row in plot_lines(drawn, 70, 9):
+        assert all(span.start >= early - 2 for span in row.spans if span.style == "bad")
+    calm = plot_data(value)
+    assert calm is not None
+    assert all(span.style != "bad" for row in plot_lines(calm, 70, 9) for span in row.spans)

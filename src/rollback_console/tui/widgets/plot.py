@@ -60,6 +60,7 @@ class PlotData:
     unit: str = ""
     marks: tuple[tuple[float, str], ...] = ()
     limits: tuple[float | None, ...] = ()  # the limit over time, where it goes with the baseline; else `limit` stands
+    bad_from: float | None = None  # Unix seconds: nothing before is bad (evidence: a single value beyond is no news)
 
 
 def _finite(value: float | None) -> float | None:
@@ -163,9 +164,22 @@ def _rules(canvas: _Canvas, data: PlotData, glyphs: Glyphs) -> None:
             canvas.cells[canvas.row(value)][column] = (glyphs.limit, "warn")
 
 
-def _bad(value: float, data: PlotData) -> bool:
-    limit = _finite(data.limit)
-    return limit is not None and (value > limit if data.worse_higher else value < limit)
+def _bad(data: PlotData, values: Sequence[float | None]) -> list[bool]:
+    """Which of the values on the plot's columns are beyond the limit of their time."""
+    count = len(values)
+    limits = buckets(data.limits if any(map(_known, data.limits)) else (data.limit,), count, data.worse_higher)
+    first = 0.0 if data.bad_from is None else (data.bad_from - data.start) / max(1e-9, data.end - data.start) * count
+    return [
+        value is not None
+        and limit is not None
+        and k >= first - 1
+        and (value > limit if data.worse_higher else value < limit)
+        for k, (value, limit) in enumerate(zip(values, limits, strict=True))
+    ]
+
+
+def _known(value: float | None) -> bool:
+    return _finite(value) is not None
 
 
 def _draw_dots(canvas: _Canvas, data: PlotData, glyphs: Glyphs) -> None:
@@ -173,6 +187,7 @@ def _draw_dots(canvas: _Canvas, data: PlotData, glyphs: Glyphs) -> None:
     fine = canvas.fine
     bits = [[0] * canvas.width for _ in range(canvas.height)]
     bad = [False] * canvas.width
+    beyond = _bad(data, dots)
     before: int | None = None
     for x, value in enumerate(dots):
         if value is None:
@@ -182,7 +197,7 @@ def _draw_dots(canvas: _Canvas, data: PlotData, glyphs: Glyphs) -> None:
         reach = range(min(y, before), max(y, before) + 1) if before is not None else (y,)
         for dot in reach:
             bits[dot // fine][x // 2] |= glyphs.bits[dot % fine][x % 2]
-        bad[x // 2] = bad[x // 2] or _bad(value, data)
+        bad[x // 2] = bad[x // 2] or beyond[x]
         before = y
     for row, cells in enumerate(bits):
         for column, mask in enumerate(cells):
@@ -196,13 +211,15 @@ def _draw_dots(canvas: _Canvas, data: PlotData, glyphs: Glyphs) -> None:
 
 def _draw_ascii(canvas: _Canvas, data: PlotData) -> None:
     before: int | None = None
-    for column, value in enumerate(buckets(data.values, canvas.width, data.worse_higher)):
+    values = buckets(data.values, canvas.width, data.worse_higher)
+    beyond = _bad(data, values)
+    for column, value in enumerate(values):
         if value is None:
             before = None
             continue
         y = canvas.y(value)
         for row in range(min(y, before), max(y, before) + 1) if before is not None else (y,):
-            canvas.cells[row][column] = ("*" if row == y else ":", "bad" if _bad(value, data) else "ok")
+            canvas.cells[row][column] = ("*" if row == y else ":", "bad" if beyond[column] else "ok")
         before = y
 
 

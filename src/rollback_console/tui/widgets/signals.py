@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from rich.style import Style
@@ -196,10 +197,18 @@ def plot_data(facts: SignalFacts, marks: tuple[tuple[float, str], ...] = ()) -> 
         baseline=verdict.baseline if verdict else None,
         limit=verdict.limit if verdict else None,
         limits=_limits(facts.rule, trace, verdict),
+        bad_from=_bad_from(verdict),
         worse_higher=facts.rule.worse is Worse.HIGHER,
         unit=facts.rule.unit,
         marks=marks,
     )
+
+
+def _bad_from(verdict: SignalVerdict | None) -> float | None:
+    """Where a signal is judged by evidence: from its onset on, or not at all; a bound counts at any time."""
+    if verdict is None or verdict.evidence is None:
+        return None
+    return verdict.onset if verdict.onset is not None else math.inf
 
 
 def _limits(rule: SignalRule, trace: Trace, verdict: SignalVerdict | None) -> tuple[float | None, ...]:
