@@ -17,22 +17,22 @@ T = TypeVar("T")
 R = TypeVar("R")
 # (noises, visits a minute, months, months of the quick look)
 PLAN = (
-    (("clean", "mix"), 2_000.0, 60, 2),
-    (tuple(noise for noise in NOISES if noise not in ("clean", "mix")), 2_000.0, 30, 2),
-    (("clean", "mix"), 200.0, 60, 2),
-    (("clean", "mix"), 20_000.0, 16, 1),
+    (("clean", "mix"), 2_000.0, 36, 2),
+    (tuple(noise for noise in NOISES if noise not in ("clean", "mix")), 2_000.0, 12, 2),
+    (("clean", "mix"), 200.0, 18, 2),
+    (("clean", "mix"), 20_000.0, 6, 1),
 )
 TRIALS = {  # jobs, and those of the quick look; a job of "outage" is 20 trials
-    "outage": (100, 3),
-    "half missing": (200, 6),
-    "hovering": (100, 6),
-    "business only": (200, 6),
-    "tracking loss": (300, 6),
+    "outage": (25, 3),
+    "half missing": (60, 6),
+    "hovering": (30, 6),
+    "business only": (60, 6),
+    "tracking loss": (100, 6),
 }
 
 
 def months(quick: bool) -> list[Job]:
-    """Every stream of the tables, the longest first where they differ."""
+    """Every stream of the tables."""
     return [
         Job(noise, visits, seed)
         for noises, visits, many, few in PLAN

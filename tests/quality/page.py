@@ -60,7 +60,9 @@ def number(value: float) -> str:
     """A figure for a table; NEVER as such."""
     if math.isinf(value):
         return "> a day"
-    return f"{value:,.0f}" if abs(value) >= 20 else f"{value:.1f}" if abs(value) >= 2 else f"{value:.2g}"
+    if value == round(value) or abs(value) >= 20:
+        return f"{value:,.0f}"
+    return f"{value:.1f}" if abs(value) >= 2 else f"{value:.2f}" if abs(value) >= 0.05 else f"{value:.3f}"
 
 
 def targets(months: Sequence[Month], cases: dict[str, list[Case]]) -> list[Target]:
@@ -145,16 +147,23 @@ def ours_table(months: Sequence[Month]) -> str:
 
 
 def _both(delays: Sequence[float]) -> str:
-    return f"{number(quantile(delays, MEDIAN).value)} / {number(quantile(delays, LATE).value)}"
+    middle = quantile(delays, MEDIAN).value
+    return _unseen(delays) if math.isinf(middle) else f"{number(middle)} / {number(quantile(delays, LATE).value)}"
 
 
 def _with_interval(delays: Sequence[float]) -> str:
     if not delays:
         return "–"
     middle = quantile(delays, MEDIAN)
-    return (
-        f"{number(middle.value)} ({number(middle.low)}–{number(middle.high)}) / {number(quantile(delays, LATE).value)}"
-    )
+    if math.isinf(middle.value):
+        return _unseen(delays)
+    between = f"{number(middle.low)}–{number(middle.high)}"
+    return f"{number(middle.value)} ({between}) / {number(quantile(delays, LATE).value)}"
+
+
+def _unseen(delays: Sequence[float]) -> str:
+    """Where more than half was not seen within a day: how much was."""
+    return f"> a day ({sum(not math.isinf(delay) for delay in delays) / len(delays):.0%} seen)"
 
 
 def write(block: str, text: str) -> None:
