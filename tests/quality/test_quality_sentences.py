@@ -8,8 +8,9 @@ from collections import Counter
 import pytest
 
 from quality.sentences import Said, day, lines, varied
+from rollback_console.decide.change import why_not
 from rollback_console.decide.explain import LONGEST
-from rollback_console.decide.reasons import why, why_not
+from rollback_console.decide.reasons import why
 from rollback_console.model.observation import Blind
 from rollback_console.model.text import number
 from rollback_console.model.verdict import TriggerState

@@ -6,8 +6,9 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from rollback_console.cli.common import rfc3339
+from rollback_console.decide.change import why_not
 from rollback_console.decide.impact import total_words, waiting, waiting_words
-from rollback_console.decide.reasons import document, tree, why, why_not
+from rollback_console.decide.reasons import document, tree, why
 from rollback_console.model.identity import DeploymentId
 from rollback_console.model.incident import Recommendation
 from rollback_console.model.snapshot import DeploymentView, Snapshot

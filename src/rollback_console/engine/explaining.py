@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from rollback_console.decide.change import why_not
 from rollback_console.decide.impact import formula, total_words, waiting_words
-from rollback_console.decide.reasons import why, why_not
+from rollback_console.decide.reasons import why
 from rollback_console.model.rules import DeploymentRule
 from rollback_console.model.snapshot import Explanation
 from rollback_console.model.verdict import Verdict
