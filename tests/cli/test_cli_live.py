@@ -221,7 +221,7 @@ def test_what_was_killed_is_resumed_or_aborted(stack: Stack) -> None:
     assert stack.alias(FEED) == GOOD
     over = stack.run("resume", first, key=stack.key)
     assert over.returncode == 5
-    assert "unfinished" in over.stderr
+    assert "has ended: done" in over.stderr
 
     second = killed_in_mid_flight()
     aborted = stack.run("abort", second, "--reason", "the shift lead took over", key=stack.key)
