@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 from rollback_console.cli.common import settling
 from rollback_console.engine.loop import Engine
 from rollback_console.engine.options import Options, Paper, Roles
-from rollback_console.policy.load import parse_policy
 from rollback_console.rehearse.demo import DemoSetup, demo_setup
 
 if TYPE_CHECKING:
@@ -46,12 +45,13 @@ class Rehearsal:
         self._path = journal
         self._command = command
         self._ids = random.Random(f"rollback-console rehearsal {seed}")  # noqa: S311 - a drill's ids come from its seed
-        self._policy = parse_policy(self.setup.policy_bytes, self.setup.policy_name)
         self._locks: MemoryLocks | None = None
 
     def engine(self, **more: Any) -> Engine:
         """The engine; `more` as for `Engine`."""
-        setup, policy = self.setup, self._policy
+        setup = self.setup
+        rules = setup.rules()
+        policy = Paper("policy", rules[0].policy, rules[0].policy_version, rules[0].policy_digest, setup.policy_bytes)
         options = Options(
             step_s=setup.step_s,
             delay_s=0.0,
@@ -60,10 +60,10 @@ class Rehearsal:
             simulated=True,
             journal_path=str(self._path),
             command=self._command,
-            papers=(Paper("policy", policy.policy.name, policy.policy.version, policy.digest, policy.data),),
+            papers=(policy,),
         )
         roles = Roles(lock_free=lambda d: self._locks is None or self._locks(str(d)).holder() is None)
-        return Engine(policy.rules, setup.metrics, setup.registry, self.clock, options, roles=roles, **more)
+        return Engine(rules, setup.metrics, setup.registry, self.clock, options, roles=roles, **more)
 
     def keys(self, engine: Engine) -> Authority:
         """Who sits here; the roster becomes a paper in force."""

@@ -29,6 +29,7 @@ from rollback_console.rehearse.world import World
 
 if TYPE_CHECKING:
     from rollback_console.authorize.keys import PersonKey
+    from rollback_console.model.rules import DeploymentRule
 
 DEFAULT_SEED = 7
 _DAY_S = 86_400.0
@@ -58,6 +59,17 @@ class DemoSetup:
         "blind-telemetry",
         "rollback-of-a-rollback",
     )
+
+    def rules(self) -> tuple[DeploymentRule, ...]:
+        """What the policy compiles to."""
+        from rollback_console.rehearse.compiled import decode
+
+        compiled = decode(_data("demo-policy.json"), self.policy_bytes)
+        if compiled is not None:
+            return compiled
+        from rollback_console.policy.load import parse_policy
+
+        return parse_policy(self.policy_bytes, self.policy_name).rules
 
     @property
     def roster_bytes(self) -> bytes:
