@@ -226,6 +226,10 @@ class World:
             for _ in self.fill(index, chunks, latencies):
                 pass
 
+    def places(self) -> set[tuple[int, int]]:
+        """What is drawn: (deployment number, chunk)."""
+        return set(self._chunks)
+
     def drawn(self) -> bytes:
         """All that was drawn so far, for another process's `take`."""
         return marshal.dumps((self._chunks, self._latencies))
