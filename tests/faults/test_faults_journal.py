@@ -232,6 +232,7 @@ def test_read_only_from_the_start(tmp_path: Path, fakes: tuple[FakePrometheus, F
     with Pty([*CONSOLE, *where], env) as console:  # the fleet is looked at all the same, and the header says why not
         console.until("journal ✗ cannot be used", 15)
         console.until("healthy", 15)
+        console.until("On Call", 15)  # until the key is found, every act says that it is looked for
         console.send("n")
         console.until("cannot record it", 10)
         console.send("q")

@@ -75,11 +75,10 @@ def test_reading_policies_imports_no_screen_and_no_network() -> None:
 NOW = 5.0  # seconds before the test: fresh enough for an instant query
 
 
-def exposed() -> str:
+def exposed(*deployments: str) -> str:
     """What two deployments of one fleet would have been scraped with."""
     at = time.time() - NOW
     names = ("orders_total", "visits_total", "errors_total", "requests_total", "revenue_total")
-    deployments = ("init-checkout", "init-search")
     return make_openmetrics(
         {name: [({"deployment": one}, at - back, 100.0 - back) for one in deployments for back in (60, 30, 0)]
          for name in names}
@@ -93,11 +92,13 @@ def test_init_drafts_from_real_servers(
     prometheus_server: Callable[..., Prometheus],
     mlflow_server: Mlflow,
 ) -> None:
-    for name in ("init-checkout", "init-search", "a-init-abandoned"):
+    run_of = tmp_path.name.rsplit("_", 1)[-1]  # the registry is shared, and a second try needs names of its own
+    checkout, search, abandoned = (f"{name}-{run_of}" for name in ("init-checkout", "init-search", "a-init-abandoned"))
+    for name in (checkout, search, abandoned):
         mlflow_server.model(name)
-    mlflow_server.point("init-checkout", "champion", mlflow_server.version("init-checkout"))
-    mlflow_server.point("init-search", "prod", mlflow_server.version("init-search"))
-    prometheus = prometheus_server(openmetrics=exposed())
+    mlflow_server.point(checkout, "champion", mlflow_server.version(checkout))
+    mlflow_server.point(search, "prod", mlflow_server.version(search))
+    prometheus = prometheus_server(openmetrics=exposed(checkout, search))
     key = tmp_path / "id.pub"
     key.write_text("ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEB ana@laptop\n")
     folder = tmp_path / "config"
@@ -106,12 +107,12 @@ def test_init_drafts_from_real_servers(
     assert run(words) == 0
     said = capsys.readouterr().out
     assert "metrics tell deployments apart by 'deployment'" in said
-    assert "a-init-abandoned" in said  # it has no alias: left out, and said so
+    assert abandoned in said  # it has no alias: left out, and said so
     together = load_all(folder / "settings.yaml")
     pointers = {str(rule.deployment.id): rule.deployment.alias for rule in together.rules}
-    assert pointers["production/init-checkout"] == "champion"
-    assert pointers["production/init-search"] == "prod"
-    assert "production/a-init-abandoned" not in pointers
+    assert pointers[f"production/{checkout}"] == "champion"
+    assert pointers[f"production/{search}"] == "prod"
+    assert f"production/{abandoned}" not in pointers
     assert [signal.name for signal in together.rules[0].signals] == ["conversion", "error_rate", "volume"]
     assert together.roster is not None
     assert together.roster.roster.operators[0].keys[0].endswith("ana@laptop")
