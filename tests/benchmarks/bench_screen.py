@@ -126,8 +126,8 @@ def _share(console: Pty, seconds: float) -> tuple[float, float]:
 def _paused(env: dict[str, str], seconds: float) -> tuple[float, float]:
     demo = Pty([CONSOLE, "demo"], env)
     try:
-        demo.wait(b"healthy")
-        demo.send(b" ")
+        demo.wait(b"oncall")  # keys act from here on: the first states are shown before keys and journal load
+        demo.press(b" ", b"paused")
         time.sleep(8.0)  # the notice that says so goes away by itself
         return _share(demo, seconds)
     finally:

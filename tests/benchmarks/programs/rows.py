@@ -6,6 +6,7 @@ Arguments: deployments, seconds between Snapshots (0: one Snapshot, then none).
 from __future__ import annotations
 
 import asyncio
+import gc
 import sys
 import time
 from collections.abc import Callable
@@ -13,6 +14,7 @@ from dataclasses import replace
 
 from tests.benchmarks.fleets import SIGNALS, InProcess, Values, rules
 
+from rollback_console.__main__ import COLLECT_AT
 from rollback_console.actions import Commands
 from rollback_console.decide.judge import FRESH, decide
 from rollback_console.engine.board import Board
@@ -60,6 +62,8 @@ def main(deployments: int, every: float) -> None:
         time.time(), time.time(), 1.0, "PRODUCTION", fleets[0], (), health,
         journal=JournalStatus("bench", 1204, True),
     )  # fmt: skip
+    gc.set_threshold(*COLLECT_AT)  # as the console's own entry point and its first evaluation do
+    gc.freeze()
     running: set[asyncio.Task[None]] = set()
 
     async def start(publish: Callable[[Snapshot], None]) -> Commands:

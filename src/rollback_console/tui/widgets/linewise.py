@@ -59,11 +59,17 @@ class LinewiseWidget(Widget):
         """The line `y` now, exactly as wide as the widget."""
         return Strip.blank(self.size.width, self.base())
 
+    def unchanged(self, y: int) -> bool:
+        """Is it known, without drawing it, that line `y` is what it was at the last tick."""
+        return False
+
     def tick(self) -> None:
         """Something may have changed: draw again what did."""
         for y, before in tuple(self._drawn.items()):
             if y >= self.size.height:
                 del self._drawn[y]
+                continue
+            if self.unchanged(y) and before.cell_length == self.size.width:
                 continue
             after = self.strip(y)
             if before.cell_length != after.cell_length:

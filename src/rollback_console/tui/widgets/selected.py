@@ -37,6 +37,7 @@ class Selected(LinewiseWidget):
         self._view: DeploymentView | None = None
         self._snapshot: Snapshot | None = None
         self._lines: list[Line] = []
+        self._same: frozenset[int] = frozenset()  # lines whose content stayed, while a tick runs
 
     def show(self, view: DeploymentView | None, snapshot: Snapshot | None) -> None:
         """Show a deployment of a Snapshot, or nothing."""
@@ -44,8 +45,14 @@ class Selected(LinewiseWidget):
         self.tick()
 
     def tick(self) -> None:
-        self._lines = self._build()
+        before, self._lines = self._lines, self._build()
+        count = min(len(before), len(self._lines))
+        self._same = frozenset(y for y in range(count) if before[y] == self._lines[y])
         super().tick()
+        self._same = frozenset()
+
+    def unchanged(self, y: int) -> bool:
+        return y in self._same
 
     def on_resize(self) -> None:
         self._lines = self._build()
