@@ -12,6 +12,7 @@ from rollback_console.model.rules import TriggerRule
 from rollback_console.model.verdict import EvidenceMemory, TriggerMemory, TriggerState
 
 _TOLERANCE_S = 1e-6  # evaluation times are decimal fractions of a second: below this, equal
+_Clocks = tuple[float | None, float | None, float | None, float]  # active since, fired at, clear since, frozen
 
 
 def dwelt(counted: float, dwell: float) -> bool:
@@ -50,20 +51,10 @@ def advance(
     elif condition is True:
         clear, frozen = None, 0.0
     elif condition is False:
-        if clear is None:
-            clear, frozen = at, 0.0
-        else:
-            frozen += uncounted
-        if not holds(at - clear - frozen, rule.hold_s):
-            active = fired = clear = None
-            frozen = 0.0
+        active, fired, clear, frozen = _gone(rule, at, uncounted, (active, fired, clear, frozen))
     elif clear is not None:
         frozen += uncounted
-    blind_since, blind_fired = _blindness(rule, memory, at, flagged)
-    return TriggerMemory(
-        at, active, fired, clear, frozen, condition is not None, blind_since, blind_fired, memory.last_known,
-        memory.onset_signals if active is not None else (),
-    )  # fmt: skip
+    return _after(rule, memory, at, (active, fired, clear, frozen), known=condition is not None, flagged=flagged)
 
 
 def advance_weighed(
@@ -96,16 +87,28 @@ def advance_weighed(
     elif condition is None:
         frozen += uncounted if clear is not None else 0.0
     else:
-        if clear is None:
-            clear, frozen = at, 0.0
-        else:
-            frozen += uncounted
-        if not holds(at - clear - frozen, rule.hold_s):
-            active = fired = clear = None
-            frozen = 0.0
+        active, fired, clear, frozen = _gone(rule, at, uncounted, (active, fired, clear, frozen))
+    return _after(rule, memory, at, (active, fired, clear, frozen), known=condition is not None, flagged=flagged)
+
+
+def _gone(rule: TriggerRule, at: float, uncounted: float, clocks: _Clocks) -> _Clocks:
+    """The clocks of a fired trigger after an evaluation whose condition is false: the hold runs, or has run out."""
+    active, fired, clear, frozen = clocks
+    if clear is None:
+        clear, frozen = at, 0.0
+    else:
+        frozen += uncounted
+    return (active, fired, clear, frozen) if holds(at - clear - frozen, rule.hold_s) else (None, None, None, 0.0)
+
+
+def _after(
+    rule: TriggerRule, memory: TriggerMemory, at: float, clocks: _Clocks, *, known: bool, flagged: bool
+) -> TriggerMemory:
+    """The memory with these clocks, and its blindness carried on."""
+    active, fired, clear, frozen = clocks
     blind_since, blind_fired = _blindness(rule, memory, at, flagged)
     return TriggerMemory(
-        at, active, fired, clear, frozen, condition is not None, blind_since, blind_fired, memory.last_known,
+        at, active, fired, clear, frozen, known, blind_since, blind_fired, memory.last_known,
         memory.onset_signals if active is not None else (),
     )  # fmt: skip
 
