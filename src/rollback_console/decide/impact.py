@@ -29,7 +29,7 @@ from dataclasses import replace
 
 from rollback_console.model.observation import Observation
 from rollback_console.model.rules import CostRule, DeploymentRule, ImpactRule, Worse
-from rollback_console.model.text import number, span
+from rollback_console.model.text import number
 from rollback_console.model.verdict import CostMemory, Impact, ImpactPart, SignalVerdict, TriggerMemory
 
 MOST = {"revenue": 60.0, "users": 25.0, "satisfaction": 15.0, "market": 10.0, "regulatory": 15.0}
@@ -62,12 +62,6 @@ def worst_of(rule: DeploymentRule, signals: Sequence[SignalVerdict]) -> SignalVe
         and suspected(verdict)
     ]
     return max(drops, key=lambda verdict: verdict.degradation_pct or 0.0) if drops else None
-
-
-def drop_of(rule: DeploymentRule, signals: Sequence[SignalVerdict]) -> float | None:
-    """The drop (fraction of its baseline) of the worst degraded business signal that is worse when lower, or None."""
-    worst = worst_of(rule, signals)
-    return None if worst is None else min((worst.degradation_pct or 0.0) / 100.0, _WORST_DROP)
 
 
 def _lost(impact: ImpactRule, revenue: float | None, drop: float) -> float | None:
@@ -320,11 +314,6 @@ def formula(rule: ImpactRule, part: ImpactPart) -> str:
         full = cost.full if cost is not None else CostRule().full
     capped = ", at most all" if part.value > full else ""
     return f"{part.most:g} x log10(1 + {part.value:,.6g}) / log10(1 + {full:,.6g}){capped} = {part.points:.1f}"
-
-
-def since_words(impact: Impact, at: float) -> str:
-    """How long the totals count, at `at`: `12m`; "" without a beginning."""
-    return span(max(0.0, at - impact.since) // 60 * 60) if impact.since is not None and at - impact.since >= 60 else ""
 
 
 def _range(interval: tuple[float, float] | None) -> str:
