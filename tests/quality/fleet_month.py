@@ -25,7 +25,7 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # so that `quality` is one package, here and in tests
 
-from quality import intervals, sections
+from quality import intervals, page
 from quality.noises import DAY, MINUTE_S, START_S, degraded, draw
 from quality.ours import UTC, Watch, rule_of
 from rollback_console.decide.baselines import norm_of, rate_at
@@ -208,7 +208,7 @@ def main() -> int:
         if result.full:
             print(f"{result.job}: full {result.full}, alone {result.alone}", file=sys.stderr)
     if args.write:
-        sections.write("fleet", text)
+        page.write("fleet", text)
     return 1 if sum(r.full for r in found) / len(found) * DEPLOYMENTS > args.per_week * DAYS / 7 else 0
 
 

@@ -18,7 +18,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # so that `quality` is one package, here and in tests
 
-from quality import intervals, sections
+from quality import intervals, page
 from quality.incident_worlds import KINDS, Cause, Chosen, Story, plan, tell
 from rollback_console.clock import VirtualClock
 from rollback_console.decide.attribution import RELEASE_LOOK_BACK_S, Release
@@ -319,7 +319,7 @@ def main() -> None:
                     f"wrong rollbacks {r.wrong}; {r.sentence}"
                 )
     if args.write:
-        sections.write("incidents", text)
+        page.write("incidents", text)
 
 
 if __name__ == "__main__":

@@ -13,6 +13,11 @@ from quality.months import OURS, RIVALS, SIZES, Month
 from quality.noises import NOISES
 
 PAGE = Path(__file__).resolve().parent.parent.parent / "docs" / "decision-quality.md"
+ALL = "python -m tests.quality --write"
+COMMANDS = {  # blocks that have a command of their own each
+    "incidents": "python -m tests.quality.incidents --write",
+    "fleet": "python -m tests.quality.fleet_month --write",
+}
 RULES = (OURS, *(rival.name for rival in RIVALS))
 MEDIAN, LATE = 0.5, 0.95
 
@@ -169,7 +174,7 @@ def _unseen(delays: Sequence[float]) -> str:
 def write(block: str, text: str) -> None:
     """Replace what stands between a block's markers. Raises ValueError where the page has none."""
     page = PAGE.read_text(encoding="utf-8")
-    begin, end = f"<!-- {block}: written by `python -m tests.quality --write` -->", f"<!-- end of {block} -->"
+    begin, end = f"<!-- {block}: written by `{COMMANDS.get(block, ALL)}` -->", f"<!-- end of {block} -->"
     if begin not in page or end not in page:
         raise ValueError(f"{PAGE} has no block {block!r}")
     before, _, rest = page.partition(begin)
