@@ -107,7 +107,9 @@ def test_init_drafts_from_real_servers(
     assert run(words) == 0
     said = capsys.readouterr().out
     assert "metrics tell deployments apart by 'deployment'" in said
-    assert abandoned in said  # it has no alias: left out, and said so
+    assert "left out, for they have no alias that serving could follow" in said
+    drafted = (folder / "policy.yaml").read_text()
+    assert [line for line in drafted.splitlines() if line.startswith("#  ") and abandoned in line.split()]
     together = load_all(folder / "settings.yaml")
     pointers = {str(rule.deployment.id): rule.deployment.alias for rule in together.rules}
     assert pointers[f"production/{checkout}"] == "champion"

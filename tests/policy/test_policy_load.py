@@ -333,6 +333,7 @@ HOSTILE = [
 
 def test_drafts_load_and_hold_what_was_found(tmp_path: Path) -> None:
     models = [ModelFact("checkout", ("champion", "shadow")), ModelFact("search", ("prod",)), ModelFact("old")]
+    models += [ModelFact(f"retired-{number}-" + "x" * 40) for number in range(40)]
     text = draft_policy(METRICS, models, "deployment")
     (tmp_path / "policy.yaml").write_text(text)
     (tmp_path / "settings.yaml").write_text(draft_settings("http://p:9090", "http://m:5000", "ana"))
@@ -344,7 +345,9 @@ def test_drafts_load_and_hold_what_was_found(tmp_path: Path) -> None:
     ]
     assert {s.name for s in together.rules[0].signals} == {"conversion", "error_rate", "latency_p95", "volume"}
     assert together.rules[0].impact.revenue_per_minute is not None
-    assert "left out, for they have no alias that serving could follow: old" in text
+    assert "left out, for they have no alias that serving could follow (41):\n#   old retired-0-x" in text
+    assert all(model.name in text for model in models)  # however many: whoever misses one looks for it here
+    assert max(map(len, text.splitlines())) <= 120
     assert "could not be guessed" in text
     assert together.warnings == ()
 

@@ -20,6 +20,7 @@ _POINTERS = ("champion", "production", "prod", "live")
 _EVENTS = ("orders", "conversions", "purchases", "checkouts", "bookings", "signups", "clicks")
 _TRIALS = ("visits", "sessions", "impressions", "views", "recommendations", "requests", "predictions")
 _MAX_DEPLOYMENTS = 2_000
+_MAX_LEFT_OUT = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,7 +171,19 @@ def _deployments(
             lines += _deployment(_unique(value, taken), environment, value, "champion", label, value, info)
             lines.append("    # could not be guessed: the registered model, and the alias that serving follows")
     if without:
-        lines.append(f"# left out, for they have no alias that serving could follow: {plain(', '.join(without), 300)}")
+        lines += _left_out(without)
+    return lines
+
+
+def _left_out(names: list[str]) -> list[str]:
+    """Every model that has no alias, by name, as comments: whoever misses a deployment finds it here."""
+    lines = [f"# left out, for they have no alias that serving could follow ({len(names)}):"]
+    for name in map(plain, names[:_MAX_LEFT_OUT]):
+        if len(lines) == 1 or len(lines[-1]) + len(name) > 118:
+            lines.append("#  ")
+        lines[-1] += f" {name}"
+    if len(names) > _MAX_LEFT_OUT:
+        lines.append(f"#   and {len(names) - _MAX_LEFT_OUT} others")
     return lines
 
 
