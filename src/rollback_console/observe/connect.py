@@ -74,21 +74,22 @@ def registry(settings: Settings, base: Path, *, clock: Clock, random: Random) ->
 def _auth(where: Server, name: str, base: Path) -> Auth | None:
     auth = where.auth
     if auth.kind == "bearer" and auth.token is not None:
-        return Auth("bearer", token=_secret(auth.token, f"{name}.auth.token", base))
+        return Auth("bearer", token=secret(auth.token, f"{name}.auth.token", base))
     if auth.kind == "basic" and auth.password is not None:
-        password = _secret(auth.password, f"{name}.auth.password", base)
+        password = secret(auth.password, f"{name}.auth.password", base)
         return Auth("basic", username=auth.username or "", password=password)
     return None
 
 
 def _headers(where: Server, name: str, base: Path) -> dict[str, str]:
     return {
-        header: value if isinstance(value, str) else _secret(value, f"{name}.headers.{header}", base)
+        header: value if isinstance(value, str) else secret(value, f"{name}.headers.{header}", base)
         for header, value in where.headers.items()
     }
 
 
-def _secret(reference: SecretRef, what: str, base: Path) -> str:
+def secret(reference: SecretRef, what: str, base: Path) -> str:
+    """The secret that a reference of the settings names; `what` names the setting for messages. Raises SecretError."""
     kind = next(kind for kind in ("keyring", "env", "file") if getattr(reference, kind) is not None)
     return resolve(SecretPlace(kind, str(getattr(reference, kind))), what, base=base)
 

@@ -192,7 +192,7 @@ def _policy_paths(value: Settings, path: Path, document: Document) -> tuple[tupl
 
 
 def _settings_warnings(value: Settings, document: Document, path: Path) -> Iterator[Problem]:
-    for key, server in (("prometheus", value.prometheus), ("registry", value.registry)):
+    for key, server in (("prometheus", value.prometheus), ("registry", value.registry), ("hub", value.hub)):
         if server is None or not server.carries_a_secret or not server.url.startswith("http://"):
             continue
         host = server.url.removeprefix("http://").split("/")[0].rsplit(":", 1)[0]

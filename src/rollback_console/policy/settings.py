@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import base64
+import binascii
+import hashlib
 import re
 from typing import Annotated, Any, Literal
 
@@ -150,6 +153,36 @@ class RegistryServer(Server):
     kind: Literal["mlflow"]
 
 
+def _verifier_key(text: str) -> str:
+    """A C2SP verifier key, `name+hash+base64` of an Ed25519 key: its hash shows a slip of the pen."""
+    name, _, rest = text.partition("+")
+    given, _, encoded = rest.partition("+")
+    try:
+        material = base64.b64decode(encoded, validate=True)
+    except (binascii.Error, ValueError):
+        material = b""
+    if not name or any(char.isspace() for char in name) or len(material) != 33 or material[:1] != b"\x01":
+        raise refusal("is not a hub's key", "Copy the whole line that `rollback-console hub join` printed")
+    if hashlib.sha256(name.encode() + b"\n" + material).hexdigest()[:8] != given:
+        raise refusal("does not fit its own check digits: a character was changed",
+                      "Copy the whole line that `rollback-console hub join` printed")  # fmt: skip
+    return text
+
+
+class HubServer(Words):
+    """The upstream that keeps everyone's entries. `key` is pinned: what another key signed is not believed."""
+
+    url: Address
+    key: Annotated[Text, AfterValidator(_verifier_key)]
+    token: SecretRef
+    timeout: Timeout = 10.0
+    tls: Tls = Tls()
+
+    @property
+    def carries_a_secret(self) -> bool:
+        return True
+
+
 class QueryBudget(Words):
     """How much one console may ask of a Prometheus that may be sick."""
 
@@ -168,6 +201,7 @@ class Settings(Words):
     schema_: Literal["rollback-console/settings/v1"] = Field(alias="schema")
     prometheus: PrometheusServer
     registry: RegistryServer | None = None
+    hub: HubServer | None = None
     evaluate_every: Annotated[Span, AfterValidator(_evaluate_every)] = 15.0
     delay: Duration = 5.0
     lookback: Span = 86_400.0
