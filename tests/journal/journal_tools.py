@@ -72,6 +72,10 @@ SAMPLES: tuple[k.Body, ...] = (
     k.Snoozed(until=START + 1800, reason="known"),
     k.DrillSummary(scenario="bad release", seed=7, passed=False, detail={"score": 61.5}),
     k.Repaired(what="an unfinished execution", detail="x-17 has an intent without an outcome"),
+    k.StretchExcluded(
+        event="excluded", id="bl-1", start=START - 4_080.0, end=START, deployments=[DEPLOYMENT], reason="bad release"
+    ),
+    k.ChangeExpected(event="declared", id="ch-1", until=START + 2_400.0, reason="index rebuild"),
 )
 LAST = len(SAMPLES) + 1  # the last entry of one round
 
@@ -85,7 +89,7 @@ def new_journal(path: Path, clock: VirtualClock | None = None) -> Journal:
 
 
 def full_journal(path: Path, rounds: int = 1) -> Path:
-    """A closed journal with every kind `rounds` times (21 entries a round and the genesis) and their one blob."""
+    """A closed journal with every kind `rounds` times (`LAST - 1` a round, and the genesis) and their blob."""
     with new_journal(path) as journal:
         journal.put_blob(BLOB)
         for _ in range(rounds):

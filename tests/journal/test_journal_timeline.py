@@ -35,6 +35,8 @@ EXPECTED = {
     "note": "note: é [/prod] ·[31m 😂 =HYPERLINK(1)",
     "snooze": "snoozed until 2025-11-20 09:12:33 UTC: known",
     "drill": "drill bad release with seed 7 failed",
+    "exclusion": "excluded bl-1 from baselines, 2025-11-20 07:34:33 UTC to 2025-11-20 08:42:33 UTC, production",
+    "expected": "expected until 2025-11-20 09:22:33 UTC (ch-1), the whole fleet: index rebuild",
     "found": "found an unfinished execution: x-17 has an intent without an outcome",
 }
 

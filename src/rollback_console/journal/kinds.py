@@ -78,6 +78,7 @@ class TransitionRecorded(Body):
     verdict: dict[str, Any]
     cooling: bool = False
     backfilled: bool = False
+    declared: dict[str, Any] = {}  # what people had declared by then that bears on it, by id; see the docs
 
 
 class IncidentRecorded(Body):
@@ -234,6 +235,29 @@ class Snoozed(Body):
     reason: str
 
 
+class StretchExcluded(Body):
+    """A stretch that a person took out of every baseline, or (`restored`) put back; no deployments: all of them."""
+
+    kind = "exclusion"
+    event: Literal["excluded", "restored"]
+    id: str
+    start: float | None = None
+    end: float | None = None
+    deployments: list[str] = []
+    reason: str
+
+
+class ChangeExpected(Body):
+    """A change that a person expects from this entry on, at most until then, or (`ended`) its earlier end."""
+
+    kind = "expected"
+    event: Literal["declared", "ended"]
+    id: str
+    until: float | None = None
+    deployments: list[str] = []
+    reason: str
+
+
 class DrillSummary(Body):
     """A drill's one line in the main journal; rates exclude it."""
 
@@ -257,6 +281,6 @@ KINDS: dict[str, type[Body]] = {
     for model in (
         Genesis, Session, PolicyInForce, TickRecorded, TransitionRecorded, IncidentRecorded, PointerMoved,
         BackendChanged, ClockJump, Requested, Refusal, Intent, Outcome, ExecutionEnded, Adopted, WalkEvent,
-        StepMarked, Note, Snoozed, DrillSummary, Repaired,
+        StepMarked, Note, Snoozed, StretchExcluded, ChangeExpected, DrillSummary, Repaired,
     )
 }  # fmt: skip

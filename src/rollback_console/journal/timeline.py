@@ -135,6 +135,26 @@ def _snooze(b: k.Snoozed) -> str:
     return f"snoozed until {clock_text(b.until)}: {b.reason}"
 
 
+def _exclusion(b: k.StretchExcluded) -> str:
+    if b.event == "restored" or b.start is None or b.end is None:
+        return f"put {b.id} back into the baselines: {b.reason}"
+    return f"excluded {b.id} from baselines, {clock_text(b.start)} to {clock_text(b.end)}, {_who(b)}: {b.reason}"
+
+
+def _expected(b: k.ChangeExpected) -> str:
+    if b.event == "ended" or b.until is None:
+        return f"{b.id} is not expected any more: {b.reason}"
+    return f"expected until {clock_text(b.until)} ({b.id}), {_who(b)}: {b.reason}"
+
+
+def _who(b: k.StretchExcluded | k.ChangeExpected) -> str:
+    """Whom a declaration is about; of one deployment alone the entry's own column says it."""
+    if not b.deployments:
+        return "the whole fleet"
+    named = ", ".join(b.deployments[:3])
+    return f"{named} and {len(b.deployments) - 3} more" if len(b.deployments) > 3 else named
+
+
 def _drill(b: k.DrillSummary) -> str:
     return f"drill {b.scenario} with seed {b.seed} {'passed' if b.passed else 'failed'}"
 
@@ -161,4 +181,5 @@ _SENTENCES: dict[type[k.Body], Callable[[Any], str]] = {
     k.BackendChanged: _backend, k.ClockJump: _clock, k.Requested: _request, k.Refusal: _refusal, k.Intent: _intent,
     k.Outcome: _outcome, k.ExecutionEnded: _execution, k.Adopted: _adopt, k.WalkEvent: _walk, k.StepMarked: _step,
     k.Note: _note, k.Snoozed: _snooze, k.DrillSummary: _drill, k.Repaired: _found,
+    k.StretchExcluded: _exclusion, k.ChangeExpected: _expected,
 }  # fmt: skip
