@@ -17,7 +17,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from rollback_console.decide.evidence import ALTERNATIVES, REST, bar, bounded
+from rollback_console.decide.evidence import ALTERNATIVES, bar, bounded, cap_of
 from rollback_console.model.observation import Norm
 from rollback_console.model.rules import EvidenceRule, Worse
 from rollback_console.model.text import span
@@ -72,7 +72,7 @@ def delay_of(
     minutes = window_s / 60.0
     h = bar(rule)
     dwell = rule.dwell_s / window_s
-    cap = (h - REST) / dwell if dwell > 0.0 else math.inf
+    cap = cap_of(rule, minutes)
     rate = min(max(p * (1.0 + change), 0.0), 1.0)
     alternatives = ALTERNATIVES[worse]
     gain = max(

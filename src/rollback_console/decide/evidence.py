@@ -38,6 +38,7 @@ SPAN_S = 43_200.0  # between two marks
 _RELEASE = 1000.0
 RELEASE_BAR = log(_RELEASE)  # of the product from a known start
 RELEASE_S = 86_400.0  # how long a start is known
+_USUAL_BAR = log(129_600.0)  # of one false alarm in 90 days
 RECOVERED = log(20.0)  # the recovery meter's bar, counted from an action ...
 RECOVERED_ALONE = log(1000.0)  # ... and where a degradation ends, or comes back, by itself at a time nobody knows
 CALM_S = 600.0  # below half of the bar for so long: no longer suspected
@@ -60,6 +61,17 @@ Ratios = tuple[tuple[float, float, float, float], ...]
 def bar(rule: EvidenceRule) -> float:
     """h: what log evidence must reach, ln of the false-alarm budget in minutes."""
     return log(rule.budget_s / 60.0)
+
+
+def cap_of(rule: EvidenceRule, minutes: float = 1.0) -> float:
+    """The most that one window of `minutes` may add to log evidence, so that nothing shorter than the dwell is full.
+
+    A budget stricter than one alarm in 90 days (a share of a large rotation's) raises the bar, not the cap: it takes
+    longer than the dwell in the same measure. Bursts have a tail of their own: two outages in a row, which one
+    deployment sees once in years, a thousand of them see every month.
+    """
+    dwell = rule.dwell_s / 60.0 / minutes
+    return max(min(bar(rule), _USUAL_BAR) - REST, _LEAST) / dwell if dwell > 0.0 else _MOST
 
 
 def log_m(memory: EvidenceMemory) -> float:
@@ -186,7 +198,7 @@ def advance(
         return memory
     budget = rule.budget_s / 60.0
     dwell = rule.dwell_s / 60.0 / minutes
-    cap = max(log(budget) - REST, _LEAST) / dwell if dwell > 0.0 else _MOST
+    cap = cap_of(rule, minutes)
     free = steps(worse, x, n, p, norm)
     start = at - 60.0 * minutes - rule.maturity_s
     sums, walks, since, tally = _mixed(_turned(memory, at), free, cap, budget * _HEADROOM, minutes, start)
@@ -391,7 +403,8 @@ def eta_s(
     x = n * p * (1.0 - share if worse is Worse.LOWER else 1.0 + share)
     h = bar(rule)
     dwell = rule.dwell_s / 60.0 / minutes
-    gains = [min(each, (h - REST) / dwell if dwell > 0.0 else inf) for each in steps(worse, x, n, p, norm)]
+    cap = cap_of(rule, minutes)
+    gains = [min(each, cap) for each in steps(worse, x, n, p, norm)]
     waits = _waits(memory.sums, gains, h)
     known = [min(each, RELEASE_BAR / dwell if dwell > 0.0 else inf) for each in gains]
     waits += _waits(memory.release_sums, known, RELEASE_BAR)
