@@ -17,6 +17,7 @@
     │   └── WorldChanged         5  the pointer is not where the plan says
     └── JournalError             1
         ├── JournalUnwritable    1  nothing may be executed: its intent could not be recorded
+        ├── OtherEngine          1  a decision that an engine made which decides otherwise than this program
         └── JournalBroken        1  the chain does not verify
 
 Inside the engine an error is a value (a blind reading, a failed check, a `Refusal`); these are raised at the edges.
@@ -116,6 +117,10 @@ class JournalError(ConsoleError):
 
 
 class JournalUnwritable(JournalError):
+    pass
+
+
+class OtherEngine(JournalError):
     pass
 
 

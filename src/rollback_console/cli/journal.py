@@ -137,7 +137,10 @@ def _verification_lines(found: Verification, path: Path, decisions: bool) -> Ite
     if found.suppressed:
         yield f"  and {found.suppressed:,} problems more"
     if found.not_recomputed:
-        yield f"  warning: {found.not_recomputed:,} decisions rest on blobs that are not here, and were not recomputed"
+        yield (
+            f"  warning: {found.not_recomputed:,} decisions were not recomputed: "
+            "their blobs are not here, or another engine made them"
+        )
     yield from (f"  warning: {warning}" for warning in found.warnings[:5])
     if len(found.warnings) > 5:
         yield f"  and more warnings ({found.blobs_missing:,} blobs are not here); --json has them"

@@ -17,12 +17,14 @@ from dataclasses import asdict, fields
 from typing import TYPE_CHECKING, Any
 
 from rollback_console.decide.judge import decide
+from rollback_console.decide.version import ENGINE, decides_alike, speaks_alike, why_not
 from rollback_console.engine.compact import evidence_packed, evidence_unpacked
-from rollback_console.errors import ConsoleError
+from rollback_console.errors import ConsoleError, OtherEngine
 from rollback_console.journal.entry import Entry
 from rollback_console.model.identity import DeploymentId
 from rollback_console.model.observation import Blind, Norm, Observation, Reading, Tick
 from rollback_console.model.rules import DeploymentRule
+from rollback_console.model.text import plain
 from rollback_console.model.value import dataclass
 from rollback_console.model.verdict import (
     CostMemory,
@@ -32,7 +34,6 @@ from rollback_console.model.verdict import (
     TriggerState,
     Verdict,
 )
-from rollback_console.version import __version__
 
 if TYPE_CHECKING:
     from rollback_console.journal.kinds import TransitionRecorded  # pydantic: 80 ms that the first states do without
@@ -46,6 +47,7 @@ _MEMORY = tuple(each.name for each in fields(TriggerMemory))
 _EVIDENCE = tuple(each.name for each in fields(EvidenceMemory))
 _EMPTY = EvidenceMemory()
 _COSTS = ("satisfaction_per_minute", "market_per_minute")  # columns of a deployment that few policies ask for
+_WORDS = frozenset({"sentence", "note"})  # what an engine of other wording may say otherwise
 _DIGITS = 9  # settled: verdicts agree everywhere, numbers to nine digits
 Compile = Callable[[bytes, str], Sequence[DeploymentRule]]  # (policy bytes, digest) -> its rules
 Blobs = Callable[[str], bytes | None]
@@ -306,7 +308,7 @@ def transition_body(decided: Decided) -> TransitionRecorded:
         sentence=verdict.sentence,
         tick=decided.tick,
         policy=decided.rule.policy_digest,
-        engine=__version__,
+        engine=ENGINE,
         memory_before=memory_document(decided.before),
         memory_after=memory_document(decided.after),
         verdict=verdict_document(verdict),
@@ -318,13 +320,16 @@ def transition_body(decided: Decided) -> TransitionRecorded:
 def recompute(entry: Entry, blobs: Blobs, compile_policy: Compile) -> str | None:
     """Decide again from what a `transition` entry holds. None when the verdict is the same, else what differs.
 
-    The same verdict everywhere, numbers equal to nine digits.
+    The same verdict everywhere, numbers equal to nine digits, and the very words where the entry names an engine that
+    speaks as this one does. Raises OtherEngine where it names one that decides otherwise, or that nobody here knows.
     """
     from rollback_console.journal.kinds import TransitionRecorded
 
     body = entry.parsed()
     if not isinstance(body, TransitionRecorded):
         return None
+    if not decides_alike(body.engine):
+        raise OtherEngine(f"not recomputed: {plain(why_not(plain(body.engine, 40)), 300)}")
     policy, samples = blobs(body.policy), blobs(body.tick)
     if policy is None or samples is None:
         return "cannot be recomputed: its " + ("policy" if policy is None else "samples") + " are gone (retention)"
@@ -343,24 +348,28 @@ def recompute(entry: Entry, blobs: Blobs, compile_policy: Compile) -> str | None
         verdict, after = decide(rule, observation, memory_from(body.memory_before), cooling=body.cooling)
     except (ValueError, KeyError, TypeError, IndexError, AttributeError) as error:
         return f"its samples cannot be read: {error}"
+    told = {"at": body.at, "after": body.after, "sentence": body.sentence}
+    apart = frozenset() if speaks_alike(body.engine) else _WORDS
     for name, recorded, computed in (
         ("verdict", body.verdict, verdict_document(verdict)),
         ("memory", body.memory_after, memory_document(after)),
+        ("entry", told, {"at": verdict.at, "after": str(verdict.state), "sentence": verdict.sentence}),
     ):
-        if difference := _difference(recorded, json.loads(json.dumps(computed)), name):
+        if difference := _difference(recorded, json.loads(json.dumps(computed)), name, apart):
             return difference
     return None
 
 
-def _difference(recorded: Any, computed: Any, where: str) -> str | None:
+def _difference(recorded: Any, computed: Any, where: str, apart: frozenset[str]) -> str | None:
+    """The first place where the two differ, the fields in `apart` left out; None where there is none."""
     if isinstance(recorded, dict) and isinstance(computed, dict):
-        for key in sorted({*recorded, *computed}):
-            if found := _difference(recorded.get(key), computed.get(key), f"{where}.{key}"):
+        for key in sorted({*recorded, *computed} - apart):
+            if found := _difference(recorded.get(key), computed.get(key), f"{where}.{key}", apart):
                 return found
         return None
     if isinstance(recorded, list) and isinstance(computed, list) and len(recorded) == len(computed):
         for index, (one, other) in enumerate(zip(recorded, computed, strict=True)):
-            if found := _difference(one, other, f"{where}[{index}]"):
+            if found := _difference(one, other, f"{where}[{index}]", apart):
                 return found
         return None
     same_kind = isinstance(recorded, bool) == isinstance(computed, bool)

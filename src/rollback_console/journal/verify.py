@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
-from rollback_console.errors import ConsoleError, JournalError
+from rollback_console.errors import ConsoleError, JournalError, OtherEngine
 from rollback_console.journal import chain as chains
 from rollback_console.journal import database
 from rollback_console.journal.chain import Row
@@ -73,7 +73,7 @@ class Verification:
     head: tuple[int, str] = (0, "")
     blobs_missing: int = 0
     decisions: int = 0  # transitions recomputed
-    not_recomputed: int = 0  # transitions whose samples or policy are not here
+    not_recomputed: int = 0  # transitions whose samples or policy are not here, or that another engine decided
 
 
 def verify(
@@ -88,8 +88,8 @@ def verify(
 
     `devices`: public keys (OpenSSH lines) one of which must have signed; without it the first entry's is taken at its
     word. `chain`: the chain id it must be. `recompute` is called for every `transition` that verifies and returns what
-    is wrong with it, or None; `blobs` serves it when `source` is rows. Raises UsageError when there is no such file;
-    a file that is no journal is a problem, not an error.
+    is wrong with it, or None, or raises OtherEngine where it cannot tell; `blobs` serves it when `source` is rows.
+    Raises UsageError when there is no such file; a file that is no journal is a problem, not an error.
     """
     walk = _Walk(devices, chain, recompute)
     if not isinstance(source, Path):
@@ -310,11 +310,15 @@ class _Walk:
         if any(self._blob_or_none(str(body.get(field))) is None for field in BLOB_FIELDS["transition"]):
             self._not_recomputed += 1  # which blob, and why, is said where blobs are checked
             return
-        self._decisions += 1
         try:
             message = self._recompute(entry_of(row), self._blob_or_none)
+        except OtherEngine as error:
+            self._not_recomputed += 1
+            self.warn(row.seq, f"its decision was {error.message}")
+            return
         except ConsoleError as error:
             message = error.message
+        self._decisions += 1
         if message:
             self.bad(row.seq, f"its decision does not recompute: {message}")
 
