@@ -175,7 +175,9 @@ def _who_could(ask: Ask) -> str:
     return "ask " + " or ".join(able[:_NAMED]) + rest
 
 
-_DOING = (Permission.ROLLBACK, Permission.ABORT, Permission.ADOPT, Permission.NOTE, Permission.APPROVE)
+_DOING = (
+    Permission.ROLLBACK, Permission.ABORT, Permission.ADOPT, Permission.DECLARE, Permission.NOTE, Permission.APPROVE,
+)  # fmt: skip
 
 
 class Authority:

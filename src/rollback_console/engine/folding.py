@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Sequence
 
+from rollback_console.engine.declared import KINDS as DECLARED_KINDS
+from rollback_console.engine.declared import Declared
 from rollback_console.execute.fold import executions
 from rollback_console.journal.entry import Entry, Recorder
 from rollback_console.journal.kinds import (
@@ -33,7 +35,7 @@ from rollback_console.runbook.walk import walks
 
 _EXECUTION_KINDS = ("request", "intent", "outcome", "execution")
 _WALK_KINDS = ("walk", "step")
-_STATE_KINDS = (*_EXECUTION_KINDS, *_WALK_KINDS, "snooze", "adopt", "pointer", "incident", "policy")
+_STATE_KINDS = (*_EXECUTION_KINDS, *_WALK_KINDS, "snooze", "adopt", "pointer", "incident", "policy", *DECLARED_KINDS)
 _TIMELINE = 2_000  # lines kept for the screen; the journal keeps all
 _ACTED = (ExecutionState.DONE, ExecutionState.NOT_CONFIRMED, ExecutionState.VERIFYING)
 
@@ -56,6 +58,7 @@ class Folded:
         self._adopted: list[tuple[str, float, str]] = []
         self.adopt_entries: list[Entry] = []
         self.snoozed: dict[str, float] = {}
+        self.declared = Declared()
         self.moves: list[PointerMove] = []
         self.incidents: dict[str, Incident] = {}
         self.pointers: dict[tuple[str, str], str | None] = {}
@@ -94,6 +97,9 @@ class Folded:
             return
         if entry.kind in _WALK_KINDS:
             self._walk_entries.append(entry)
+            return
+        if entry.kind in DECLARED_KINDS:
+            self.declared.take(entry)
             return
         body = entry.parsed()
         if isinstance(body, TickRecorded | TransitionRecorded):

@@ -15,6 +15,7 @@ class Permission(StrEnum):
     ROLLBACK = "rollback"  # request and execute a recovery path
     ABORT = "abort"
     ADOPT = "adopt"
+    DECLARE = "declare"  # a stretch that leaves the baselines, a change that is expected
     APPROVE = "approve"
     BREAK_GLASS = "break-glass"
 

@@ -14,15 +14,14 @@ from zoneinfo import ZoneInfo
 
 from pydantic import AfterValidator, BeforeValidator, Field, PlainValidator, WithJsonSchema, model_validator
 
+from rollback_console.model.declared import LONGEST_CHANGE_S, LONGEST_STRETCH_S
 from rollback_console.model.rules import ExpectedChange, Stretch, Weekly
 from rollback_console.model.text import plain
 from rollback_console.policy.quantities import format_duration, refusal
 from rollback_console.policy.words import Complaint, Text, Words, several
 
 DAY_S = 86_400.0
-LONGEST_CHANGE_S = 14 * DAY_S  # one expected change; longer is not a change, it is how things are
 LONGEST_WEEKLY_S = DAY_S / 2
-LONGEST_STRETCH_S = 60 * DAY_S  # left out of baselines
 DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 
 _DAY = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
