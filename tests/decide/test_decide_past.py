@@ -7,7 +7,7 @@ from baseline_streams import DAY_S, HISTORY_S, MONDAY, UTC, Minutes, stream, wee
 from rollback_console.decide import evidence
 from rollback_console.decide.calendar import hour_of
 from rollback_console.decide.past import MOST_HOURS, past_excursions, suspects
-from rollback_console.decide.weighing import dwelling
+from rollback_console.decide.weighing import in_force
 from rollback_console.model.observation import Norm
 from rollback_console.model.rules import EvidenceRule, Stretch, Worse
 
@@ -83,7 +83,7 @@ def test_evidence_takes_the_dwell_that_a_norm_carries() -> None:
             k += 1
             at = MONDAY + DAY_S / 3 + 60.0 * k
             memory = evidence.advance(
-                dwelling(rule, norm), Worse.LOWER, memory, at, 0.0 if k > 120 else 60.0, 2000.0, 0.03, norm
+                in_force(rule, norm), Worse.LOWER, memory, at, 0.0 if k > 120 else 60.0, 2000.0, 0.03, norm
             )
         full.append(k - 120)
     assert full[1] < full[0] < full[2]

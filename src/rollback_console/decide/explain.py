@@ -6,13 +6,14 @@ from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
 from math import floor
 
+from rollback_console.decide.eta import budget_words, minutes, stood_words
 from rollback_console.decide.evidence import AGREES, RELEASE_BAR, REST
 from rollback_console.decide.signals import baseline_words
 from rollback_console.decide.trigger import blind_remaining
 from rollback_console.decide.weighing import ALONE_HOLD_S
 from rollback_console.model.rules import BlindPolicyKind, DeploymentRule, SignalRule, Tiered, Worse
 from rollback_console.model.text import number, plain, span
-from rollback_console.model.verdict import SignalVerdict, TriggerMemory, TriggerState, Verdict
+from rollback_console.model.verdict import Alone, SignalVerdict, TriggerMemory, TriggerState, Verdict
 
 LONGEST = 300  # characters of a sentence, whatever the policy calls its signals
 _NAMED = 3  # how many signals a sentence names before it counts ...
@@ -204,8 +205,10 @@ def sentence(
     condition: bool | None,
     signals: Sequence[SignalVerdict],
     blind: Sequence[str],
+    alone: Alone | None = None,
 ) -> str:
-    """Why the deployment is in this state, at this evaluation; at most `LONGEST` characters."""
+    """Why the deployment is in this state, at this evaluation; at most `LONGEST` characters. `alone`: whose hold runs
+    for want of another that agrees, or has just run out."""
     pairs, at = _pairs(rule, signals), memory.at
     if state in (TriggerState.HEALTHY, TriggerState.COOLING):
         return _calm(rule, state, pairs, at)
@@ -214,11 +217,11 @@ def sentence(
     if state is TriggerState.PENDING:
         if condition is None:
             return f"cannot tell now ({_list(unseen or few)}): the dwell stands still"
-        return f"{_degraded(rule, pairs, at)}{_alone(rule, pairs)}; {_FIRES}"
+        return f"{_degraded(rule, pairs, at)}{_alone(rule, pairs, alone)}; {_FIRES}"
     if state is TriggerState.FIRED:
         if condition is None:
             return f"fired, and cannot tell now: {_list(unseen or few)}"
-        return f"{_degraded(rule, pairs, at)}{_held(rule, pairs, memory)}"
+        return f"{_degraded(rule, pairs, at)}{_held(rule, pairs, memory)}{stood_words(alone) if alone else ''}"
     if state is TriggerState.CLEARING:
         if condition is None:
             return f"cannot tell now ({_list(unseen or few)}): the hold stands still"
@@ -296,8 +299,9 @@ def _held(rule: DeploymentRule, pairs: Sequence[Pair], memory: TriggerMemory) ->
     return f"; held for {span(dwell)}" if dwell > 0 else ""
 
 
-def _alone(rule: DeploymentRule, pairs: Sequence[Pair]) -> str:
-    """Why what is degraded has not fired under the tiered rule: nobody agrees, and it has not held for long enough."""
+def _alone(rule: DeploymentRule, pairs: Sequence[Pair], alone: Alone | None = None) -> str:
+    """Why what is degraded has not fired under the tiered rule: nobody agrees, and it has not held for long enough
+    (`alone`: which the loss budget may have shortened)."""
     if not isinstance(rule.trigger.when, Tiered):
         return ""
     full = [s for s, v in pairs if v.breached]
@@ -305,6 +309,8 @@ def _alone(rule: DeploymentRule, pairs: Sequence[Pair]) -> str:
         return ""
     only = full[0].evidence
     held = span(only.alone_hold_s if only is not None else ALONE_HOLD_S)
+    if alone is not None and alone.budget is not None:
+        held = f"{minutes(alone.length_s)}: {budget_words(alone)}"
     return f"; nothing else agrees{' (lost tracking looks like this)' if only else ''}, so it must hold for {held}"
 
 

@@ -64,7 +64,7 @@ def worst_of(rule: DeploymentRule, signals: Sequence[SignalVerdict]) -> SignalVe
     return max(drops, key=lambda verdict: verdict.degradation_pct or 0.0) if drops else None
 
 
-def _lost(impact: ImpactRule, revenue: float | None, drop: float) -> float | None:
+def lost(impact: ImpactRule, revenue: float | None, drop: float) -> float | None:
     """Revenue lost per minute at a drop (negative: won), in the rule's unit; None where revenue is not seen, or nothing
     comes in that could be scaled."""
     if impact.revenue_per_minute is None:
@@ -152,7 +152,7 @@ def _parts(rule: DeploymentRule, observation: Observation, signals: Sequence[Sig
 def _revenue(rule: DeploymentRule, revenue: float | None, worst: SignalVerdict | None) -> ImpactPart:
     impact, unit, most = rule.impact, f"{rule.impact.unit}/min", MOST["revenue"]
     drop = None if worst is None else (worst.degradation_pct or 0.0) / 100.0
-    loss = None if drop is None else _lost(impact, revenue, drop)
+    loss = None if drop is None else lost(impact, revenue, drop)
     if worst is None or drop is None or loss is None:
         why = "no business signal says how much is lost"
         if impact.revenue_per_minute is not None and revenue is None:
@@ -165,7 +165,7 @@ def _revenue(rule: DeploymentRule, revenue: float | None, worst: SignalVerdict |
     seen = f"{number(revenue)} {unit} now" if asked else f"{number(impact.revenue_constant)} {unit} while healthy"
     ends = None
     if worst.interval is not None:
-        low, high = (_lost(impact, revenue, percent / 100.0) for percent in sorted(worst.interval))
+        low, high = (lost(impact, revenue, percent / 100.0) for percent in sorted(worst.interval))
         ends = None if low is None or high is None else (max(0.0, low), max(0.0, high))
     source = f"{seen}; {title} is {100 * drop:.1f} % below its baseline"
     loss = max(0.0, loss)
@@ -249,8 +249,8 @@ def _rates(rule: DeploymentRule, observation: Observation, signals: Sequence[Sig
             v for r, v in zip(rule.signals, signals, strict=True) if r.area == "business" and r.worse is Worse.LOWER
         ]
         if worst is not None:
-            lost = _lost(impact, observation.revenue_per_minute, (worst.degradation_pct or 0.0) / 100.0)
-            revenue = _UNSEEN if lost is None else lost
+            loss = lost(impact, observation.revenue_per_minute, (worst.degradation_pct or 0.0) / 100.0)
+            revenue = _UNSEEN if loss is None else loss
         elif tell:
             revenue = _UNSEEN if any(verdict.value is None for verdict in tell) else 0.0
     users = None

@@ -5,14 +5,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 from functools import lru_cache
 
 from rollback_console.decide import signals as signal
-from rollback_console.decide.condition import Support, evaluate, signals_of, tiered, waits
-from rollback_console.decide.evidence import agrees
+from rollback_console.decide.condition import Support, evaluate, signals_of, tiered
 from rollback_console.decide.explain import sentence
 from rollback_console.decide.impact import accrue, impact_of
+from rollback_console.decide.stakes import loss_beside
 from rollback_console.decide.trigger import (
     advance,
     advance_weighed,
@@ -22,11 +23,12 @@ from rollback_console.decide.trigger import (
     hold_remaining,
     state_of,
 )
-from rollback_console.decide.weighing import ALONE_HOLD_S, Held, hold, plain_support, standing, support, wait, weigh
+from rollback_console.decide.waiting import alone_of, eta_of, hold_s, loss_of
+from rollback_console.decide.weighing import Held, hold, in_force, plain_support, standing, support, weigh
 from rollback_console.decide.weighing import stays as still
 from rollback_console.decide.weighing import verdict as weighed_verdict
-from rollback_console.model.observation import Observation
-from rollback_console.model.rules import DeploymentRule, Expression
+from rollback_console.model.observation import Observation, Reading
+from rollback_console.model.rules import DeploymentRule, Expression, SignalRule
 from rollback_console.model.value import dataclass
 from rollback_console.model.verdict import EvidenceMemory, SignalVerdict, TriggerMemory, TriggerState, Verdict
 
@@ -73,7 +75,8 @@ def step(
     reset = remembers = False
     before = memory.last_known or (None,) * len(rule.signals)
     for each, reading, last in zip(rule.signals, observation.readings, before, strict=True):
-        verdict = signal.judge(each, reading, at)
+        loss = _loss_of_others(rule, observation) if signal.by_impact(each) else 0.0
+        verdict = signal.judge(each, reading, at, loss)
         verdicts.append(verdict)
         counts, blind, resets = signal.effective(each, verdict, last, at)
         known[each.name] = counts
@@ -90,6 +93,16 @@ def step(
         after = replace(after, onset_signals=tuple(name for name, counts in known.items() if counts))
     after = accrue(rule, observation, verdicts, memory, after)
     return Step(tuple(verdicts), condition, tuple(flagged), after)
+
+
+def _loss_of_others(rule: DeploymentRule, observation: Observation) -> float:
+    """What is lost a minute as the plain signals tell it whose bounds do not vary with it."""
+    found = [signal.judge(each, reading, observation.at) for each, reading in _pairs(rule, observation)]
+    return loss_beside(rule, observation, found)
+
+
+def _pairs(rule: DeploymentRule, observation: Observation) -> Iterator[tuple[SignalRule, Reading]]:
+    return zip(rule.signals, observation.readings, strict=True)
 
 
 def weighed(rule: DeploymentRule) -> bool:
@@ -114,12 +127,12 @@ def carry(
 
 @dataclass(frozen=True, slots=True)
 class _Part:
-    """One signal's part in a trigger with evidence. `support`: as what may fire (its evidence is full, its bound was
-    passed for a dwell); `stays`: as what keeps a trigger pending or fired (it is suspected, it is passed), since
-    `onset`; and what it carries on."""
+    """One signal's part in a trigger with evidence. `counts`: as what it may fire with (its evidence is full, its bound
+    is passed); `stays`: as what keeps a trigger pending or fired (it is suspected, it is passed), since `onset`; and
+    what it carries on."""
 
     verdict: SignalVerdict
-    support: Support
+    counts: bool | None
     stays: bool | None
     onset: float | None
     blind: bool
@@ -136,15 +149,15 @@ def _part(
     memory: TriggerMemory,
     last: signal.LastKnown,
     cooling: bool,
+    loss: float = 0.0,
 ) -> _Part:
     each, reading, at = rule.signals[number], observation.readings[number], observation.at
     if each.evidence is None:
-        verdict = signal.judge(each, reading, at)
+        verdict = signal.judge(each, reading, at, loss)
         counts, blind, resets = signal.effective(each, verdict, last, at)
         clock = hold(memory.held[number] if memory.held else None, counts, at, memory.at, reset=resets)
-        found = plain_support(each, counts, clock, rule.trigger.dwell_s)
         kept = signal.remembered(each, verdict, last, at)
-        return _Part(verdict, found, counts, clock[0] if clock else None, blind, resets, None, clock, kept)
+        return _Part(verdict, counts, counts, clock[0] if clock else None, blind, resets, None, clock, kept)
     carried = memory.evidence[number] if memory.evidence else None
     now = weigh(each, reading, carried, at, observation.version, cooling)
     verdict = weighed_verdict(each, each.evidence, reading, now, at)
@@ -154,9 +167,29 @@ def _part(
         stays: bool | None = verdict.onset is not None
     else:
         stays = still(verdict, counts, now)
-    found = support(each, each.evidence, counts, now, at)
     kept = signal.remembered(each, verdict, last, at)
-    return _Part(verdict, found, stays, verdict.onset, blind, resets, now, None, kept)
+    return _Part(verdict, counts, stays, verdict.onset, blind, resets, now, None, kept)
+
+
+def _parts(rule: DeploymentRule, observation: Observation, memory: TriggerMemory, cooling: bool) -> list[_Part]:
+    """Every signal's part; those whose bound varies with what is lost after the others, which tell it."""
+    before = memory.last_known or (None,) * len(rule.signals)
+    found = [_part(rule, number, observation, memory, before[number], cooling) for number in range(len(rule.signals))]
+    varying = [number for number, each in enumerate(rule.signals) if signal.by_impact(each)]
+    if varying:
+        loss = loss_beside(rule, observation, [part.verdict for part in found])
+        for number in varying:
+            found[number] = _part(rule, number, observation, memory, before[number], cooling, loss)
+    return found
+
+
+def _support(rule: DeploymentRule, number: int, observation: Observation, part: _Part, loss: float) -> Support:
+    """What the tiered rule goes by. `loss`: what shortens holds."""
+    each, norm = rule.signals[number], observation.readings[number].norm
+    length = hold_s(rule, each, norm, loss)
+    if each.evidence is None or part.memory is None:
+        return plain_support(each, part.counts, part.held, rule.trigger.dwell_s, length)
+    return support(each, in_force(each.evidence, norm), part.counts, part.memory, observation.at, length)
 
 
 def _weighed_step(
@@ -164,14 +197,14 @@ def _weighed_step(
 ) -> Step:
     """As `step`, where evidence has a part."""
     trigger = rule.trigger
-    before = memory.last_known or (None,) * len(rule.signals)
-    parts = {
-        each.name: _part(rule, number, observation, memory, before[number], cooling)
-        for number, each in enumerate(rule.signals)
+    own = _parts(rule, observation, memory, cooling)
+    parts = {each.name: part for each, part in zip(rule.signals, own, strict=True)}
+    loss = loss_of(rule, observation, [part.verdict for part in own])
+    supports = {
+        each.name: _support(rule, number, observation, own[number], loss) for number, each in enumerate(rule.signals)
     }
-    fires = {name: part.support.breached for name, part in parts.items()}
     stays = {name: part.stays for name, part in parts.items()}
-    firing = evaluate(trigger.when, fires, {name: part.support for name, part in parts.items()})
+    firing = evaluate(trigger.when, {name: found.breached for name, found in supports.items()}, supports)
     calm = not any(truth is not False for truth in stays.values())
     staying = evaluate(trigger.when, stays, {} if calm else {name: Support(t, t, True) for name, t in stays.items()})
     flagged = tuple(name for name, part in parts.items() if part.blind and name in used)
@@ -183,7 +216,6 @@ def _weighed_step(
     onsets = after.onset_signals
     if memory.active_since is None and after.active_since is not None:
         onsets = tuple(name for name, truth in stays.items() if truth)
-    own = tuple(parts.values())
     held = tuple(part.held for part in own) if any(part.held for part in own) else ()
     remembers = any(each.blind.last_s > 0 for each in rule.signals)
     last_known = tuple(part.last_known for part in own) if remembers else memory.last_known
@@ -191,37 +223,6 @@ def _weighed_step(
     verdicts = tuple(part.verdict for part in own)
     after = accrue(rule, observation, verdicts, memory, after)
     return Step(verdicts, True if firing else staying, flagged, after)
-
-
-def _eta(rule: DeploymentRule, observation: Observation, memory: TriggerMemory) -> float | None:
-    """Seconds, about, until a pending trigger fires if everything stays as it is; None: it would not."""
-    left: dict[str, float | None] = {}
-    hold_left: dict[str, float] = {}
-    backing: set[str] = set()
-    count = len(rule.signals)
-    carried = zip(memory.evidence or (None,) * count, memory.held or (None,) * count, strict=True)
-    for each, reading, (found, held) in zip(rule.signals, observation.readings, carried, strict=True):
-        if each.evidence is not None and found is not None:
-            left[each.name] = wait(each, each.evidence, reading, found)
-            so_far = observation.at - found.full_since if found.full_since is not None else 0.0
-            hold_left[each.name] = each.evidence.alone_hold_s - so_far
-            backs = agrees(found, each.evidence)
-        else:
-            left[each.name] = None if held is None else max(0.0, rule.trigger.dwell_s - held[1])
-            hold_left[each.name] = ALONE_HOLD_S - (held[1] if held is not None else 0.0)
-            backs = held is not None
-        if backs:
-            backing.add(each.name)
-    alone: dict[str, float | None] = {}
-    for each in rule.signals:
-        own = left[each.name]
-        if own is None or each.sufficient_alone or backing - {each.name}:
-            alone[each.name] = own
-        elif each.evidence is not None:
-            alone[each.name] = own + max(0.0, hold_left[each.name])
-        else:
-            alone[each.name] = max(own, hold_left[each.name])
-    return waits(rule.trigger.when, left, alone)
 
 
 def decide(
@@ -235,6 +236,9 @@ def decide(
     after = done.memory
     state, since = state_of(after, cooling=cooling)
     by_evidence = bool(after.evidence)  # one a signal, where it has a part
+    pending = by_evidence and state is TriggerState.PENDING
+    turning = state is TriggerState.FIRED and after.fired_at == after.at
+    alone = alone_of(rule, observation, after, done.signals) if pending or (by_evidence and turning) else None
     verdict = Verdict(
         observation.deployment,
         observation.at,
@@ -250,8 +254,9 @@ def decide(
         after.blind_fired_at is not None,
         cooling,
         done.signals,
-        sentence(rule, state, after, done.condition, done.signals, done.blind),
+        sentence(rule, state, after, done.condition, done.signals, done.blind, alone),
         impact_of(rule, observation, done.signals, after),
-        _eta(rule, observation, after) if by_evidence and state is TriggerState.PENDING else None,
+        eta_of(rule, observation, after, done.signals) if pending else None,
+        alone if pending else None,
     )
     return verdict, after

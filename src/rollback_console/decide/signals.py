@@ -12,15 +12,18 @@ Effective = bool | None
 LastKnown = tuple[bool, float] | None
 
 
-def limit_of(rule: SignalRule, baseline: float | None, at: float | None = None, n: float | None = None) -> float | None:
+def limit_of(
+    rule: SignalRule, baseline: float | None, at: float | None = None, n: float | None = None, loss: float = 0.0
+) -> float | None:
     """The value beyond which the signal counts as degraded, in its unit; None without a baseline where one is needed.
-    `at` (Unix seconds) and `n` (trials in its window) are asked where the bound varies.
+    `at` (Unix seconds), `n` (trials in its window) and `loss` (revenue a minute, as the other signals tell it) are
+    asked where the bound varies.
 
     A relative margin is a fraction of the baseline's size, so that a negative baseline degrades in the right direction.
     """
     breach = rule.breach
     if breach.curve is not None:
-        return None if at is None else bound_at(breach.curve, at, None if n is None else n * 60.0 / rule.window_s)
+        return None if at is None else bound_at(breach.curve, at, None if n is None else n * 60.0 / rule.window_s, loss)
     if breach.above is not None:
         return breach.above
     if breach.below is not None:
@@ -31,13 +34,18 @@ def limit_of(rule: SignalRule, baseline: float | None, at: float | None = None, 
     return baseline - distance if rule.worse is Worse.LOWER else baseline + distance
 
 
-def judge(rule: SignalRule, reading: Reading, at: float | None = None) -> SignalVerdict:
-    """The verdict on one reading at `at` (Unix seconds, asked where the bound varies). Bounds are strict: a value at
-    its limit is not degraded."""
+def by_impact(rule: SignalRule) -> bool:
+    """Does its bound vary with what is lost, as the other signals tell it."""
+    return rule.breach.curve is not None and rule.breach.curve.by == "impact"
+
+
+def judge(rule: SignalRule, reading: Reading, at: float | None = None, loss: float = 0.0) -> SignalVerdict:
+    """The verdict on one reading at `at` (Unix seconds) while `loss` is lost a minute (both asked where the bound
+    varies). Bounds are strict: a value at its limit is not degraded."""
     value, baseline = reading.value, reading.baseline
     if rule.baseline is not None and rule.baseline.kind is BaselineKind.FIXED:
         baseline = rule.baseline.value
-    limit = limit_of(rule, baseline, at, reading.n)
+    limit = limit_of(rule, baseline, at, reading.n, loss)
     degradation = percent = None
     if value is not None and baseline is not None:
         degradation = baseline - value if rule.worse is Worse.LOWER else value - baseline

@@ -51,13 +51,17 @@ def weigh(
         return found
     if found.acted_at is not None and at - rule.window_s - judged.maturity_s < found.acted_at:
         return found
-    judged = dwelling(judged, norm)
+    judged = in_force(judged, norm)
     return evidence.advance(judged, rule.worse, found, at, reading.x, reading.n, p, norm, minutes=rule.window_s / 60.0)
 
 
-def dwelling(judged: EvidenceRule, norm: Norm) -> EvidenceRule:
-    """The rule with the dwell that an adaptive one came to."""
-    return judged if norm.dwell_s is None else replace(judged, dwell_s=norm.dwell_s)
+def in_force(judged: EvidenceRule, norm: Norm | None) -> EvidenceRule:
+    """The rule with the dwell that an adaptive one came to, and with its share of the rotation's false alarms."""
+    if norm is None or (norm.dwell_s is None and norm.budget_s is None):
+        return judged
+    dwell = judged.dwell_s if norm.dwell_s is None else norm.dwell_s
+    budget = judged.budget_s if norm.budget_s is None else norm.budget_s
+    return replace(judged, dwell_s=dwell, budget_s=budget)
 
 
 def _drop(rule: SignalRule, memory: EvidenceMemory, p: float | None, norm: Norm | None) -> float | None:
@@ -98,7 +102,7 @@ def verdict(
         note = "evidence is full, and the last whole window is missing"
     if not note and blind is None and norm is not None and norm.hours is not None:
         note = history_words(norm.hours)
-    logs, bar = evidence.meter(memory, judged)
+    logs, bar = evidence.meter(memory, in_force(judged, norm))
     return SignalVerdict(
         rule.name, value, p, limit, degradation, percent, breached, blind, reading.n, note,
         logs if memory.sums else None, bar, memory.onset if evidence.suspected(memory) else None, interval,
@@ -119,10 +123,12 @@ def stays(found: SignalVerdict, counts: Truth, memory: EvidenceMemory) -> Truth:
     return evidence.suspected(memory)
 
 
-def support(rule: SignalRule, judged: EvidenceRule, counts: Truth, memory: EvidenceMemory, at: float) -> Support:
-    """What the tiered rule goes by."""
+def support(
+    rule: SignalRule, judged: EvidenceRule, counts: Truth, memory: EvidenceMemory, at: float, alone_hold_s: float
+) -> Support:
+    """What the tiered rule goes by. `judged`: the rule in force; `alone_hold_s`: how long it has to hold alone."""
     alone = rule.sufficient_alone or (
-        memory.full_since is not None and at - memory.full_since >= judged.alone_hold_s - _TOLERANCE_S
+        memory.full_since is not None and at - memory.full_since >= alone_hold_s - _TOLERANCE_S
     )
     agrees: Truth = None if counts is None else counts or evidence.agrees(memory, judged)
     return Support(counts, agrees, alone)
@@ -140,12 +146,14 @@ def hold(held: Held, counts: Truth, at: float, last: float | None, *, reset: boo
     return since, counted + (at - last if known and last is not None else 0.0), True
 
 
-def plain_support(rule: SignalRule, counts: Truth, held: Held, dwell_s: float) -> Support:
-    """What the tiered rule goes by, of a signal with a plain bound: it backs another at once, and is breached itself
-    once it has held for the trigger's dwell."""
+def plain_support(
+    rule: SignalRule, counts: Truth, held: Held, dwell_s: float, alone_hold_s: float = ALONE_HOLD_S
+) -> Support:
+    """What the tiered rule goes by, of a signal with a plain bound: it backs another at once, is breached itself once
+    it has held for the trigger's dwell, and may stand alone after `alone_hold_s`."""
     counted = held[1] if held is not None else 0.0
     stands: Truth = counted >= dwell_s - _TOLERANCE_S if counts else counts
-    return Support(stands, counts, rule.sufficient_alone or counted >= ALONE_HOLD_S - _TOLERANCE_S)
+    return Support(stands, counts, rule.sufficient_alone or counted >= alone_hold_s - _TOLERANCE_S)
 
 
 def wait(rule: SignalRule, judged: EvidenceRule, reading: Reading, memory: EvidenceMemory) -> float | None:
@@ -155,4 +163,4 @@ def wait(rule: SignalRule, judged: EvidenceRule, reading: Reading, memory: Evide
         return 0.0
     if not evidence.suspected(memory) or p is None or norm is None or reading.n is None:
         return None
-    return evidence.eta_s(dwelling(judged, norm), rule.worse, memory, reading.n, p, norm, rule.window_s / 60.0)
+    return evidence.eta_s(in_force(judged, norm), rule.worse, memory, reading.n, p, norm, rule.window_s / 60.0)

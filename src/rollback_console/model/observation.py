@@ -22,13 +22,15 @@ class Norm:
     """What evidence is measured against besides the counts, as learned or given. `margin`: a fraction of the baseline,
     every widening included. `phi`: dispersion (variance over the binomial's, at least 1) for each alternative of
     `decide.evidence`. `control`: (x, n) of what runs beside it in the same window, else None. `hours`: of history
-    behind what was learned, where that is less than was asked for. `dwell_s`: what an adaptive dwell came to."""
+    behind what was learned, where that is less than was asked for. `dwell_s`: what an adaptive dwell came to.
+    `budget_s`: this signal's share of its rotation's false alarms, by tier and traffic."""
 
     margin: float
     phi: tuple[float, ...]
     control: tuple[float, float] | None = None
     hours: float | None = None
     dwell_s: float | None = None
+    budget_s: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

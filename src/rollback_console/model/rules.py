@@ -104,7 +104,8 @@ class BlindPolicy:
 @dataclass(frozen=True, slots=True)
 class Curve:
     """A bound that varies, by straight lines between `points`. `by` ``hour_of_day``: (seconds after midnight of
-    `timezone`, bound), the day going round; `by` ``traffic``: (trials a minute, bound). At least two points, rising."""
+    `timezone`, bound), the day going round; `by` ``traffic``: (trials a minute, bound); `by` ``impact``: (revenue lost
+    a minute, bound), never laxer where more is lost. At least two points, rising."""
 
     by: str
     points: tuple[tuple[float, float], ...]
@@ -231,6 +232,10 @@ class TriggerRule:
     What follows `blind_dwell_s` holds back automatic action and never the state (`decide.guards`): `not_before_s`
     after a release, `re_arm_s` of health after it fired, at most `loop_guard` automatic actions in 24 hours, none
     during `expected` changes.
+
+    `loss_budget`: how much of the impact's revenue may be lost while a signal with which nothing agrees holds, before
+    it may fire (`decide.stakes`). `weekly`: false alarms a week of all deployments and signals of the policy together;
+    then each signal's `EvidenceRule.budget_s` is its share by tier, and the one by traffic stands in its norm.
     """
 
     when: Expression
@@ -244,6 +249,8 @@ class TriggerRule:
     loop_guard: int = 2
     expected: tuple[ExpectedChange, ...] = ()
     adaptive: AdaptiveDwell | None = None  # then `dwell_s` is where the choice between its bounds begins
+    loss_budget: float | None = None
+    weekly: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -263,7 +270,8 @@ class CostRule:
 class ImpactRule:
     """What a degradation costs (`decide.impact`): revenue and users at risk per minute, satisfaction, market and
     regulatory exposure. A rate is PromQL (what comes in now) or a constant (what comes in while healthy); `*_full` is
-    the loss per minute that scores all of its points."""
+    the loss per minute that scores all of its points. `false_rollback`: what a rollback costs that was not needed, in
+    the unit of revenue; None: `revenue_full`."""
 
     revenue_per_minute: str | None = None  # PromQL
     unit: str = "USD"
@@ -275,16 +283,20 @@ class ImpactRule:
     users_full: float = 100_000.0
     satisfaction: CostRule | None = None
     market: CostRule | None = None
+    false_rollback: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class AuthorityRule:
-    """Who may ask for a recovery path, who must say yes, and how many of them. Names are roles of the roster."""
+    """Who may ask for a recovery path, who must say yes, and how many of them. Names are roles of the roster.
+    `automatic_after_s`: under `Mode.ACT` it may also be taken by itself, announced for so long; None: only by people.
+    """
 
     request: tuple[str, ...] = ("oncall",)
     approve_of: tuple[str, ...] = ()
     approve_count: int = 0
     expires_s: float = 1800.0
+    automatic_after_s: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -146,6 +146,21 @@ class Impact:
 
 
 @dataclass(frozen=True, slots=True)
+class Alone:
+    """A signal that is full, or passed, with which nothing agrees: it has to hold for `length_s` since `since` (Unix
+    seconds; for `held_s` it has) before its trigger fires. `loss_per_minute`, `budget`: what shortened that (`unit`'s);
+    None where nothing did, and it is the policy's own."""
+
+    signal: str
+    since: float
+    held_s: float
+    length_s: float
+    loss_per_minute: float | None = None
+    budget: float | None = None
+    unit: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Verdict:
     """What `decide` says of one deployment at one time.
 
@@ -172,6 +187,7 @@ class Verdict:
     sentence: str
     impact: Impact = field(default_factory=lambda: Impact(0.0))
     eta_s: float | None = None  # pending by evidence: about so long until it fires if it stays; an estimate
+    alone: Alone | None = None  # pending: whose hold runs because nothing agrees with it
 
     @property
     def alarming(self) -> bool:
