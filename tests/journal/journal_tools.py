@@ -9,9 +9,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+from rollback_console.authorize.keys import PersonKey
 from rollback_console.clock import VirtualClock
 from rollback_console.journal import kinds as k
-from rollback_console.journal.chain import COLUMNS, Row, digest, message, row_hash
+from rollback_console.journal.chain import COLUMNS, Row, canonical, digest, message, row_hash
 from rollback_console.journal.device import DeviceKey
 from rollback_console.journal.store import Journal
 
@@ -57,7 +58,19 @@ SAMPLES: tuple[k.Body, ...] = (
         plan_blob=_D,
         phrase="production/checkout-ranker v7",
         reason="conversion fell",
-        person=k.PersonSignature(operator="ada", fingerprint="SHA256:x", signed=_D, statement="s", signature="sig"),
+        person=PersonKey.from_seed("tests", "ada").sign(
+            canonical(
+                {
+                    "schema": "rollback-console/request/v1",
+                    "execution": "x-17",
+                    "plan": _D,
+                    "reason": "conversion fell",
+                    "phrase": "production/checkout-ranker v7",
+                    "at": START,
+                    "expires_at": START,
+                }
+            )
+        ),
     ),
     k.Refusal(act="execute", rule="rollback needs the role oncall", who_could="ada or grace could"),
     k.Intent(execution="x-17", step="set", detail="champion from 8 to 7", attempt=2),
@@ -76,6 +89,35 @@ SAMPLES: tuple[k.Body, ...] = (
         event="excluded", id="bl-1", start=START - 4_080.0, end=START, deployments=[DEPLOYMENT], reason="bad release"
     ),
     k.ChangeExpected(event="declared", id="ch-1", until=START + 2_400.0, reason="index rebuild"),
+    k.Checkpointed(
+        head_seq=24, head=_D, quiet_s=900.5, evaluations=60, deployments=12, wall="1763628153250000000", mono="42"
+    ),
+    k.SegmentBegun(
+        chain=CHAIN,
+        device="ssh-ed25519 AAAA",
+        program="rollback-console 0.1",
+        rehearsal=True,
+        number=2,
+        before="000000000001-000000000025.db",
+        digest=_D,
+        first_seq=1,
+        last_seq=25,
+        last=_D,
+    ),
+    k.BlobsDropped(older_than=START, blobs=3, size_bytes=504_000, files=[k.SegmentFile(name="1-25.db", digest=_D)]),
+    k.EmergencyBegun(
+        stands_in=k.StandsIn(chain=CHAIN, seq=28, hash=_D), problem="the disk is full", reason="conversion falls"
+    ),
+    k.EmergencyMerged(
+        chain="ffeeddccbbaa99887766554433221100",
+        device="ssh-ed25519 AAAA",
+        entries=1,
+        head=_D,
+        blob=_D,
+        stands_in=k.StandsIn(chain=CHAIN, seq=28, hash=_D),
+        fits="at the head",
+        reason="the disk has space again",
+    ),
 )
 LAST = len(SAMPLES) + 1  # the last entry of one round
 

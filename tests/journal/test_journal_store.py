@@ -20,6 +20,7 @@ from journal_tools import BLOB, CHAIN, LAST, SAMPLES, START, as_nobody, device, 
 from rollback_console.clock import VirtualClock, WallClock
 from rollback_console.errors import JournalBroken, JournalUnwritable, UsageError
 from rollback_console.journal import chain, database, export
+from rollback_console.journal.body import Free
 from rollback_console.journal.device import DeviceKey
 from rollback_console.journal.kinds import Body, DrillSummary, Note
 from rollback_console.journal.store import Journal
@@ -137,13 +138,13 @@ def test_an_unknown_newer_kind_and_a_newer_form_survive(path: Path) -> None:
     class Telepathy(Body):
         kind = "telepathy"
         v: int = 3
-        thought: str
+        thought: Free
 
     class NewerNote(Body):
         kind = "note"
         v: int = 2
-        text: str
-        mood: str
+        text: Free
+        mood: Free
 
     with new_journal(path) as journal:
         journal.append(Telepathy(thought="rain"))

@@ -37,6 +37,11 @@ EXPECTED = {
     "drill": "drill bad release with seed 7 failed",
     "exclusion": "excluded bl-1 from baselines, 2025-11-20 07:34:33 UTC to 2025-11-20 08:42:33 UTC, production",
     "expected": "expected until 2025-11-20 09:22:33 UTC (ch-1), the whole fleet: index rebuild",
+    "checkpoint": "nothing was written for 15m after entry 24: 60 evaluations of 12 deployments",
+    "segment": "file 2 of the chain goes on after 000000000001-000000000025.db, which ends with entry 25",
+    "retention": "dropped 3 samples older than 2025-11-20 08:42:33 UTC, 504000 bytes",
+    "break-glass": "BREAK-GLASS, not signed by a person: this journal stands in for the journal 001122334455",
+    "merge": "took in the emergency journal ffeeddccbbaa, 1 entry: the disk has space again",
     "found": "found an unfinished execution: x-17 has an intent without an outcome",
 }
 

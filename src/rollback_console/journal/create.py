@@ -12,9 +12,11 @@ from typing import Any
 from rollback_console.clock import Clock
 from rollback_console.errors import JournalUnwritable
 from rollback_console.journal import chain as chains
+from rollback_console.journal.body import rules_of
 from rollback_console.journal.chain import Row
 from rollback_console.journal.device import DeviceKey
 from rollback_console.journal.kinds import Body, Genesis
+from rollback_console.journal.redact import clean
 
 INSERT = f"INSERT INTO entries ({', '.join(chains.COLUMNS)}) VALUES ({', '.join('?' * len(chains.COLUMNS))})"  # noqa: S608 - column names of our own
 
@@ -70,17 +72,19 @@ def seal(
     return Row(chain, seq, *time, kind, deployment, operator, body, prev, hash_, device.sign_hash(hash_))
 
 
-def canonical_body(body: Body) -> str:
-    """A body's RFC 8785 text. Python values, not pydantic's JSON mode, which would write a NaN as null in silence.
+def canonical_body(body: Body, keep: frozenset[str] = frozenset()) -> str:
+    """A body's RFC 8785 text, every field's rule of redaction applied (`keep`: operators' names, which may be e-mail
+    addresses). Python values, not pydantic's JSON mode, which would write a NaN as null in silence.
 
     Lone surrogates become U+FFFD: UTF-8 has no bytes for them, and one of them in what waits to be written must not
     keep everything else out of the journal.
     """
+    document = clean(body.model_dump(), rules_of(type(body)), keep)
     try:
-        return chains.canonical(body.model_dump()).decode()
+        return chains.canonical(document).decode()
     except ValueError as error:
         with suppress(ValueError):
-            return chains.canonical(_writable(body.model_dump())).decode()
+            return chains.canonical(_writable(document)).decode()
         raise JournalUnwritable(
             f"an entry of kind {body.kind} holds a value that cannot be recorded exactly ({error})",
             "this is a defect: numbers that may be infinite are recorded as words",

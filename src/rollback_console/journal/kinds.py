@@ -1,34 +1,55 @@
 """What may stand in the journal: a closed, versioned set. One pydantic model a kind; the docs' schema comes from these.
 
 A body is stored as RFC 8785 bytes, exactly as signed. RFC 8785 refuses NaN and integers of 2**53 and more: numbers that
-may be non-finite are words (`number()`), nanoseconds are strings.
+may be non-finite are words (`number()`), nanoseconds are strings. Every field declares its rule of redaction beside its
+type (`journal.body`); kinds about the journal itself are in `journal.kinds_keeping`.
 """
 
 from __future__ import annotations
 
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
-Hex = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+from rollback_console.journal.body import (
+    Body,
+    Exact,
+    ExactDocument,
+    Free,
+    Hex,
+    Name,
+    PersonSignature,
+    Quoting,
+)
+from rollback_console.journal.kinds_keeping import (
+    BlobsDropped,
+    Checkpointed,
+    EmergencyBegun,
+    EmergencyMerged,
+    SegmentBegun,
+    SegmentFile,
+    StandsIn,
+)
+from rollback_console.journal.redact import Rule
 
-
-class Body(BaseModel):
-    """Base of every kind. `v` is the version of the kind's own schema."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-    kind: ClassVar[str]
-    v: int = 1
+__all__ = [
+    "KINDS", "Adopted", "BackendChanged", "BlobsDropped", "Body", "ChangeExpected", "Checkpointed", "ClockJump",
+    "DrillSummary", "EmergencyBegun", "EmergencyMerged", "ExecutionEnded", "Genesis", "Hex", "IncidentRecorded",
+    "Intent", "Note", "Outcome", "PersonSignature", "PointerMoved", "PolicyInForce", "Refusal", "Repaired",
+    "Requested", "SegmentBegun", "SegmentFile", "Session", "Snoozed", "StandsIn", "StepMarked", "StretchExcluded",
+    "TickRecorded", "TransitionRecorded", "WalkEvent",
+]  # fmt: skip
 
 
 class Genesis(Body):
     """The first entry: the chain's name and who made it. `rehearsal` chains count in no rate and no baseline."""
 
     kind = "genesis"
-    chain: str
-    program: str
-    device: str  # the device's public key, OpenSSH form
+    chain: Name
+    program: Name
+    device: Name  # the device's public key, OpenSSH form
     rehearsal: bool = False
+    stands_in: StandsIn | None = None  # an emergency journal: for which one
 
 
 class Session(Body):
@@ -37,9 +58,9 @@ class Session(Body):
     kind = "session"
     event: Literal["opened", "closed", "recorder"]
     pid: int
-    host: str
-    command: str
-    program: str
+    host: Name
+    command: Name
+    program: Name
 
 
 class PolicyInForce(Body):
@@ -47,7 +68,7 @@ class PolicyInForce(Body):
 
     kind = "policy"
     what: Literal["policy", "settings", "roster"]
-    name: str
+    name: Name
     version: int
     digest: Hex
 
@@ -59,7 +80,7 @@ class TickRecorded(Body):
     at: float
     blob: Hex
     deployments: int
-    not_healthy: list[str]
+    not_healthy: Annotated[list[str], Rule.IDENTIFIER]
 
 
 class TransitionRecorded(Body):
@@ -67,18 +88,18 @@ class TransitionRecorded(Body):
 
     kind = "transition"
     at: float
-    before: str
-    after: str
-    sentence: str
+    before: Exact
+    after: Exact
+    sentence: Exact
     tick: Hex
     policy: Hex
-    engine: str
-    memory_before: dict[str, Any]
-    memory_after: dict[str, Any]
-    verdict: dict[str, Any]
+    engine: Name
+    memory_before: ExactDocument
+    memory_after: ExactDocument
+    verdict: ExactDocument
     cooling: bool = False
     backfilled: bool = False
-    declared: dict[str, Any] = {}  # what people had declared by then that bears on it, by id; see the docs
+    declared: ExactDocument = Field(default_factory=dict)  # what people had declared by then
 
 
 class IncidentRecorded(Body):
@@ -86,14 +107,14 @@ class IncidentRecorded(Body):
 
     kind = "incident"
     event: Literal["opened", "changed", "closed"]
-    id: str
-    members: list[str]
+    id: Name
+    members: Annotated[list[str], Rule.IDENTIFIER]
     onset: float
-    attribution: str
-    reasons: list[str]
-    sentence: str
-    recommendations: list[dict[str, Any]] = []
-    inputs: dict[str, Any] = {}
+    attribution: Name
+    reasons: list[Free]
+    sentence: Free
+    recommendations: Annotated[list[dict[str, Any]], Rule.FREE] = Field(default_factory=list)
+    inputs: ExactDocument = Field(default_factory=dict)
 
 
 class PointerMoved(Body):
@@ -101,20 +122,20 @@ class PointerMoved(Body):
 
     kind = "pointer"
     at: float
-    model: str
-    alias: str
-    before: str | None
-    after: str | None
-    ours: str | None = None
+    model: Name
+    alias: Name
+    before: Name | None
+    after: Name | None
+    ours: Name | None = None
 
 
 class BackendChanged(Body):
     """A backend began or ceased to answer."""
 
     kind = "backend"
-    name: str
-    state: str
-    detail: str
+    name: Name
+    state: Name
+    detail: Quoting
 
 
 class ClockJump(Body):
@@ -124,46 +145,35 @@ class ClockJump(Body):
     seconds: float
 
 
-class PersonSignature(BaseModel):
-    """A person's signature over the bytes named in the docs: SSHSIG, armoured."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-    operator: str
-    fingerprint: str
-    signed: Hex  # SHA-256 of the signed bytes
-    statement: str  # the signed bytes themselves, as text
-    signature: str
-
-
 class Requested(Body):
     """A signed ask to execute a plan. The plan's own bytes are a blob."""
 
     kind = "request"
-    execution: str
+    execution: Name
     plan: Hex  # digest of the plan
     plan_blob: Hex
-    phrase: str
-    reason: str
+    phrase: Name
+    reason: Free
     person: PersonSignature | None = None
-    against: str = ""  # the sentence in which the console advised against the plan, where it did
+    against: Free = ""  # the sentence in which the console advised against the plan, where it did
 
 
 class Refusal(Body):
     """An act that was not allowed: the rule that said no, and who could allow it."""
 
     kind = "refusal"
-    act: str
-    rule: str
-    who_could: str = ""
+    act: Name
+    rule: Quoting
+    who_could: Name = ""
 
 
 class Intent(Body):
     """Written, durably, before the world is touched."""
 
     kind = "intent"
-    execution: str
-    step: str
-    detail: str
+    execution: Name
+    step: Name
+    detail: Quoting
     attempt: int = 1
 
 
@@ -171,10 +181,10 @@ class Outcome(Body):
     """Written after: what came of an intent."""
 
     kind = "outcome"
-    execution: str
-    step: str
+    execution: Name
+    step: Name
     state: Literal["done", "failed", "skipped"]
-    detail: str
+    detail: Quoting
     attempt: int = 1
 
 
@@ -182,23 +192,23 @@ class ExecutionEnded(Body):
     """How an execution ended."""
 
     kind = "execution"
-    execution: str
+    execution: Name
     state: Literal["done", "not confirmed", "failed", "aborted"]
-    detail: str
+    detail: Quoting
 
 
 class Adopted(Body):
     """A rollback done by hand, taken into the journal and the measures."""
 
     kind = "adopt"
-    model: str
-    alias: str
-    from_version: str
-    to_version: str
-    reason: str
+    model: Name
+    alias: Name
+    from_version: Name
+    to_version: Name
+    reason: Free
     moved_at: float | None = None
     person: PersonSignature | None = None
-    moved_by: str = ""  # who, where that is known
+    moved_by: Name = ""  # who, where that is known
 
 
 class WalkEvent(Body):
@@ -206,33 +216,34 @@ class WalkEvent(Body):
 
     kind = "walk"
     event: Literal["started", "ended"]
-    walk: str
-    runbook: str
+    walk: Name
+    runbook: Name
     digest: Hex
-    incident: str = ""
-    outcome: str = ""
+    incident: Name = ""
+    outcome: Free = ""
 
 
 class StepMarked(Body):
     """A step of a walk changed state. A skipped one has a reason."""
 
     kind = "step"
-    walk: str
-    step: str
-    title: str
+    walk: Name
+    step: Name
+    title: Free
     state: Literal["running", "done", "skipped", "failed", "waiting"]
-    reason: str = ""
+    reason: Free = ""
 
 
 class Note(Body):
     kind = "note"
-    text: str
+    text: Free
 
 
 class Snoozed(Body):
     kind = "snooze"
     until: float
-    reason: str
+    reason: Free
+    person: PersonSignature | None = None
 
 
 class StretchExcluded(Body):
@@ -240,11 +251,12 @@ class StretchExcluded(Body):
 
     kind = "exclusion"
     event: Literal["excluded", "restored"]
-    id: str
+    id: Name
     start: float | None = None
     end: float | None = None
-    deployments: list[str] = []
-    reason: str
+    deployments: Annotated[list[str], Rule.IDENTIFIER] = Field(default_factory=list)
+    reason: Free
+    person: PersonSignature | None = None
 
 
 class ChangeExpected(Body):
@@ -252,28 +264,29 @@ class ChangeExpected(Body):
 
     kind = "expected"
     event: Literal["declared", "ended"]
-    id: str
+    id: Name
     until: float | None = None
-    deployments: list[str] = []
-    reason: str
+    deployments: Annotated[list[str], Rule.IDENTIFIER] = Field(default_factory=list)
+    reason: Free
+    person: PersonSignature | None = None
 
 
 class DrillSummary(Body):
     """A drill's one line in the main journal; rates exclude it."""
 
     kind = "drill"
-    scenario: str
+    scenario: Name
     seed: int
     passed: bool
-    detail: dict[str, Any]
+    detail: Annotated[dict[str, Any], Rule.FREE]
 
 
 class Repaired(Body):
     """What a start found and mended: a stale lock, an unfinished execution offered."""
 
     kind = "found"
-    what: str
-    detail: str
+    what: Quoting
+    detail: Quoting
 
 
 KINDS: dict[str, type[Body]] = {
@@ -281,6 +294,7 @@ KINDS: dict[str, type[Body]] = {
     for model in (
         Genesis, Session, PolicyInForce, TickRecorded, TransitionRecorded, IncidentRecorded, PointerMoved,
         BackendChanged, ClockJump, Requested, Refusal, Intent, Outcome, ExecutionEnded, Adopted, WalkEvent,
-        StepMarked, Note, Snoozed, StretchExcluded, ChangeExpected, DrillSummary, Repaired,
+        StepMarked, Note, Snoozed, StretchExcluded, ChangeExpected, DrillSummary, Repaired, Checkpointed, SegmentBegun,
+        BlobsDropped, EmergencyBegun, EmergencyMerged,
     )
 }  # fmt: skip

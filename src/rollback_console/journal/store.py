@@ -43,6 +43,7 @@ class Journal(JournalReader):
         self._timeout = timeout
         self._head: tuple[int, str] = (0, "")
         self._inode = _inode(path)
+        self.operators: frozenset[str] = frozenset()  # their names may be e-mail addresses: redaction leaves these
         self._lost = False  # the connection was given up after a COMMIT that raised
         self._time = self._now() if clock is not None else (0, 0)
 
@@ -110,7 +111,7 @@ class Journal(JournalReader):
         a `clock` entry goes first.
         """
         prepared = [
-            (body.kind, canonical_body(body), _text(deployment), _text(operator))
+            (body.kind, canonical_body(body, self.operators | {operator}), _text(deployment), _text(operator))
             for body, deployment, operator in items
         ]
         packed = [pack(data) for data in blobs]

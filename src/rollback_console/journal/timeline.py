@@ -163,6 +163,29 @@ def _found(b: k.Repaired) -> str:
     return f"found {b.what}: {b.detail}"
 
 
+def _checkpoint(b: k.Checkpointed) -> str:
+    made = _count(b.evaluations, "evaluation")
+    return f"nothing was written for {span(b.quiet_s)} after entry {b.head_seq}: {made} of {b.deployments} deployments"
+
+
+def _segment(b: k.SegmentBegun) -> str:
+    return f"file {b.number} of the chain goes on after {b.before}, which ends with entry {b.last_seq} ({b.last[:12]})"
+
+
+def _retention(b: k.BlobsDropped) -> str:
+    return f"dropped {_count(b.blobs, 'sample')} older than {clock_text(b.older_than)}, {b.size_bytes} bytes"
+
+
+def _break_glass(b: k.EmergencyBegun) -> str:
+    signed = f"signed by {b.person.operator}" if b.person else "not signed by a person"
+    chain = f"the journal {b.stands_in.chain[:12]} (last known entry {b.stands_in.seq})"
+    return f"BREAK-GLASS, {signed}: this journal stands in for {chain}: {b.reason}: {b.problem}"
+
+
+def _merge(b: k.EmergencyMerged) -> str:
+    return f"took in the emergency journal {b.chain[:12]}, {_count(b.entries, 'entry', 'entries')}: {b.reason}"
+
+
 def _version(version: str | None) -> str:
     return "nothing" if version is None else f"v{version}"
 
@@ -171,8 +194,8 @@ def _attempt(attempt: int) -> str:
     return f" (attempt {attempt})" if attempt > 1 else ""
 
 
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}" + ("" if number == 1 else "s")
+def _count(number: int, noun: str, several: str = "") -> str:
+    return f"{number} {noun if number == 1 else several or noun + 's'}"
 
 
 _SENTENCES: dict[type[k.Body], Callable[[Any], str]] = {
@@ -181,5 +204,7 @@ _SENTENCES: dict[type[k.Body], Callable[[Any], str]] = {
     k.BackendChanged: _backend, k.ClockJump: _clock, k.Requested: _request, k.Refusal: _refusal, k.Intent: _intent,
     k.Outcome: _outcome, k.ExecutionEnded: _execution, k.Adopted: _adopt, k.WalkEvent: _walk, k.StepMarked: _step,
     k.Note: _note, k.Snoozed: _snooze, k.DrillSummary: _drill, k.Repaired: _found,
+    k.Checkpointed: _checkpoint, k.SegmentBegun: _segment, k.BlobsDropped: _retention,
+    k.EmergencyBegun: _break_glass, k.EmergencyMerged: _merge,
     k.StretchExcluded: _exclusion, k.ChangeExpected: _expected,
 }  # fmt: skip
