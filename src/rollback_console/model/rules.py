@@ -234,7 +234,7 @@ class TriggerRule:
     during `expected` changes.
 
     `loss_budget`: how much of the impact's revenue may be lost while a signal with which nothing agrees holds, before
-    it may fire (`decide.stakes`). `weekly`: false alarms a week of all deployments and signals of the policy together;
+    it may fire (`decide.stakes`). `false_alarms_a_week`: of all deployments and signals of the policy together;
     then each signal's `EvidenceRule.budget_s` is its share by tier, and the one by traffic stands in its norm.
     """
 
@@ -250,7 +250,7 @@ class TriggerRule:
     expected: tuple[ExpectedChange, ...] = ()
     adaptive: AdaptiveDwell | None = None  # then `dwell_s` is where the choice between its bounds begins
     loss_budget: float | None = None
-    weekly: float | None = None
+    false_alarms_a_week: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

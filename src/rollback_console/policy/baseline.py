@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import PlainValidator, WithJsonSchema, model_validator
 
 from rollback_console.model.rules import BlindPolicy, BlindPolicyKind
-from rollback_console.policy.curves import Bound
+from rollback_console.policy.curves import Bound, laxer
 from rollback_console.policy.quantities import Amount, Percentage, Span, parse_duration, refusal
 from rollback_console.policy.times import Holiday, TimeZone
 from rollback_console.policy.words import Complaint, Text, Words, several
@@ -76,6 +76,10 @@ class PolicyBreach(Words):
             raise refusal("names no bound", "Write one of `above:`, `below:`, `degraded_by:`")
         if len(given) > 1:
             raise refusal(f"has {' and '.join(given)}", "Keep one; another signal can hold the other")
+        if found := laxer(getattr(self, given[0]), above=given[0] == "above"):
+            what = f"lets more pass where more is lost: {found}"
+            remedy = f"Let the bound {'fall' if given[0] == 'above' else 'rise'} with the impact"
+            raise several([Complaint((given[0],), what, remedy)])
         return self
 
 

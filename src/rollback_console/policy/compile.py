@@ -172,6 +172,8 @@ def _trigger(policy: Policy, risk: Risk) -> TriggerRule:
         loop_guard=written.loop_guard,
         expected=tuple(change.change() for change in written.expected),
         adaptive=written.dwell if isinstance(written.dwell, AdaptiveDwell) else None,
+        loss_budget=written.loss_budget,
+        false_alarms_a_week=written.budget.false_alarms_a_week if written.budget is not None else None,
     )
 
 

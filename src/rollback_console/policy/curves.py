@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable
+from functools import partial
+from itertools import pairwise
 from typing import Annotated, Any, TypeVar
 
 from pydantic import PlainValidator, WithJsonSchema
@@ -14,7 +16,7 @@ from rollback_console.model.rules import Breach, Curve
 from rollback_console.model.text import number, plain
 from rollback_console.policy.quantities import PERCENT_PATTERN, parse_amount, refusal
 from rollback_console.policy.times import zone_key
-from rollback_console.policy.words import Complaint, later, several
+from rollback_console.policy.words import Complaint, several
 
 _T = TypeVar("_T")
 _MOST_POINTS = 48
@@ -22,7 +24,9 @@ _HOUR = re.compile(r"([01][0-9]|2[0-3]):([0-5][0-9])")
 _EXAMPLES = {
     "hour_of_day": '`{by: hour_of_day, points: {"08:00": 2%, "22:00": 5%}}`',
     "traffic": "`{by: traffic, points: {100: 10%, 1000: 2%}}`",
+    "impact": "`{by: impact, points: {0: 5%, 1000: 2%}}`",
 }
+_AMOUNTS = {"traffic": "number of trials a minute", "impact": "amount lost a minute"}
 
 
 def _bound(value: object) -> float | Curve:
@@ -37,17 +41,16 @@ def _bound(value: object) -> float | Curve:
 
 def _curve(raw: dict[str, Any]) -> Curve:
     by = raw.get("by")
-    if by == "impact":
-        raise later("a bound that varies with impact", f"Write {_EXAMPLES['traffic']}")
     if not isinstance(by, str) or by not in _EXAMPLES:
-        raise refusal("varies by nothing that is known", f"Write {_EXAMPLES['hour_of_day']} or `by: traffic`")
+        remedy = f"Write {_EXAMPLES['hour_of_day']}, `by: traffic` or `by: impact`"
+        raise refusal("varies by nothing that is known", remedy)
     found = [
         Complaint((key,), "is not a key here", "The keys here are by, points, timezone")
         for key in raw
         if key not in ("by", "points", "timezone")
     ]
     if "timezone" in raw and by != "hour_of_day":
-        found.append(Complaint(("timezone",), "has no meaning for traffic", "Take it out"))
+        found.append(Complaint(("timezone",), f"has no meaning for {by}", "Take it out"))
     points = raw.get("points")
     if not isinstance(points, dict) or not 2 <= len(points) <= _MOST_POINTS:
         found.append(Complaint((), f"needs between 2 and {_MOST_POINTS} points", f"Write {_EXAMPLES[by]}"))
@@ -55,7 +58,7 @@ def _curve(raw: dict[str, Any]) -> Curve:
     read = [
         (where, bound)
         for key, written in points.items()
-        if (where := _told(found, key, _second if by == "hour_of_day" else _traffic, key)) is not None
+        if (where := _told(found, key, _second if by == "hour_of_day" else partial(_amount, by), key)) is not None
         and (bound := _told(found, key, parse_amount, written)) is not None
     ]
     zone = _told(found, None, zone_key, raw.get("timezone", "UTC"))
@@ -84,14 +87,24 @@ def _second(text: str) -> float:
     return int(match[1]) * 3_600.0 + int(match[2]) * 60.0
 
 
-def _traffic(text: str) -> float:
+def _amount(by: str, text: str) -> float:
     try:
-        trials = float(text)
+        amount = float(text)
     except ValueError:
-        trials = -1.0
-    if not 0 <= trials < 1e12:
-        raise refusal(f"{plain(repr(text), 40)} is no number of trials a minute", "Write digits")
-    return trials
+        amount = -1.0
+    if not 0 <= amount < 1e12:
+        raise refusal(f"{plain(repr(text), 40)} is no {_AMOUNTS[by]}", "Write digits")
+    return amount
+
+
+def laxer(bound: float | Curve | None, *, above: bool) -> str:
+    """Where a bound that varies with what is lost lets more pass although more is lost; "" where it never does."""
+    if not isinstance(bound, Curve) or bound.by != "impact":
+        return ""
+    for (less, one), (more, other) in pairwise(bound.points):
+        if (other > one) is above and other != one:
+            return f"{one:.10g} at {less:,.10g} a minute, {other:.10g} at {more:,.10g}"
+    return ""
 
 
 _AMOUNT_SCHEMA: dict[str, Any] = {"anyOf": [{"type": "number"}, {"type": "string", "pattern": PERCENT_PATTERN}]}
@@ -126,7 +139,8 @@ def curve_words(curve: Curve, unit: str) -> str:
         told = [f"{number(bound, unit)} at {_clock(where)}" for where, bound in curve.points]
         return f"{', '.join(told)} in {curve.timezone}, straight lines between"
     told = [f"{number(bound, unit)} at {where:,.10g}" for where, bound in curve.points]
-    return f"{', '.join(told)} trials a minute, straight lines between"
+    what = "of revenue lost a minute" if curve.by == "impact" else "trials a minute"
+    return f"{', '.join(told)} {what}, straight lines between"
 
 
 def _clock(second: float) -> str:

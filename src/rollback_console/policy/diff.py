@@ -42,6 +42,9 @@ _DIRECTIONS = {
     "trigger.hold_s": (LONGER, SHORTER),
     "trigger.blind_dwell_s": ("fires as blind later", "fires as blind sooner"),
     "trigger.not_before_s": (LATER, SOONER),
+    "trigger.loss_budget": (LATER, SOONER),
+    "trigger.false_alarms_a_week": (SOONER, LATER),
+    "impact.false_rollback": ("an adaptive dwell waits longer", "an adaptive dwell waits less"),
     "signals.minimum": (HARDER, EASIER),
     "signals.stale_s": ("counts as stale later", "counts as stale sooner"),
     "signals.evidence.budget_s": (LATER, SOONER),
@@ -140,6 +143,9 @@ def _signals(
             yield Change(f"signals.{name}", judged(before[name]), "", "", f"signal removed: {name}")
     clocks = [(rule.trigger.dwell_s, rule.trigger.adaptive) for rule in (one, two)]
     shared = {"dwell_s", "adaptive"} if clocks[0] != clocks[1] else set()  # said of the trigger
+    weekly = [rule.trigger.false_alarms_a_week for rule in (one, two)]
+    if None not in weekly and weekly[0] != weekly[1]:
+        shared.add("budget_s")
     evidence: dict[tuple[str, str, str], list[str]] = {}
     for name in before:
         if name in after and before[name] != after[name]:

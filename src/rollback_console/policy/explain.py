@@ -256,6 +256,12 @@ def _impact(rule: DeploymentRule) -> Iterator[str]:
             yield f"{what} {_cost(cost)}."
     if impact.regulatory != "none":
         yield f"Regulatory exposure is {impact.regulatory}."
+    weighs = any(each.evidence is not None and each.evidence.adaptive is not None for each in rule.signals)
+    if impact.false_rollback is not None:
+        yield f"A rollback that was not needed costs {number(impact.false_rollback, impact.unit)} (written)."
+    elif weighs and (impact.revenue_per_minute is not None or impact.revenue_constant is not None):
+        default = number(impact.revenue_full, impact.unit)
+        yield f"A rollback that was not needed costs {default}, as much as a minute that scores all points."
 
 
 def _full(amount: float, unit: str) -> str:

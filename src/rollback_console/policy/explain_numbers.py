@@ -83,6 +83,8 @@ def _numbers(loaded: LoadedPolicy, signal: SignalRule, chosen: str) -> str:
     if evidence.adaptive is not None:
         bounds = f"{format_duration(evidence.adaptive.from_s)} to {format_duration(evidence.adaptive.to_s)}"
         dwell = f"dwell {bounds}, by how long excursions lasted that passed by themselves, {dwell} until some are known"
+        if loaded.policy.impact.revenue_per_minute is not None:
+            dwell += ", and while something is suspected by what another minute loses"
         dwell += " (written)"
     else:
         dwell = f"dwell {dwell}: no shorter burst can fire ({_where(trigger.dwell is not None, chosen)})"
@@ -94,7 +96,11 @@ def _numbers(loaded: LoadedPolicy, signal: SignalRule, chosen: str) -> str:
     parts = [margin, dwell, bar]
     if not signal.sufficient_alone:
         where = _where(trigger.alone_hold is not None, chosen)
-        parts.append(f"alone it must stay full for {format_duration(evidence.alone_hold_s)} ({where})")
+        alone = f"alone it must stay full for {format_duration(evidence.alone_hold_s)} ({where})"
+        if trigger.loss_budget is not None:
+            unit = loaded.rules[0].impact.unit
+            alone += f", or until {number(trigger.loss_budget, unit)} are lost meanwhile, and its dwell at least"
+        parts.append(alone)
     return "; ".join(parts)
 
 

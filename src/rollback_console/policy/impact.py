@@ -73,13 +73,15 @@ class ImpactCost(Words):
 
 
 class PolicyImpact(Words):
-    """What a degradation costs while it lasts."""
+    """What a degradation costs while it lasts. `false_rollback`: what a rollback costs that was not needed, in the unit
+    of revenue; by default as much as a minute that scores all of revenue's points (its `full`)."""
 
     revenue_per_minute: ImpactRate | None = None
     users_per_minute: ImpactRate | None = None
     satisfaction: ImpactCost | None = None
     market: ImpactCost | None = None
     regulatory: Tier = "none"
+    false_rollback: Full | None = None
 
     def rule(self) -> ImpactRule:
         """As a rule has it, the placeholders of its queries still in place."""
@@ -95,6 +97,7 @@ class PolicyImpact(Words):
             users_full=users.full or USERS_FULL,
             satisfaction=self.satisfaction.rule() if self.satisfaction is not None else None,
             market=self.market.rule() if self.market is not None else None,
+            false_rollback=self.false_rollback,
         )
 
 

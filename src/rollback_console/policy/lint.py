@@ -147,7 +147,7 @@ def _unused(policy: Policy) -> Iterator[Loc]:
         if key in policy.model_fields_set:
             yield (key,)
     evidence = any(signal.by_evidence for signal in policy.signals.values())
-    for key in ("budget", "alone_hold"):
+    for key in ("budget", "alone_hold", "loss_budget"):
         if getattr(policy.trigger, key) is not None and not evidence:
             yield ("trigger", key)
     for name, signal in policy.signals.items():

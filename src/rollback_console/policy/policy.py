@@ -10,6 +10,7 @@ from typing import Annotated, Literal, TypeVar
 
 from pydantic import AfterValidator, BeforeValidator, Field, field_validator, model_validator
 
+from rollback_console.policy import stakes
 from rollback_console.policy.defaults import Risk
 from rollback_console.policy.expression import RESERVED, SIGNAL_NAME
 from rollback_console.policy.impact import PolicyImpact
@@ -165,6 +166,13 @@ class Policy(Words):
     impact: PolicyImpact = Field(default_factory=_default(PolicyImpact))
     recovery: tuple[PolicyPath, ...] = ()
     runbook: Text | None = None
+
+    @model_validator(mode="after")
+    def _is_priced(self) -> Policy:
+        """What goes by revenue lost a minute has somebody who tells it."""
+        if found := list(stakes.complaints(self.signals, self.trigger, self.impact)):
+            raise several(found)
+        return self
 
     @model_validator(mode="after")
     def _names_are_free(self) -> Policy:

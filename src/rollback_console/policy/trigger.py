@@ -85,7 +85,8 @@ class FalseAlarmBudget(Words):
 
 class PolicyTrigger(Words):
     """How breaches become one state. Without `when`: any signal that is sufficient alone, or any two of all; where a
-    signal is judged by evidence, the tiered rule. What is None is chosen by `risk:` (`policy.defaults`)."""
+    signal is judged by evidence, the tiered rule. What is None is chosen by `risk:` (`policy.defaults`). `loss_budget`:
+    of the impact's revenue, what may be lost while a signal holds alone."""
 
     when: Annotated[str, Field(max_length=4_000)] | None = None
     dwell: Dwell | None = None
@@ -94,6 +95,7 @@ class PolicyTrigger(Words):
     blind_dwell: Duration = 300.0
     budget: FalseAlarmBudget | None = None
     alone_hold: Duration | None = None
+    loss_budget: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
     not_before: Duration = 0.0
     re_arm: Duration = 0.0
     loop_guard: Annotated[int, Field(ge=0, le=100, strict=True)] = LOOP_GUARD

@@ -73,7 +73,7 @@ def margin_word(rule: SignalRule) -> str:
     breach = rule.breach
     if breach.curve is not None:
         bounds = [bound for _, bound in breach.curve.points]
-        by = "the hour" if breach.curve.by == "hour_of_day" else "traffic"
+        by = {"hour_of_day": "the hour", "impact": "what is lost"}.get(breach.curve.by, "traffic")
         side = "above" if breach.above is not None else "below"
         return f"{side} {number(min(bounds), rule.unit)} to {number(max(bounds), rule.unit)} by {by}"
     if breach.above is not None:
