@@ -6,11 +6,30 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Protocol
 
 from rollback_console.model.observation import Blind, Norm
-from rollback_console.model.rules import BaselineKind, DeploymentRule
+from rollback_console.model.rules import BaselineKind, DeploymentRule, Stretch
 from rollback_console.observe.protocol import MetricBackend
 
 if TYPE_CHECKING:
     from rollback_console.engine.shelf import Shelf
+
+
+class LeftOut(Protocol):
+    """Which stretches people took out of the baselines by hand, as each evaluation knew them (`engine.declared`).
+    Deployments are named environment/name, times are Unix seconds. `revision` changes whenever an answer may."""
+
+    revision: int
+
+    def excluded(self, deployment: str, at: float) -> tuple[Stretch, ...]:
+        """What the evaluation at `at` of a deployment leaves out."""
+        ...
+
+    def steady(self, deployment: str, at: float) -> tuple[float, float]:
+        """(after, until): evaluations later than the one and not later than the other are told the same as `at`."""
+        ...
+
+    def moments(self) -> tuple[float, ...]:
+        """When what is left out changed, for anybody, rising. Empty: nothing ever was."""
+        ...
 
 
 class Book(Protocol):
@@ -19,6 +38,10 @@ class Book(Protocol):
     Everything it answers is a function of the backend's data and of the arguments: a console opened cold and one that
     watched all along are told the same numbers.
     """
+
+    def leave_out(self, left_out: LeftOut) -> None:
+        """From here on, learn without what people excluded by hand, each evaluation as it knew that."""
+        ...
 
     async def prepare(self, at: float, since: float | None = None) -> None:
         """Make ready for the evaluations from `since` (default: `at` alone) up to `at`, both Unix seconds, inclusive:

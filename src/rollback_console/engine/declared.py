@@ -8,7 +8,8 @@ compare.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from bisect import bisect_left
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -31,6 +32,7 @@ class Declared:
         self.exclusions: dict[str, Exclusion] = {}
         self.expectations: dict[str, Expectation] = {}
         self.revision = 0  # changes with every entry that counts
+        self._moments: tuple[int, tuple[float, ...]] = (0, ())
 
     def take(self, entry: Entry) -> None:
         """Fold one entry."""
@@ -86,14 +88,15 @@ class Declared:
 
     def steady(self, deployment: str, at: float) -> tuple[float, float]:
         """(after, until): evaluations later than the one and not later than the other are told the same stretches."""
-        moments = self.moments(deployment)
-        before = max((each for each in moments if each < at), default=-math.inf)
-        return before, min((each for each in moments if each >= at), default=math.inf)
+        moments = _moments(each for each in self.exclusions.values() if each.concerns(deployment))
+        place = bisect_left(moments, at)
+        return moments[place - 1] if place else -math.inf, moments[place] if place < len(moments) else math.inf
 
-    def moments(self, deployment: str) -> list[float]:
-        """When stretches of a deployment were written down or taken back."""
-        found = [each for each in self.exclusions.values() if each.concerns(deployment)]
-        return [at for each in found for at in (each.made_at, each.restored_at) if at is not None]
+    def moments(self) -> tuple[float, ...]:
+        """When stretches were written down or taken back, rising."""
+        if self._moments[0] != self.revision:
+            self._moments = (self.revision, _moments(self.exclusions.values()))
+        return self._moments[1]
 
     def expected(self, deployment: str, at: float) -> tuple[ExpectedChange, ...]:
         """The changes that people expect of a deployment, as the evaluation at `at` knows them."""
@@ -141,3 +144,7 @@ class Declared:
         moments = [one.made_at, one.restored_at] if one is not None else []
         moments += [other.made_at, other.ended_at] if other is not None else []
         return any(each is not None and at - _READ_S <= each <= at for each in moments)
+
+
+def _moments(exclusions: Iterable[Exclusion]) -> tuple[float, ...]:
+    return tuple(sorted({at for each in exclusions for at in (each.made_at, each.restored_at) if at is not None}))

@@ -1,13 +1,21 @@
-"""One signal of one deployment as the book of baselines holds it."""
+"""One signal of one deployment as the book of baselines holds it; and which of them are in force, where people took
+stretches out of the baselines by hand."""
 
 from __future__ import annotations
+
+import math
+from bisect import bisect_left
+from collections.abc import Sequence
+from dataclasses import replace
 
 from rollback_console.decide.baselines import Hours, Level, Profile
 from rollback_console.decide.calendar import DAY_S, HOUR_S, Calendar, calendar_of
 from rollback_console.decide.dispersion import Block
+from rollback_console.engine.book import LeftOut
 from rollback_console.engine.hourbook import Column, Trailing
+from rollback_console.engine.shelf import key_of
 from rollback_console.model.observation import Norm
-from rollback_console.model.rules import Baseline, BaselineKind, EvidenceRule, SignalRule
+from rollback_console.model.rules import Baseline, BaselineKind, DeploymentRule, EvidenceRule, SignalRule, Stretch
 from rollback_console.model.value import dataclass
 
 HISTORY_S = 28 * DAY_S  # behind the noise of a signal whose baseline names no history of its own
@@ -31,15 +39,21 @@ class Place:
     """One signal of one deployment, and what was learned of it."""
 
     __slots__ = (
-        "baseline", "calendar", "history_s", "index", "last", "n", "name", "noise", "past", "profiles", "queries",
-        "rule", "signal", "wanted", "x",
+        "baseline", "calendar", "history_s", "index", "last", "n", "name", "noise", "of", "past", "profiles",
+        "queries", "rule", "signal", "wanted", "x",
     )  # fmt: skip
 
     def __init__(
-        self, index: int, name: str, signal: SignalRule, baseline: Baseline, rule: EvidenceRule, x: Column, n: Column
-    ) -> None:
-        self.index, self.name, self.signal, self.baseline, self.rule = index, name, signal, baseline, rule
+        self, index: int, of: DeploymentRule, signal: SignalRule, baseline: Baseline, rule: EvidenceRule, x: Column,
+        n: Column,
+    ) -> None:  # fmt: skip
+        self.index, self.of, self.signal, self.baseline, self.rule = index, of, signal, baseline, rule
         self.x, self.n = x, n
+        self.name = key_of(  # by all that its noise hangs on
+            "noise", str(of.deployment), signal.name, signal.x_hour or "", signal.n_hour or "", str(signal.x),
+            str(signal.n), str(rule.maturity_s), str(signal.window_s),
+            *map(str, (baseline.history_s, baseline.timezone, baseline.holidays, baseline.exclude)),
+        )  # fmt: skip
         self.queries: tuple[Trailing, Trailing] = ((signal.x or "", 0.0), (signal.n or "", rule.maturity_s))
         self.calendar: Calendar = calendar_of(baseline)
         self.history_s = baseline.history_s if baseline.kind in _OWN_HISTORY else HISTORY_S
@@ -60,6 +74,78 @@ class Place:
     @property
     def read_until(self) -> float:
         return min(self.x.high, self.n.high)
+
+
+class Places:
+    """All places of a fleet. Where stretches were excluded by hand, a signal has a place of its own for each set of
+    them: what is learned without them is another thing, and both may be asked for, as an evaluation knew them."""
+
+    def __init__(self) -> None:
+        self.left_out: LeftOut | None = None
+        self.in_force: list[Place] = []  # for the evaluations that `look_from` was last called for
+        self._own: dict[tuple[int, int], Place] = {}
+        self._without: dict[tuple[int, int, tuple[Stretch, ...]], Place] = {}
+        self._told: dict[int, tuple[int, float, float, tuple[Stretch, ...]]] = {}
+        self._epoch: tuple[int, ...] = ()
+
+    def __bool__(self) -> bool:
+        return bool(self._own)
+
+    def enter(self, number: int, place: Place) -> None:
+        """Signal `number` of the place's deployment is there."""
+        self._own[place.index, number] = place
+        self.in_force.append(place)
+
+    def look_from(self, since: float, at: float) -> tuple[int, ...]:
+        """Find what is in force for the evaluations from `since` to `at`. Returns what changes with it."""
+        moments = self.left_out.moments() if self.left_out is not None else ()
+        if self.left_out is None or not moments:
+            return ()
+        low, high = bisect_left(moments, since), bisect_left(moments, at)
+        epoch = (self.left_out.revision, low, high)
+        if epoch != self._epoch:
+            times = [since, *(math.nextafter(moment, math.inf) for moment in moments[low:high]), at]
+            found = {
+                (index, number, stretches): place
+                for (index, number), place in self._own.items()
+                for stretches in dict.fromkeys(self._stretches(place, time) for time in times)
+            }
+            self._without = {
+                key: self._without.get(key) or _leaving_out(place, key[2]) for key, place in found.items() if key[2]
+            }
+            self.in_force = [self._without.get(key, place) for key, place in found.items()]
+            self._epoch = epoch
+        return epoch
+
+    def of(self, index: int, number: int, at: float) -> Place | None:
+        """The place that the evaluation at `at` is told of; None where nothing is learned of that signal."""
+        place = self._own.get((index, number))
+        if place is None or self.left_out is None:
+            return place
+        stretches = self._stretches(place, at)
+        if not stretches:
+            return place
+        key = (index, number, stretches)
+        if key not in self._without:
+            self._without[key] = _leaving_out(place, stretches)
+        return self._without[key]
+
+    def _stretches(self, place: Place, at: float) -> tuple[Stretch, ...]:
+        """What the evaluation at `at` leaves out by hand."""
+        if self.left_out is None:
+            return ()
+        told = self._told.get(place.index)
+        if told is None or told[0] != self.left_out.revision or not told[1] < at <= told[2]:
+            name = str(place.of.deployment.id)
+            told = (self.left_out.revision, *self.left_out.steady(name, at), self.left_out.excluded(name, at))
+            self._told[place.index] = told
+        return told[3]
+
+
+def _leaving_out(place: Place, stretches: Sequence[Stretch]) -> Place:
+    """The same, without what happened in these stretches."""
+    base = replace(place.baseline, exclude=(*place.baseline.exclude, *stretches))
+    return Place(place.index, place.of, place.signal, base, place.rule, place.x, place.n)
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Callable, Mapping, Sequence, Set
 from functools import lru_cache
 from math import isfinite
+from typing import TYPE_CHECKING
 
-from rollback_console.engine.book import Book
+from rollback_console.engine.book import Book, LeftOut
 from rollback_console.engine.queries import (
     FAILED,
+    WEEK_S,
     Answer,
     QueryPlan,
     SignalColumns,
@@ -23,6 +25,9 @@ from rollback_console.model.observation import Blind, Norm, Observation, Reading
 from rollback_console.model.rules import BaselineKind, DeploymentRule, EvidenceRule, SignalRule
 from rollback_console.model.verdict import TriggerMemory
 from rollback_console.observe.protocol import MetricBackend
+
+if TYPE_CHECKING:
+    from rollback_console.engine.weeks import WeeksBefore
 
 # (deployment number, signal number) -> the version baseline in force, or why there is none
 VersionBaselines = Mapping[tuple[int, int], float | Blind]
@@ -45,11 +50,29 @@ class Sampler:
         self.plan: QueryPlan = plan_queries(self.rules)
         self._splitter = Splitter(self.rules)
         self._metrics = metrics
+        self.left_out: LeftOut | None = None
+        self._weeks: WeeksBefore | None = None  # where anything of last week may have been left out
         # Per deployment: the signals whose norm, or whose baseline itself, is learned.
         self._learned = [
             tuple(number for number, signal in enumerate(rule.signals) if signal.evidence or _from_book(signal))
             for rule in self.rules
         ]
+
+        self._leave_out_weeks(any(s.baseline.exclude for r in self.rules for s in r.signals if s.baseline is not None))
+
+    def leave_out(self, left_out: LeftOut) -> None:
+        """From here on, no baseline goes by what people excluded by hand; each evaluation as it knew that."""
+        self.left_out = left_out
+        if self.book is not None:
+            self.book.leave_out(left_out)
+        self._leave_out_weeks(True)
+
+    def _leave_out_weeks(self, any_excluded: bool) -> None:
+        if any_excluded and any(query.offset_s >= WEEK_S for query in self.plan.queries):
+            from rollback_console.engine.weeks import WeeksBefore
+
+            self._weeks = self._weeks or WeeksBefore(self.rules, self.plan, self._metrics)
+            self._weeks.left_out = self.left_out
 
     async def answers_at(self, at: float) -> list[Answer]:
         """Every query's answer at `at` (Unix seconds). A failed query is an answer too; nothing is raised."""
@@ -81,7 +104,10 @@ class Sampler:
             series = await self._metrics.query(query.promql, at - query.offset_s)
         except BackendError:
             return FAILED
-        return split_instant(self._splitter, series, self.plan.scopes[index], index in self.plan.version_queries)
+        answer = split_instant(self._splitter, series, self.plan.scopes[index], index in self.plan.version_queries)
+        if self._weeks is not None and self._weeks.concerns(index):
+            return await self._weeks.instant(index, at, answer)
+        return answer
 
     async def _range(self, index: int, start: float, end: float, step: float, times: int) -> list[Answer]:
         query = self.plan.queries[index]
@@ -89,19 +115,33 @@ class Sampler:
             series = await self._metrics.query_range(query.promql, start - query.offset_s, end - query.offset_s, step)
         except BackendError:
             return [FAILED] * times
-        return split_points(
+        answers = split_points(
             self._splitter, series, self.plan.scopes[index], times, start - query.offset_s, step,
             index in self.plan.version_queries,
         )  # fmt: skip
+        if self._weeks is not None and self._weeks.concerns(index):
+            return await self._weeks.between(index, start, step, answers)
+        return answers
 
     async def history(
-        self, promql: str, owners: set[int], start: float, end: float, step: float
+        self,
+        promql: str,
+        owners: set[int],
+        start: float,
+        end: float,
+        step: float,
+        leaves_out: Callable[[int, float], bool] | None = None,
     ) -> dict[int, list[float]]:
-        """The finite values of a query between two times, for each of `owners`. Raises `BackendError`."""
+        """The finite values of a query between two times, for each of `owners`, without those that it (asked for the
+        owner and the time) leaves out. Raises `BackendError`."""
         found: dict[int, list[float]] = {}
         for one in await self._metrics.query_range(promql, start, end, step):
             for owner in self._splitter.owners(one.labels, owners):
-                found.setdefault(owner, []).extend(value for _, value in one.points if isfinite(value))
+                found.setdefault(owner, []).extend(
+                    value
+                    for at, value in one.points
+                    if isfinite(value) and not (leaves_out is not None and leaves_out(owner, at))
+                )
         return found
 
     async def serving_now(self, deployment: int, at: float) -> str | None:

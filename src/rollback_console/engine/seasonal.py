@@ -26,8 +26,9 @@ from rollback_console.decide.calendar import (
 )  # fmt: skip
 from rollback_console.engine.backoff import Backoff
 from rollback_console.engine.beside import Beside
+from rollback_console.engine.book import LeftOut
 from rollback_console.engine.hourbook import Column, Trailing, Windows
-from rollback_console.engine.places import Due, InForce, Place
+from rollback_console.engine.places import Due, InForce, Place, Places
 from rollback_console.engine.queries import Splitter
 from rollback_console.engine.shelf import Shelf, key_of, noises_packed, noises_unpacked
 from rollback_console.errors import BackendError
@@ -52,7 +53,7 @@ class SeasonalBook:
         self._columns: dict[Trailing, Column] = {}
         self._windows = Windows()
         self._beside = Beside(self._rules, metrics)
-        self._places: dict[tuple[int, int], Place] = {}
+        self._places = Places()
         self._again = Backoff(_FIRST_WAIT_S)
         self._turn = asyncio.Lock()
         self._unshelved = shelf is not None
@@ -60,8 +61,11 @@ class SeasonalBook:
         for index, rule in enumerate(self._rules):
             for number, signal in enumerate(rule.signals):
                 self._enter(index, number, signal)
-        self._ready: tuple[float, float] | None = None  # the hours that all is learned for
-        self._noise_key = key_of("noises", *(place.name for place in self._places.values()))
+        self._ready: tuple[object, ...] | None = None  # the hours that all is learned for, and what they leave out
+
+    def leave_out(self, left_out: LeftOut) -> None:
+        """See `engine.book.Book`."""
+        self._places.left_out = left_out
 
     def _enter(self, index: int, number: int, signal: SignalRule) -> None:
         if signal.evidence is None or signal.baseline is None or signal.x_hour is None or signal.n_hour is None:
@@ -73,13 +77,7 @@ class SeasonalBook:
         n = self._columns.setdefault((signal.n_hour, late), Column(signal.n_hour, late))
         x.scope.add(index)
         n.scope.add(index)
-        base = signal.baseline
-        name = key_of(
-            "noise", str(self._rules[index].deployment), signal.name, signal.x_hour, signal.n_hour, str(signal.x),
-            str(signal.n), str(late), str(signal.window_s),
-            *map(str, (base.history_s, base.timezone, base.holidays, base.exclude)),
-        )  # fmt: skip
-        self._places[index, number] = Place(index, name, signal, base, signal.evidence, x, n)
+        self._places.enter(number, Place(index, self._rules[index], signal, signal.baseline, signal.evidence, x, n))
 
     # -- preparing ----------------------------------------------------------------------------------------------------
 
@@ -90,7 +88,7 @@ class SeasonalBook:
             await self._beside.prepare(at, since)
             if not self._places:
                 return
-            due = (hour_of(since), hour_of(at))
+            due = (hour_of(since), hour_of(at), *self._places.look_from(since, at))
             if due == self._ready or not self._again.due(at):
                 return
             if self._unshelved:
@@ -149,7 +147,7 @@ class SeasonalBook:
 
     async def _each(self) -> AsyncIterator[Place]:
         """All places, with chances for others in between."""
-        for count, place in enumerate(list(self._places.values())):
+        for count, place in enumerate(self._places.in_force):
             if count % _SLICE == _SLICE - 1:
                 await asyncio.sleep(0)
             yield place
@@ -252,10 +250,9 @@ class SeasonalBook:
             data = await asyncio.to_thread(self._shelf.get, column.key(self._rules))
             if data is not None:
                 await asyncio.to_thread(column.unpack, data, self._rules)
-        found = noises_unpacked(
-            await asyncio.to_thread(self._shelf.get, self._noise_key), [place.name for place in self._places.values()]
-        )
-        for place in self._places.values():
+        names = [place.name for place in self._places.in_force]
+        found = noises_unpacked(await asyncio.to_thread(self._shelf.get, key_of("noises", *names)), names)
+        for place in self._places.in_force:
             place.noise = found.get(place.name, {})
 
     async def _put_away(self) -> None:
@@ -270,15 +267,15 @@ class SeasonalBook:
                 column.saved = (column.low, column.high)
         if self._noise_is_new:
             self._noise_is_new = False
-            noises = {place.name: place.noise for place in self._places.values()}
+            noises = {place.name: place.noise for place in self._places.in_force}
             data = await asyncio.to_thread(noises_packed, noises)
-            await asyncio.to_thread(self._shelf.put, self._noise_key, data)
+            await asyncio.to_thread(self._shelf.put, key_of("noises", *noises), data)
 
     # -- answering ----------------------------------------------------------------------------------------------------
 
     def norm(self, index: int, number: int, at: float, frozen_at: float | None = None) -> tuple[float, Norm] | Blind:
         """See `engine.book.Book`."""
-        place = self._places.get((index, number))
+        place = self._places.of(index, number, at)
         if place is None:
             return self._beside.norm(index, number, at)
         known_at = at if frozen_at is None else min(at, max(frozen_at, at - _FROZEN_S))
@@ -353,7 +350,7 @@ class SeasonalBook:
 
     def behind(self, index: int, number: int, at: float) -> str:
         """See `engine.book.Book`."""
-        place = self._places.get((index, number))
+        place = self._places.of(index, number, at)
         profile = self._profile(place, at) if place is not None else None
         hours = baselines.little(profile, place.history_s) if place is not None and profile is not None else None
         return history_words(hours) if hours is not None else ""

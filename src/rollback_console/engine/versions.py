@@ -11,12 +11,13 @@ import statistics
 from collections.abc import Sequence, Set
 
 from rollback_console.decide.attribution import Release
+from rollback_console.decide.calendar import touched
 from rollback_console.engine.backoff import Backoff
 from rollback_console.engine.queries import ROLL_OUT, Answer
 from rollback_console.engine.sampler import Sampler
 from rollback_console.errors import BackendError
 from rollback_console.model.observation import Blind
-from rollback_console.model.rules import BaselineKind, SignalRule
+from rollback_console.model.rules import BaselineKind, SignalRule, Stretch
 
 HISTORY_S = 2 * 86_400.0  # how far back a version before is looked for, at each evaluation
 _COARSE_S = 600.0  # read so finely first ...
@@ -52,7 +53,8 @@ class VersionHistory:
         self.changes: dict[int, list[Change]] = {}
         self.loaded = False  # the history was read, all of it
         self._load_again, self._baselines_again = Backoff(step_s), Backoff(step_s)
-        self._baselines: dict[tuple[int, int], tuple[float, float | Blind]] = {}  # -> (anchor, value)
+        # -> ((anchor, what is left out), value)
+        self._baselines: dict[tuple[int, int], tuple[tuple[float, tuple[Stretch, ...]], float | Blind]] = {}
         self._wanted = [
             (index, number, signal)
             for index, rule in enumerate(sampler.rules)
@@ -191,8 +193,9 @@ class VersionHistory:
         again = self._baselines_again.due(at)
         for index, number, signal in self._wanted:
             anchor = self._anchor(index, at)
+            told = (anchor, self._left_out(index, signal, at))
             known = self._baselines.get((index, number))
-            if known is not None and known[0] == anchor and (known[1] is not Blind.QUERY_FAILED or not again):
+            if known is not None and known[0] == told and (known[1] is not Blind.QUERY_FAILED or not again):
                 found[(index, number)] = known[1]
             elif failing and not failing.isdisjoint(self._sampler.plan.columns[index].signals[number].asked()):
                 found[(index, number)] = Blind.QUERY_FAILED
@@ -200,10 +203,10 @@ class VersionHistory:
                 missing.setdefault((signal, anchor), []).append((index, number))
         failed = False
         for (signal, anchor), places in missing.items():
-            medians = await self._medians(signal, anchor, {index for index, _ in places})
+            medians = await self._medians(signal, anchor, {index for index, _ in places}, at)
             for place in places:
                 value = medians.get(place[0], Blind.NO_DATA) if isinstance(medians, dict) else medians
-                self._baselines[place] = (anchor, value)
+                self._baselines[place] = ((anchor, self._left_out(place[0], signal, at)), value)
                 found[place] = value
             failed = failed or not isinstance(medians, dict)
         if failed:
@@ -231,17 +234,33 @@ class VersionHistory:
         serving = seen[-1][2]
         return next(when for when, before, after in seen if serving in (before, after))
 
-    async def _medians(self, signal: SignalRule, anchor: float, owners: set[int]) -> dict[int, float] | Blind:
-        """The median of each owner's values over the signal's history before `anchor`; of a ratio, x over n summed."""
+    def _left_out(self, index: int, signal: SignalRule, at: float) -> tuple[Stretch, ...]:
+        """The stretches that the evaluation at `at` takes no history from: the policy's, and those by hand."""
+        by_policy = signal.baseline.exclude if signal.baseline is not None else ()
+        left_out = self._sampler.left_out
+        if left_out is None or not left_out.moments():
+            return by_policy
+        return (*by_policy, *left_out.excluded(str(self._sampler.rules[index].deployment.id), at))
+
+    async def _medians(
+        self, signal: SignalRule, anchor: float, owners: set[int], at: float
+    ) -> dict[int, float] | Blind:
+        """The median of each owner's values over the signal's history before `anchor`, as the evaluation at `at` knows
+        what is left out of it; of a ratio, x over n summed."""
+        stretches = {owner: found for owner in owners if (found := self._left_out(owner, signal, at))}
+
+        def leaves_out(owner: int, time: float) -> bool:
+            return owner in stretches and touched(stretches[owner], time - signal.window_s, time)
+
         history = signal.baseline.history_s if signal.baseline else _DAY_S
         step = max(self._step, history / _POINTS // self._step * self._step)
         span = (anchor - history, anchor - self._step, step)
         try:
             if signal.value is not None:
-                values = await self._sampler.history(signal.value, owners, *span)
+                values = await self._sampler.history(signal.value, owners, *span, leaves_out)
                 return {owner: statistics.median(found) for owner, found in values.items()}
-            x = await self._sampler.history(signal.x or "", owners, *span)
-            n = await self._sampler.history(signal.n or "", owners, *span)
+            x = await self._sampler.history(signal.x or "", owners, *span, leaves_out)
+            n = await self._sampler.history(signal.n or "", owners, *span, leaves_out)
         except BackendError:
             return Blind.QUERY_FAILED
         return {owner: sum(x.get(owner, ())) / sum(trials) for owner, trials in n.items() if sum(trials) > 0}
