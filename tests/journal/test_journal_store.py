@@ -100,10 +100,11 @@ def test_blobs_and_the_derived_cache(path: Path) -> None:
         # a gap, a fork, and a row without a number
         "INSERT INTO entries SELECT 99, chain, at, mono, kind, deployment, operator, body, prev, hash, signature"
         " FROM entries WHERE seq = 3",
-        "INSERT INTO entries SELECT 22, chain, at, mono, kind, deployment, operator, body, prev, hash, signature"
+        f"INSERT INTO entries SELECT {LAST + 1}, chain, at, mono, kind, deployment, operator, body, prev, hash, signature"
         " FROM entries WHERE seq = 3",
         "INSERT INTO entries (chain, at, mono, kind, deployment, operator, body, prev, hash, signature)"
-        " SELECT chain, at, mono, kind, deployment, operator, body, hash, hash, signature FROM entries WHERE seq = 21",
+        " SELECT chain, at, mono, kind, deployment, operator, body, hash, hash, signature FROM entries"
+        f" WHERE seq = {LAST}",
     ],
 )
 def test_the_table_itself_refuses_to_change(path: Path, statement: str) -> None:
@@ -349,7 +350,7 @@ def test_a_wal_journal_on_read_only_media_is_read_and_verified(as_nobody_folder:
         "print(store.Journal.open_read_only(p).count())\n",
         path,
     )
-    assert done.stdout.split() == ["True", "21", "()", "21"], done
+    assert done.stdout.split() == ["True", str(LAST), "()", str(LAST)], done
 
 
 def _killed_in_the_middle(path: Path, folder: Path) -> Path:
@@ -568,7 +569,7 @@ def test_a_changed_head_or_a_cut_tail_is_noticed_before_anything_is_built_on_it(
         for name in ("entries_no_update", "entries_no_delete"):
             other.execute(f"DROP TRIGGER {name}")
         other.execute("DELETE FROM entries WHERE seq > 20")
-        with pytest.raises(JournalBroken, match=r"entry 21 .* was changed or removed"):
+        with pytest.raises(JournalBroken, match=rf"entry {LAST} .* was changed or removed"):
             journal.append(Note(text="x"))
         other.execute("DELETE FROM entries")
         with pytest.raises(JournalBroken, match="another journal stands"):
@@ -582,9 +583,9 @@ def test_a_head_that_does_not_verify_is_refused_at_open(path: Path) -> None:
     full_journal(path)
     connection = sqlite3.connect(path, isolation_level=None)
     connection.execute("DROP TRIGGER entries_no_update")
-    connection.execute("UPDATE entries SET operator = 'mallory' WHERE seq = 21")
+    connection.execute("UPDATE entries SET operator = 'mallory' WHERE seq = ?", (LAST,))
     connection.close()
-    with pytest.raises(JournalBroken, match=r"21, does not verify.*journal verify"):
+    with pytest.raises(JournalBroken, match=rf"{LAST}, does not verify.*journal verify"):
         new_journal(path)
 
 
