@@ -145,6 +145,13 @@ class RecorderLock(_FileLock):
         super().__init__(Path(f"{journal}.recorder"))
 
 
+class SyncLock(_FileLock):
+    """The right to send one journal to the hub: `<journal>.sync`."""
+
+    def __init__(self, journal: Path) -> None:
+        super().__init__(Path(f"{journal}.sync"))
+
+
 class ExecutionLock(_FileLock):
     """The right to execute on one deployment (`environment/name`) from this machine: one execution at a time.
 

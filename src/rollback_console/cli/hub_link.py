@@ -1,0 +1,149 @@
+"""The way from settings to the hub, put together: the client, the sync of a journal, and what is known of both.
+
+Loaded only where settings name a hub.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rollback_console.cli.common import find_config, rfc3339
+from rollback_console.errors import ConsoleError
+from rollback_console.journal.hubstate import HubStore
+from rollback_console.journal.store import Journal
+from rollback_console.journal.syncing import Syncer, look
+from rollback_console.journal.upstream import HubClient
+from rollback_console.model.hub import HubState, Link, sentences, words
+from rollback_console.model.value import dataclass
+
+if TYPE_CHECKING:
+    from rollback_console.clock import Clock
+    from rollback_console.journal.sync import Tell
+    from rollback_console.policy.settings import HubServer
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """A hub as settings name it; `base` is the folder that relative files are taken from."""
+
+    settings: HubServer
+    base: Path
+
+    @property
+    def url(self) -> str:
+        return self.settings.url
+
+    @property
+    def key(self) -> str:
+        return self.settings.key
+
+    def connect(self) -> HubClient:
+        """A client with the token, which is looked for now (a keyring may take 3 s). Raises InputError."""
+        from rollback_console.observe.connect import secret
+
+        where = self.settings
+        ca_file = str(self.base / Path(where.tls.ca_file).expanduser()) if where.tls.ca_file else None
+        return HubClient(
+            where.url, secret(where.token, "hub.token", self.base), timeout_s=where.timeout, ca_file=ca_file
+        )
+
+
+def target(config: Path | None) -> Target | None:
+    """The hub that the settings name; None where there are no settings, or they name none. Raises FileProblems."""
+    path = find_config(config)
+    if path is None:
+        return None
+    from rollback_console.policy.load import load_settings
+
+    settings = load_settings(path).settings
+    return Target(settings.hub, path.parent) if settings.hub is not None else None
+
+
+def device_path() -> Path:
+    """Where this installation's device key is."""
+    from rollback_console.journal.device import default_path
+
+    return default_path()
+
+
+def open_journal(path: Path, clock: Clock, hub: Target) -> Journal:
+    """The live journal of a console that has a hub: a copied or restored one is set aside first."""
+    from rollback_console.journal.succession import open_settled
+
+    return open_settled(path, clock, hub.key, device_path=device_path(), busy=_unfinished)
+
+
+def _unfinished(journal: Journal) -> str:
+    """What keeps a chain from being set aside: an execution has to be ended where it began."""
+    from rollback_console.execute.fold import KINDS, histories
+
+    left = [each for each, history in histories(journal.entries(kinds=KINDS)).items() if history.ended is None]
+    return f"{left[0]} is unfinished" if left else ""
+
+
+def teller(path: Path, clock: Clock) -> Tell:
+    """Writes a line into the journal by a connection of its own, beside whoever records. What cannot be written now is
+    kept as evidence all the same."""
+
+    def tell(what: str, detail: str) -> None:
+        from contextlib import suppress
+
+        from rollback_console.journal.device import DeviceKey
+        from rollback_console.journal.kinds import Repaired
+
+        with suppress(ConsoleError), Journal.open(path, device=DeviceKey.default(), clock=clock) as journal:
+            journal.append(Repaired(what=what, detail=detail))
+
+    return tell
+
+
+def syncer(path: Path, hub: Target, clock: Clock, changed: Callable[[HubState], None] = lambda state: None) -> Syncer:
+    """The sync of one journal; nothing is sent yet."""
+    jitter = random.Random()  # noqa: S311 - no secret
+    return Syncer(path, hub.key, hub.url, hub.connect, clock, jitter, tell=teller(path, clock), changed=changed)
+
+
+def state(path: Path, hub: Target | None, clock: Clock) -> HubState:
+    """Where a journal stands with its hub, from what is kept beside it; asks nobody. Raises JournalError."""
+    if hub is None:
+        return HubState()
+    from rollback_console.journal.hubstate import path_of
+
+    with Journal.open_read_only(path) as journal:
+        chain, (entries, _) = journal.chain, journal.head()
+    if not path_of(path).exists():  # looking makes no files
+        return HubState(link=Link.UNKNOWN, url=hub.url, waiting=entries)
+    store = HubStore(path, hub.key)
+    try:
+        return look(store, hub.url, chain, entries, clock.now())
+    finally:
+        store.close()
+
+
+def facts(found: HubState) -> dict[str, Any]:
+    """As `journal status --json` prints it."""
+    return {
+        "state": str(found.link),
+        "words": words(found),
+        "url": found.url or None,
+        "waiting": found.waiting,
+        "last_receipt": {"seq": found.receipt_seq, "at": rfc3339(found.receipt_at)} if found.receipt_at else None,
+        "checkpoint_size": found.checkpoint_size,
+        "contact_at": rfc3339(found.contact_at),
+        "problem": found.problem,
+        "closed": found.closed,
+        "alarms": [
+            {"id": alarm.id, "at": rfc3339(alarm.at), "kind": alarm.kind, "sentence": alarm.sentence,
+             "accepted": alarm.accepted}
+            for alarm in found.alarms
+        ],
+    }  # fmt: skip
+
+
+def lines(found: HubState, clock: Clock) -> list[str]:
+    """As `journal status` prints it: the first line after its label, the others below."""
+    first, *rest = sentences(found, clock.now())
+    return [f"hub       {first}", *(f"          {line}" for line in rest)]
