@@ -100,8 +100,8 @@ def test_blobs_and_the_derived_cache(path: Path) -> None:
         # a gap, a fork, and a row without a number
         "INSERT INTO entries SELECT 99, chain, at, mono, kind, deployment, operator, body, prev, hash, signature"
         " FROM entries WHERE seq = 3",
-        f"INSERT INTO entries SELECT {LAST + 1}, chain, at, mono, kind, deployment, operator, body, prev, hash, signature"
-        " FROM entries WHERE seq = 3",
+        f"INSERT INTO entries SELECT {LAST + 1}, chain, at, mono, kind, deployment, operator, body, prev, hash,"
+        " signature FROM entries WHERE seq = 3",
         "INSERT INTO entries (chain, at, mono, kind, deployment, operator, body, prev, hash, signature)"
         " SELECT chain, at, mono, kind, deployment, operator, body, hash, hash, signature FROM entries"
         f" WHERE seq = {LAST}",
