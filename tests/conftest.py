@@ -13,7 +13,9 @@ if str(HERE) not in sys.path:
     sys.path.insert(0, str(HERE))  # so that `from servers.prometheus import Prometheus` works from every room
 
 from servers.faulty import FaultyServer  # noqa: E402 - needs the line above
+from servers.hub import Hub  # noqa: E402
 from servers.mlflow import Mlflow  # noqa: E402
+from servers.postgresql import PostgreSQL  # noqa: E402
 from servers.prometheus import Prometheus  # noqa: E402
 
 
@@ -46,6 +48,29 @@ def faulty_server() -> Iterator[FaultyServer]:
     server = FaultyServer()
     yield server
     server.stop()
+
+
+@pytest.fixture(scope="session")
+def postgresql_server() -> Iterator[PostgreSQL]:
+    """One real PostgreSQL for the whole session: `postgresql_server.database()` is one of your own."""
+    server = PostgreSQL()
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def hub_server(tmp_path: Path) -> Iterator[Callable[..., Hub]]:
+    """Starts real hubs, each a process: `hub_server()`, `hub_server(folder=..., database=URL)`; ends them all."""
+    started: list[Hub] = []
+
+    def start(folder: Path | None = None, **options: object) -> Hub:
+        one = Hub(folder or tmp_path / f"hub-{len(started)}", **options)  # type: ignore[arg-type]
+        started.append(one)
+        return one
+
+    yield start
+    for one in started:
+        one.stop()
 
 
 _LIVE = ("faults", "e2e", "cli", "servers", "rehearse")

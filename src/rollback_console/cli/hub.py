@@ -1,0 +1,192 @@
+"""`rollback-console hub …`: the upstream service, and what its keeper does. Nothing here is loaded by a console."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from rollback_console.cli.common import data_folder, emit_json, emit_lines, json_option, rfc3339
+from rollback_console.errors import UsageError
+
+if TYPE_CHECKING:
+    from rollback_console.hub.database import Database
+    from rollback_console.hub.settings import HubSettings
+
+DATABASE_VARIABLE = "ROLLBACK_CONSOLE_HUB_DATABASE"
+_FILE = click.Path(path_type=Path, dir_okay=False)
+
+
+def _data_option(function: Any) -> Any:
+    return click.option(
+        "--data",
+        type=click.Path(path_type=Path, file_okay=False),
+        metavar="FOLDER",
+        help="The hub's key, its mark and its SQLite file (default: `hub` in the platform's data folder).",
+    )(function)
+
+
+def _database_option(function: Any) -> Any:
+    return click.option(
+        "--database",
+        metavar="URL",
+        help=f"PostgreSQL, as postgresql://role@host/name (else ${DATABASE_VARIABLE}, else SQLite in --data).",
+    )(function)
+
+
+def _settings(data: Path | None, database: str | None, **more: Any) -> HubSettings:
+    """Raises UsageError without the extra."""
+    _need_extra()
+    from rollback_console.hub.settings import HubSettings
+
+    url = database or os.environ.get(DATABASE_VARIABLE, "")
+    return HubSettings(data=data or data_folder() / "hub", database=url, **more)
+
+
+def _need_extra() -> None:
+    from importlib.util import find_spec
+
+    wanted = ("alembic", "fastapi", "prometheus_client", "psycopg", "sqlalchemy", "uvicorn")
+    missing = [name for name in wanted if find_spec(name) is None]
+    if missing:
+        raise UsageError(f"the hub needs {', '.join(missing)}", "pip install 'rollback-console[hub]'")
+
+
+def _opened(data: Path | None, database: str | None) -> Database:
+    """The database, with tables that fit this program."""
+    settings = _settings(data, database)
+    from rollback_console.hub import migrate
+    from rollback_console.hub.hub import database_of
+
+    found = database_of(settings)
+    if found.postgresql:
+        migrate.check(found)
+    else:
+        migrate.upgrade(found)
+    return found
+
+
+@click.group("hub", epilog="Example: rollback-console hub serve")
+def command() -> None:
+    """The team's upstream: keeps entries, witnesses heads, lets consoles see each other."""
+
+
+@command.command("serve", epilog="Example: rollback-console hub serve --listen 127.0.0.1:8790")
+@_data_option
+@_database_option
+@click.option("--listen", default="127.0.0.1:8790", metavar="ADDRESS:PORT", show_default=True, help="Where to answer.")
+@click.option(
+    "--name", default="", metavar="NAME", help="The hub's name, chosen at the first start (default: the host's)."
+)
+@click.option(
+    "--tls-certificate", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE", help="PEM, with its chain."
+)
+@click.option(
+    "--tls-key", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE", help="PEM, without a passphrase."
+)
+@click.option("--insecure-behind-proxy", is_flag=True, help="Answer without TLS: a proxy in front speaks it.")
+@click.option(
+    "--rate", default=20.0, type=click.FloatRange(0.1), show_default=True, help="Requests a second of one device."
+)
+def serve_command(
+    data: Path | None, database: str | None, listen: str, name: str, tls_certificate: Path | None, tls_key: Path | None,
+    insecure_behind_proxy: bool, rate: float,
+) -> int:  # fmt: skip
+    """Answer consoles until SIGTERM. Logs are JSON lines on stderr."""
+    host, port = _address(listen)
+    settings = _settings(
+        data, database, name=name, host=host, port=port, tls_certificate=tls_certificate, tls_key=tls_key,
+        behind_proxy=insecure_behind_proxy, rate=rate, burst=max(1, round(rate * 3)),
+    )  # fmt: skip
+    from rollback_console.hub.server import serve
+
+    return serve(settings)
+
+
+def _address(text: str) -> tuple[str, int]:
+    host, colon, port = text.rpartition(":")
+    if not colon or not port.isdigit() or int(port) > 65535:
+        raise UsageError(f"--listen {text} is no address with a port", "write it as 127.0.0.1:8790 or [::]:8790")
+    return host.removeprefix("[").removesuffix("]") or "0.0.0.0", int(port)  # noqa: S104 - check_address wants TLS there
+
+
+@command.command("migrate", epilog="Example: rollback-console hub migrate --database postgresql://owner@db/hub")
+@_data_option
+@_database_option
+@click.option("--grant-to", metavar="ROLE", help="PostgreSQL: the role that `hub serve` will have; it can only add.")
+def migrate_command(data: Path | None, database: str | None, grant_to: str | None) -> None:
+    """Make or update the tables, as the database's owner; say what the serving role may do."""
+    settings = _settings(data, database)
+    from rollback_console.hub import migrate
+    from rollback_console.hub.hub import database_of
+
+    found = database_of(settings)
+    if grant_to and not found.postgresql:
+        raise UsageError("SQLite has no roles", "leave --grant-to out: triggers keep the record append-only there")
+    migrate.upgrade(found)
+    lines = [f"{found.shown}: tables at revision {migrate.newest()}"]
+    if grant_to:
+        migrate.grant(found, grant_to)
+        lines.append(f"{grant_to} may read all, add to the record, and neither change nor delete what is recorded")
+    emit_lines(lines)
+
+
+@command.command("enrol", epilog="Example: rollback-console hub enrol --name ana-laptop")
+@_data_option
+@_database_option
+@click.option("--name", required=True, metavar="NAME", help="What the device will be called.")
+@json_option
+def enrol_command(data: Path | None, database: str | None, name: str, as_json: bool) -> None:
+    """Make a one-time code by which one device enrols within a day."""
+    from rollback_console.model.text import plain
+
+    opened = _opened(data, database)
+    from rollback_console.hub.devices import CODE_LASTS_S, make_code
+
+    code = make_code(opened, plain(name, 100))
+    if as_json:
+        emit_json({"name": name, "code": code, "lasts_s": CODE_LASTS_S})
+    else:
+        emit_lines([f"code for {name}, good once, for {CODE_LASTS_S // 3600} hours:", code])
+
+
+@command.command("devices", epilog="Example: rollback-console hub devices")
+@_data_option
+@_database_option
+@json_option
+def devices_command(data: Path | None, database: str | None, as_json: bool) -> None:
+    """The devices that are enrolled, and those that were revoked."""
+    opened = _opened(data, database)
+    from rollback_console.hub.devices import all_devices
+
+    found = [(each, _when(each.enrolled_at), _when(each.revoked_at)) for each in all_devices(opened)]
+    if as_json:
+        names = ("enrolled_at", "revoked_at")
+        emit_json(
+            [{"device": each.id, "name": each.name, **dict(zip(names, times, strict=True))} for each, *times in found]
+        )
+        return
+    lines = [
+        f"{each.id}  {each.name}  since {since}" + (f"  revoked {revoked}" if revoked else "")
+        for each, since, revoked in found
+    ]
+    emit_lines(lines or ["no device is enrolled: `rollback-console hub enrol --name NAME` makes a code"])
+
+
+def _when(nanos: int | None) -> str | None:
+    return rfc3339(nanos / 1e9) if nanos is not None else None
+
+
+@command.command("revoke", epilog="Example: rollback-console hub revoke ana-laptop")
+@click.argument("device", metavar="DEVICE")
+@_data_option
+@_database_option
+def revoke_command(device: str, data: Path | None, database: str | None) -> None:
+    """Shut a device out, at once and for good; what it sent stays. DEVICE is its id or its name."""
+    opened = _opened(data, database)
+    from rollback_console.hub.devices import revoke
+
+    gone = revoke(opened, device)
+    emit_lines([f"{gone.name} ({gone.id}) is revoked; its entries stay"])

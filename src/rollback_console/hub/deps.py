@@ -1,0 +1,65 @@
+"""What routes are handed: the hub's parts, and the device that asks."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import AsyncIterator
+from typing import Annotated
+
+from fastapi import Depends, Request
+from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
+
+from rollback_console.hub import devices
+from rollback_console.hub.devices import Device
+from rollback_console.hub.hub import Hub
+from rollback_console.hub.limits import Metrics, Rates
+from rollback_console.hub.problems import unauthorized
+
+
+class State:
+    """One process's hub, its metrics and its callers' rates."""
+
+    def __init__(self, hub: Hub, metrics: Metrics) -> None:
+        self.hub = hub
+        self.database = hub.database
+        self.log = hub.log
+        self.metrics = metrics
+        self.rates = Rates(hub.settings.rate, hub.settings.burst)
+
+    @contextlib.asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """While the service answers."""
+        yield
+
+    def changed(self) -> None:
+        """Something was committed: whoever follows may look."""
+
+    def end_streams(self) -> None:
+        """The service is about to end."""
+
+
+def state_of(request: Request) -> State:
+    found = request.app.state.hub
+    if not isinstance(found, State):
+        raise TypeError("the application was not made by create_app")
+    return found
+
+
+Parts = Annotated[State, Depends(state_of)]
+_bearer = HTTPBearer(auto_error=False, description="the token of POST /v1/devices")
+
+
+def caller(
+    request: Request, parts: Parts, found: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)]
+) -> Device:
+    """The enrolled device that asks. Raises Problem: 401, 403, 429."""
+    if found is None:
+        parts.rates.take(request.client.host if request.client else "")
+        raise unauthorized()
+    device = devices.by_token(parts.database, found.credentials)
+    request.scope.setdefault("state", {})["device"] = device.id
+    parts.rates.take(device.id)
+    return device
+
+
+Caller = Annotated[Device, Depends(caller)]
