@@ -39,7 +39,7 @@ def inputs_words(rule: DeploymentRule, verdict: Verdict) -> str:
 def not_counted(rule: DeploymentRule, verdict: Verdict) -> str:
     """In words, that events are no longer counted at all while trials are, and nothing else is bad: tracking was lost.
     Otherwise "". Where few are expected, none is no wonder."""
-    bad = [(signal, found) for signal, found in pairs(rule, verdict) if found.breached]
+    bad = [(signal, found) for signal, found in pairs(rule, verdict) if found.breached and not found.aside]
     for signal, found in bad:
         if signal.area != "business" or found.value != 0.0 or (found.n or 0.0) * (found.baseline or 0.0) < _SOME:
             return ""

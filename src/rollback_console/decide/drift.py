@@ -16,40 +16,12 @@ import itertools
 import math
 from collections.abc import Sequence
 
-from rollback_console.model.value import dataclass
+from rollback_console.model.observation import CHANCE, LARGE, MODERATE, Drift
 
-MODERATE, LARGE = 0.1, 0.25  # the usual reading of a population stability index
-CHANCE = 4.75  # standard normal deviations: one in a million by chance, since it is looked at all day
+__all__ = ["CHANCE", "LARGE", "MODERATE", "Drift", "compare", "differences"]
+
 _LEAST_EXPECTED = 5.0  # events a bucket must expect to be compared by itself; smaller ones join their neighbour
 _LEAST = 50.0  # observations on each side below which nothing is said
-
-
-@dataclass(frozen=True, slots=True)
-class Drift:
-    """Two histograms compared. `psi`: population stability index, freed of what chance alone adds, at least 0.
-    `deviations`: how far beyond chance the chi-square is, in standard normal deviations. `n`, `m`: observations before
-    and now. `buckets`: compared, after small ones were joined. `moved`: the bucket (by its upper bound) whose share
-    changed most, and its share before and now."""
-
-    psi: float
-    deviations: float
-    n: float
-    m: float
-    buckets: int
-    moved: tuple[float, float, float]
-
-    @property
-    def drifted(self) -> bool:
-        """Large enough to matter, and more than chance."""
-        return self.psi >= MODERATE and self.deviations >= CHANCE
-
-    @property
-    def words(self) -> str:
-        """One clause for a person, with its numbers."""
-        size = "large" if self.psi >= LARGE else "moderate" if self.psi >= MODERATE else "no"
-        bound, before, now = self.moved
-        where = "the topmost bucket" if math.isinf(bound) else f"the bucket up to {bound:g}"
-        return f"{size} drift (stability index {self.psi:.2f}): {where} held {before:.0%} and holds {now:.0%}"
 
 
 def differences(bounds: Sequence[float], cumulative: Sequence[float]) -> tuple[float, ...]:

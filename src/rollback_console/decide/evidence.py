@@ -360,6 +360,7 @@ def after_action(memory: EvidenceMemory, at: float, drop: float | None) -> Evide
         acted_at=at,
         seen=memory.seen if known else (0.0, 0.0),
         drop=drop if known and drop is not None and drop > 0.0 else None,
+        arms=memory.arms,
     )
 
 

@@ -11,7 +11,7 @@ from rollback_console.decide.evidence import AGREES, RELEASE_BAR, REST
 from rollback_console.decide.signals import baseline_words
 from rollback_console.decide.trigger import blind_remaining
 from rollback_console.decide.weighing import ALONE_HOLD_S
-from rollback_console.model.rules import BlindPolicyKind, DeploymentRule, SignalRule, Tiered, Worse
+from rollback_console.model.rules import BlindPolicyKind, DeploymentRule, SignalKind, SignalRule, Tiered, Worse
 from rollback_console.model.text import number, plain, span
 from rollback_console.model.verdict import Alone, SignalVerdict, TriggerMemory, TriggerState, Verdict
 
@@ -19,6 +19,7 @@ LONGEST = 300  # characters of a sentence, whatever the policy calls its signals
 _NAMED = 3  # how many signals a sentence names before it counts ...
 _ROOM = 170  # ... and how many characters they may take before it counts sooner
 _TITLE = 32
+_NOTE = 120
 _DAY_S = 86_400.0
 # How a sentence ends while a clock runs. It names no countdown: the sentence is of its evaluation, the numbers are in
 # the verdict's fields, and who shows them counts on.
@@ -103,11 +104,13 @@ def signal_words(rule: SignalRule, verdict: SignalVerdict, at: float | None = No
     """One signal in words: `conversion 2.91 % is 8.4 % below last week's 3.18 % (margin 5 %)`; one judged by evidence:
     `conversion 2.71 % vs 3.01 % -10 % [-7, -13] since 14:02 UTC, evidence 7.1 of 11.8`."""
     title = title_of(rule)
+    if verdict.aside:
+        return f"{title}: {plain(verdict.note, 160)}{_drifted(verdict, at)}"
     if verdict.blind is not None:
         since = f", suspected {onset_words(verdict.onset, at)}" if verdict.onset is not None else ""
         return f"{title}: {_unseen_words(verdict)}{since}"
     if verdict.note and verdict.breached is None:
-        return f"{title} {plain(verdict.note, 60)}"
+        return f"{title} {plain(verdict.note, _NOTE)}"
     value, breach = number(verdict.value, rule.unit), rule.breach
     if rule.evidence is not None or verdict.evidence is not None:
         return f"{title} {_judged(rule, verdict, at)}"
@@ -126,6 +129,10 @@ def signal_words(rule: SignalRule, verdict: SignalVerdict, at: float | None = No
     return f"{title} {value} is {size} % {'below' if low else 'above'} {base} ({margin})"
 
 
+def _drifted(verdict: SignalVerdict, at: float | None) -> str:
+    return f" {onset_words(verdict.onset, at)}" if verdict.onset is not None else ""
+
+
 def _unseen_words(verdict: SignalVerdict) -> str:
     return plain(verdict.note or verdict.blind or "not judged", 60)
 
@@ -133,6 +140,8 @@ def _unseen_words(verdict: SignalVerdict) -> str:
 def _judged(rule: SignalRule, verdict: SignalVerdict, at: float | None) -> str:
     """A signal judged by evidence, without its title. Since an onset the change is the mean since then (the middle of
     its interval), else the one of now."""
+    if rule.kind is SignalKind.GAUGE:
+        return f"{_gauge(rule, verdict, at)}, {evidence_words(verdict)}"
     pair = f"{number(verdict.value, rule.unit)} vs {number(verdict.baseline, rule.unit)}"
     ends, change = verdict.interval, verdict.degradation_pct
     if verdict.onset is None:
@@ -147,6 +156,19 @@ def _judged(rule: SignalRule, verdict: SignalVerdict, at: float | None) -> str:
         fine = max(abs(near), abs(far)) < 9.95
         moved += f" [{_signed(near, fine)}, {_signed(far, fine)}]"
     return f"{pair}{moved} {onset_words(verdict.onset, at)}, {evidence_words(verdict)}"
+
+
+def _gauge(rule: SignalRule, verdict: SignalVerdict, at: float | None) -> str:
+    """`42 (usually 18, seldom above 31)`; once suspected `42, above 31 in 78 % [70, 85] since 14:02 UTC (usually
+    20 %)`: the value, its healthy band, and how often it was beyond."""
+    side = "below" if rule.worse is Worse.LOWER else "above"
+    value, limit = number(verdict.value, rule.unit), number(verdict.limit, rule.unit)
+    if verdict.beyond is None or verdict.onset is None:
+        out = "" if _inside(rule, verdict) else ", beyond that now"
+        return f"{value} (usually {number(verdict.baseline, rule.unit)}, seldom {side} {limit}){out}"
+    share, low, high, usual = (100 * each for each in verdict.beyond)
+    often = f"in {share:.0f} % [{low:.0f}, {high:.0f}] {onset_words(verdict.onset, at)}"
+    return f"{value}, {side} {limit} {often} (usually {usual:.0f} %)"
 
 
 def _inside(rule: SignalRule, verdict: SignalVerdict) -> bool:
@@ -195,7 +217,8 @@ def _list(words: Sequence[str]) -> str:
 
 
 def _pairs(rule: DeploymentRule, verdicts: Iterable[SignalVerdict]) -> list[Pair]:
-    return list(zip(rule.signals, verdicts, strict=True))
+    """Each signal with its verdict, without those that stand aside: they decide nothing."""
+    return [(signal, found) for signal, found in zip(rule.signals, verdicts, strict=True) if not found.aside]
 
 
 def sentence(
@@ -345,6 +368,8 @@ def _calm(rule: DeploymentRule, state: TriggerState, pairs: Sequence[Pair], at: 
 def _place(rule: SignalRule, verdict: SignalVerdict) -> str:
     """A calm signal and what it is judged by, in short."""
     value = number(verdict.value, rule.unit)
+    if rule.kind is SignalKind.GAUGE:
+        return f"{title_of(rule)} {_gauge(rule, verdict, None)}, {evidence_words(verdict)}"
     if rule.evidence is not None:
         return f"{title_of(rule)} {value} vs {number(verdict.baseline, rule.unit)}, {evidence_words(verdict)}"
     return f"{title_of(rule)} {value}, limit {number(verdict.limit, rule.unit)}"

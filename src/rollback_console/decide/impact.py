@@ -47,7 +47,7 @@ def scaled(value: float, most: float, full: float) -> float:
 
 def suspected(verdict: SignalVerdict) -> bool:
     """Does what it costs count: breached, or under suspicion (it has an onset) where it is judged by evidence."""
-    return verdict.breached is True or verdict.onset is not None
+    return not verdict.aside and (verdict.breached is True or verdict.onset is not None)
 
 
 def worst_of(rule: DeploymentRule, signals: Sequence[SignalVerdict]) -> SignalVerdict | None:

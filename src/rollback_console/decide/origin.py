@@ -66,7 +66,7 @@ class Origin:
 def onset_of(verdict: Verdict, first_breach: float, signals: tuple[str, ...]) -> Onset:
     """The likely beginning of trouble that was first noticed at `first_breach`, by `signals`: evidence fills long after
     a small degradation began, and then estimates when that was."""
-    concerned = [s for s in verdict.signals if s.name in signals or s.breached]
+    concerned = [s for s in verdict.signals if not s.aside and (s.name in signals or s.breached)]
     estimates = [s.onset for s in concerned if s.onset is not None]
     if not estimates:
         return Onset(first_breach, 0.0, signals)
@@ -79,7 +79,11 @@ def onset_of(verdict: Verdict, first_breach: float, signals: tuple[str, ...]) ->
 def merely_suspected(verdict: Verdict) -> bool:
     """Pending only because some evidence is on its way, and not far: with a thousand signals some always is. It is
     shown as pending, and says nothing of others."""
-    if verdict.state is not TriggerState.PENDING or verdict.alarming or any(s.breached for s in verdict.signals):
+    if (
+        verdict.state is not TriggerState.PENDING
+        or verdict.alarming
+        or any(s.breached and not s.aside for s in verdict.signals)
+    ):
         return False
     meters = [(s.evidence, s.bar) for s in verdict.signals if s.evidence is not None and s.bar is not None]
     return bool(meters) and all(found < REST + AGREES * (bar - REST) for found, bar in meters)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from rollback_console.decide.aside import judge_aside
 from rollback_console.decide.curves import bound_at
 from rollback_console.model.observation import Blind, Reading
 from rollback_console.model.rules import Baseline, BaselineKind, BlindPolicyKind, SignalRule, Worse
@@ -42,6 +43,8 @@ def by_impact(rule: SignalRule) -> bool:
 def judge(rule: SignalRule, reading: Reading, at: float | None = None, loss: float = 0.0) -> SignalVerdict:
     """The verdict on one reading at `at` (Unix seconds) while `loss` is lost a minute (both asked where the bound
     varies). Bounds are strict: a value at its limit is not degraded."""
+    if rule.aside:
+        return judge_aside(rule, reading, 0.0 if at is None else at)
     value, baseline = reading.value, reading.baseline
     if rule.baseline is not None and rule.baseline.kind is BaselineKind.FIXED:
         baseline = rule.baseline.value
@@ -71,8 +74,10 @@ def effective(rule: SignalRule, verdict: SignalVerdict, last: LastKnown, at: flo
     """What the signal counts as: (condition, flagged blind, resets the dwell), by its policy for blindness.
 
     Too few trials, or a value with nothing to compare it with yet, is unknown but not blind: nothing is broken, there
-    is only nothing to say.
+    is only nothing to say. What stands aside counts for nothing, whatever it shows.
     """
+    if verdict.aside:
+        return False, False, False
     if verdict.breached is not None or verdict.blind is None:
         return verdict.breached, False, False
     kind = rule.blind.kind
@@ -109,4 +114,5 @@ def baseline_words(baseline: Baseline | None) -> str:
         BaselineKind.VERSION: "the version before's",
         BaselineKind.SEASONAL: "the usual",
         BaselineKind.CONTROL: "the control's",
+        BaselineKind.PERIOD: "the named period's",
     }[baseline.kind]

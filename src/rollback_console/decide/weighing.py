@@ -9,10 +9,13 @@ from __future__ import annotations
 from dataclasses import replace
 
 from rollback_console.decide import evidence
+from rollback_console.decide.arms import MISMATCH, added, mismatch
 from rollback_console.decide.calendar import history_words
 from rollback_console.decide.condition import Support, Truth
+from rollback_console.decide.ranks import beyond
 from rollback_console.model.observation import Blind, Norm, Reading
-from rollback_console.model.rules import EvidenceRule, SignalRule, Worse
+from rollback_console.model.rules import EvidenceRule, SignalKind, SignalRule, Worse
+from rollback_console.model.value import dataclass
 from rollback_console.model.verdict import EvidenceMemory, SignalVerdict
 
 _TOLERANCE_S = 1e-6
@@ -32,6 +35,41 @@ def baseline_of(rule: SignalRule, reading: Reading) -> float | None:
     return fixed if fixed is not None else reading.baseline
 
 
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """What one window says to the detector: x events out of n where p of them are healthy, and which way is worse."""
+
+    x: float
+    n: float
+    p: float
+    worse: Worse
+
+
+def trial_of(rule: SignalRule, reading: Reading) -> Trial | None:
+    """What a reading says, where it says something and there is something to compare with. A gauge is one sample,
+    beyond its bound or not; more of those is worse, whichever side that is."""
+    norm = reading.norm
+    if reading.blind is not None or norm is None:
+        return None
+    if rule.kind is SignalKind.GAUGE:
+        if reading.value is None or norm.bound is None or norm.share is None:
+            return None
+        return Trial(*beyond((reading.value,), norm.bound, rule.worse), norm.share, Worse.HIGHER)
+    p = baseline_of(rule, reading)
+    if reading.x is None or reading.n is None or p is None:
+        return None
+    return Trial(reading.x, reading.n, p, rule.worse)
+
+
+def shares_of(rule: SignalRule, reading: Reading) -> tuple[float, Worse] | None:
+    """(the healthy share, which way is worse) as the detector knows it; None without a baseline."""
+    if rule.kind is SignalKind.GAUGE:
+        share = reading.norm.share if reading.norm is not None else None
+        return None if share is None else (share, Worse.HIGHER)
+    p = baseline_of(rule, reading)
+    return None if p is None else (p, rule.worse)
+
+
 def weigh(
     rule: SignalRule, reading: Reading, memory: EvidenceMemory | None, at: float, version: str | None, cooling: bool
 ) -> EvidenceMemory:
@@ -41,18 +79,25 @@ def weigh(
     judged = rule.evidence
     if judged is None or not due(rule.window_s, at):
         return found
-    p, norm = baseline_of(rule, reading), reading.norm
+    norm = reading.norm
     found = evidence.released(found, at, version)
     if cooling and found.acted_at is None:
-        found = evidence.after_action(found, at, _drop(rule, found, p, norm))
+        found = evidence.after_action(found, at, _drop(rule, found, reading))
     elif not cooling and found.acted_at is not None:
         found = replace(found, acted_at=None)
-    if reading.blind is not None or reading.x is None or reading.n is None or p is None or norm is None:
+    trial = trial_of(rule, reading)
+    if trial is None or norm is None:
         return found
     if found.acted_at is not None and at - rule.window_s - judged.maturity_s < found.acted_at:
         return found
     judged = in_force(judged, norm)
-    return evidence.advance(judged, rule.worse, found, at, reading.x, reading.n, p, norm, minutes=rule.window_s / 60.0)
+    arms = None
+    if norm.control is not None and norm.split is not None:
+        arms = added(found.arms, found.at, at, trial.n, norm.control[1])
+    done = evidence.advance(
+        judged, trial.worse, found, at, trial.x, trial.n, trial.p, norm, minutes=rule.window_s / 60.0
+    )
+    return done if arms is None or done is found else replace(done, arms=arms)
 
 
 def in_force(judged: EvidenceRule, norm: Norm | None) -> EvidenceRule:
@@ -64,10 +109,11 @@ def in_force(judged: EvidenceRule, norm: Norm | None) -> EvidenceRule:
     return replace(judged, dwell_s=dwell, budget_s=budget)
 
 
-def _drop(rule: SignalRule, memory: EvidenceMemory, p: float | None, norm: Norm | None) -> float | None:
-    if p is None or norm is None:
+def _drop(rule: SignalRule, memory: EvidenceMemory, reading: Reading) -> float | None:
+    share, norm = shares_of(rule, reading), reading.norm
+    if share is None or norm is None:
         return None
-    found = evidence.degradation(memory, rule.worse, p, norm)
+    found = evidence.degradation(memory, share[1], share[0], norm)
     return None if found is None else found[0] / 100.0
 
 
@@ -77,8 +123,13 @@ def verdict(
     """What evidence says of the signal at `at`. Breached: the bar is reached, and the last whole window was seen. Never
     below the minimum sample."""
     p, norm, value = baseline_of(rule, reading), reading.norm, reading.value
-    limit = degradation = percent = interval = None
-    if p is not None and norm is not None:
+    limit = degradation = percent = interval = often = None
+    if rule.kind is SignalKind.GAUGE:
+        p = reading.baseline
+        limit, often = _passed(reading, memory)
+        if limit is None:
+            p = None
+    elif p is not None and norm is not None:
         limit = evidence.bounded(rule.worse, p, norm.margin)
         if evidence.suspected(memory) and (found := evidence.degradation(memory, rule.worse, p, norm)) is not None:
             percent, interval = found[0], (found[1], found[2])
@@ -94,6 +145,10 @@ def verdict(
     elif p is None or norm is None:
         blind = reading.baseline_blind or Blind.NO_DATA
         note = f"no baseline: {blind}"
+        if rule.kind is SignalKind.GAUGE and blind is Blind.NO_DATA:
+            note = "no baseline: it takes a day of history"
+    elif (split := mismatched(memory, norm)) is not None:
+        note = f"{MISMATCH}: {split}"
     elif memory.full_since is None:
         breached = False
     elif memory.at is not None and at - memory.at < rule.window_s - _TOLERANCE_S:
@@ -105,8 +160,32 @@ def verdict(
     logs, bar = evidence.meter(memory, in_force(judged, norm))
     return SignalVerdict(
         rule.name, value, p, limit, degradation, percent, breached, blind, reading.n, note,
-        logs if memory.sums else None, bar, memory.onset if evidence.suspected(memory) else None, interval,
+        logs if memory.sums else None, bar, memory.onset if evidence.suspected(memory) else None, interval, often,
     )  # fmt: skip
+
+
+def _passed(reading: Reading, memory: EvidenceMemory) -> tuple[float | None, tuple[float, float, float, float] | None]:
+    """(a gauge's bound, how often it was passed since the onset: share, its 95 % interval, the usual share)."""
+    norm = reading.norm
+    if norm is None or norm.bound is None or norm.share is None:
+        return None, None
+    usual = norm.share
+    found = evidence.degradation(memory, Worse.HIGHER, usual, norm) if evidence.suspected(memory) else None
+    if found is None:
+        return norm.bound, None
+    middle, low, high = (min(max(usual * (1.0 + percent / 100.0), 0.0), 1.0) for percent in found)
+    return norm.bound, (middle, low, high, usual)
+
+
+def mismatched(memory: EvidenceMemory, norm: Norm) -> str | None:
+    """In words, that the control gets another share of the trials than it was meant to; None where it does not."""
+    if norm.control is None or norm.split is None:
+        return None
+    seen = mismatch(memory.arms, norm.split)
+    if seen is None:
+        return None
+    told = f"{seen:.0%} of trials in the control, expected {norm.split:.0%}".replace("%", " %")
+    return f"{told}: the comparison cannot be trusted"
 
 
 def standing(rule: SignalRule, found: SignalVerdict, memory: EvidenceMemory, at: float) -> bool:
@@ -118,7 +197,7 @@ def standing(rule: SignalRule, found: SignalVerdict, memory: EvidenceMemory, at:
 def stays(found: SignalVerdict, counts: Truth, memory: EvidenceMemory) -> Truth:
     """Is the signal suspected, so that its trigger stays pending or fired: half of the bar was reached and it was not
     calm since. `counts`: what it counts as otherwise, where it cannot be judged."""
-    if found.blind is not None or (found.breached is None and found.note.startswith("too few")):
+    if found.blind is not None or (found.breached is None and found.note.startswith(("too few", MISMATCH))):
         return counts
     return evidence.suspected(memory)
 
@@ -158,9 +237,10 @@ def plain_support(
 
 def wait(rule: SignalRule, judged: EvidenceRule, reading: Reading, memory: EvidenceMemory) -> float | None:
     """Seconds, about, until evidence is full if the degradation stays; None: it will not be."""
-    p, norm = baseline_of(rule, reading), reading.norm
+    share, norm = shares_of(rule, reading), reading.norm
+    n = 1.0 if rule.kind is SignalKind.GAUGE else reading.n
     if memory.full_since is not None:
         return 0.0
-    if not evidence.suspected(memory) or p is None or norm is None or reading.n is None:
+    if not evidence.suspected(memory) or share is None or norm is None or n is None:
         return None
-    return evidence.eta_s(in_force(judged, norm), rule.worse, memory, reading.n, p, norm, rule.window_s / 60.0)
+    return evidence.eta_s(in_force(judged, norm), share[1], memory, n, share[0], norm, rule.window_s / 60.0)

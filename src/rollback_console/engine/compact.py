@@ -13,7 +13,7 @@ from rollback_console.decide.evidence import COUNT
 from rollback_console.model.verdict import EvidenceMemory
 
 _NAN = math.nan
-_HEAD = 20  # numbers before the lists: the plain fields, and how long each list is
+_HEAD = 24  # numbers before the lists: the plain fields, and how long each list is
 
 
 def evidence_packed(memory: EvidenceMemory) -> str:
@@ -21,7 +21,7 @@ def evidence_packed(memory: EvidenceMemory) -> str:
     m = memory
     times = (m.at, m.full_since, m.calm_since, m.onset, m.frozen_at, m.released_at, m.acted_at, m.drop)
     column = array.array("d", [_NAN if each is None else each for each in times])
-    column.extend((m.meter, m.recovered, *m.seen, *m.tally))
+    column.extend((m.meter, m.recovered, *m.seen, *m.tally, *m.arms))
     column.extend((len(m.sums), len(m.walks), len(m.since), len(m.release_sums)))
     column.extend(m.sums)
     column.extend(m.walks)
@@ -47,7 +47,8 @@ def evidence_unpacked(text: str) -> EvidenceMemory:
     tally = (column[12], column[13], column[14], column[15])
     if not all(map(math.isfinite, column[8:])):
         raise ValueError("it has numbers that are none")
-    counts = [int(each) for each in column[16:_HEAD]]
+    arms = (column[16], column[17], column[18], column[19])
+    counts = [int(each) for each in column[20:_HEAD]]
     ends = list(itertools.accumulate((counts[0], counts[1], 3 * counts[2], counts[3]), initial=_HEAD))
     if not set(counts) <= {0, COUNT, 2 * COUNT} or counts[1] != counts[2] or ends[-1] != len(column):
         raise ValueError("its numbers do not fit its head")
@@ -55,5 +56,5 @@ def evidence_unpacked(text: str) -> EvidenceMemory:
     triples = tuple((since[k], since[k + 1], since[k + 2]) for k in range(0, len(since), 3))
     return EvidenceMemory(
         at, sums, full, calm, onset, frozen, walks, triples, tally, version if named else None, released, release,
-        acted, (missing, expected), drop, meter, bool(recovered),
+        acted, (missing, expected), drop, meter, bool(recovered), arms,
     )  # fmt: skip

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import field
 
 from rollback_console.model.observation import Series
-from rollback_console.model.rules import BaselineKind, DeploymentRule, SignalRule
+from rollback_console.model.rules import BaselineKind, DeploymentRule, SignalKind, SignalRule
 from rollback_console.model.value import dataclass
 
 WEEK_S = 7 * 86_400.0
@@ -25,11 +25,12 @@ _ESCAPE = re.compile(r"""\\(["'\\nt])""")
 @dataclass(frozen=True, slots=True)
 class Query:
     """One PromQL, asked `offset_s` seconds before the evaluation (last week's baseline, trials whose events
-    trail them); `version`: for its labels."""
+    trail them); `version`: for its labels; `buckets`: of a histogram, a series each by `le`."""
 
     promql: str
     offset_s: float = 0.0
     version: bool = False
+    buckets: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,10 +44,11 @@ class SignalColumns:
     base_x: int = -1
     base_n: int = -1
     heartbeat: int = -1
+    buckets: int = -1
 
-    def asked(self) -> tuple[int, int, int]:
+    def asked(self) -> tuple[int, int, int, int]:
         """The queries of the value itself."""
-        return self.value, self.x, self.n
+        return self.value, self.x, self.n, self.buckets
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,11 +71,14 @@ class QueryPlan:
     version_queries: set[int] = field(default_factory=set)
     scopes: list[set[int]] = field(default_factory=list)  # per query: the deployments that read it
 
-    def number(self, promql: str | None, deployment: int, offset_s: float = 0.0, *, version: bool = False) -> int:
+    def number(
+        self, promql: str | None, deployment: int, offset_s: float = 0.0, *, version: bool = False,
+        buckets: bool = False,
+    ) -> int:  # fmt: skip
         """The number of a query, added on first use; -1 for None."""
         if promql is None:
             return -1
-        query = Query(promql, offset_s, version)
+        query = Query(promql, offset_s, version, buckets)
         index = self._numbers.get(query)
         if index is None:
             index = self._numbers[query] = len(self.queries)
@@ -116,8 +121,11 @@ def plan_queries(rules: Sequence[DeploymentRule]) -> QueryPlan:
 def _signal(plan: QueryPlan, signal: SignalRule, deployment: int) -> SignalColumns:
     """A signal's queries. Events are counted when they happen, `maturity_s` after their trials: the trials of the
     events that a window counts are those of a window so much earlier. Asked at the same time, a jump in traffic would
-    read as a fall, however late both were asked."""
-    last_week = signal.baseline is not None and signal.baseline.kind is BaselineKind.LAST_WEEK
+    read as a fall, however late both were asked. What stands aside is not asked here (`engine.seldom`)."""
+    if signal.aside:
+        return SignalColumns(-1)
+    learned = signal.kind in (SignalKind.GAUGE, SignalKind.VALUE)  # whose last week the book of baselines knows
+    last_week = signal.baseline is not None and signal.baseline.kind is BaselineKind.LAST_WEEK and not learned
     late = signal.evidence.maturity_s if signal.evidence is not None else 0.0
     return SignalColumns(
         plan.number(signal.value, deployment),
@@ -127,6 +135,7 @@ def _signal(plan: QueryPlan, signal: SignalRule, deployment: int) -> SignalColum
         plan.number(signal.x if last_week else None, deployment, WEEK_S),
         plan.number(signal.n if last_week else None, deployment, WEEK_S + late),
         plan.number(signal.heartbeat, deployment),
+        plan.number(signal.buckets, deployment, buckets=True),
     )
 
 
@@ -211,14 +220,16 @@ class Answer:
     versions: dict[int, str] = field(default_factory=dict)  # of a serving-version query
     ambiguous: set[int] = field(default_factory=set)  # two series for one deployment
     failed: bool = False
+    buckets: dict[int, dict[float, float]] = field(default_factory=dict)  # of a histogram: count by upper bound
 
 
 FAILED = Answer(failed=True)
 
 
 def split_points(
-    splitter: Splitter, series: Iterable[Series], scope: set[int], times: int, start: float, step: float, version: bool
-) -> list[Answer]:
+    splitter: Splitter, series: Iterable[Series], scope: set[int], times: int, start: float, step: float, version: bool,
+    *, buckets: bool = False,
+) -> list[Answer]:  # fmt: skip
     """A range answer as `times` answers, one an evaluation at ``start + k * step``."""
     answers = [Answer() for _ in range(times)]
     seen: dict[int, dict[int, set[str]]] = {}
@@ -226,13 +237,21 @@ def split_points(
         name = dict(one.labels).get("version", "") if version else ""
         if version and not name:
             continue  # says that something serves, not what
+        bound = bound_of(one) if buckets else None
+        if buckets and bound is None:
+            continue
         for owner in splitter.owners(one.labels, scope):
             for at, value in one.points:
                 k = round((at - start) / step)
                 if not 0 <= k < times:
                     continue
                 answer = answers[k]
-                if version:
+                if bound is not None:
+                    found = answer.buckets.setdefault(owner, {})
+                    if bound in found:
+                        answer.ambiguous.add(owner)
+                    found[bound] = value
+                elif version:
                     seen.setdefault(k, {}).setdefault(owner, set()).add(name)
                 elif owner in answer.values:
                     answer.ambiguous.add(owner)
@@ -244,10 +263,23 @@ def split_points(
     return answers
 
 
-def split_instant(splitter: Splitter, series: Iterable[Series], scope: set[int], version: bool) -> Answer:
+def bound_of(series: Series) -> float | None:
+    """The upper bound of a histogram's bucket; None of what is none."""
+    for name, value in series.labels:
+        if name == "le":
+            try:
+                return float(value)
+            except ValueError:
+                return None
+    return None
+
+
+def split_instant(
+    splitter: Splitter, series: Iterable[Series], scope: set[int], version: bool, *, buckets: bool = False
+) -> Answer:
     """An instant answer. The hot path: a thousand series an answer, several answers a tick."""
-    if version:
-        return split_points(splitter, series, scope, 1, 0.0, float("inf"), True)[0]
+    if version or buckets:
+        return split_points(splitter, series, scope, 1, 0.0, float("inf"), version, buckets=buckets)[0]
     answer = Answer()
     values, owners_of = answer.values, splitter.owners
     for one in series:

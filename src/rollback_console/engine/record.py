@@ -13,7 +13,7 @@ import json
 import math
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, fields
+from dataclasses import asdict, fields, replace
 from typing import TYPE_CHECKING, Any
 
 from rollback_console.decide.judge import decide
@@ -22,7 +22,7 @@ from rollback_console.engine.compact import evidence_packed, evidence_unpacked
 from rollback_console.errors import ConsoleError, OtherEngine
 from rollback_console.journal.entry import Entry
 from rollback_console.model.identity import DeploymentId
-from rollback_console.model.observation import Blind, Norm, Observation, Reading, Tick
+from rollback_console.model.observation import Blind, Drift, Norm, Observation, Reading, Tick
 from rollback_console.model.rules import DeploymentRule
 from rollback_console.model.text import plain
 from rollback_console.model.value import dataclass
@@ -40,6 +40,9 @@ if TYPE_CHECKING:
 
 _BLINDS: tuple[Blind | None, ...] = (None, Blind.NO_DATA, Blind.NOT_A_NUMBER, Blind.QUERY_FAILED, Blind.STALE)
 _CODES = {blind: code for code, blind in enumerate(_BLINDS)}
+_DRIFT = 128  # among a reading's codes: it has a place in the columns of drifts
+_DRIFT_COLUMNS = 9
+_NORMS = ("bound", "share", "split")  # of a norm, that few signals have: columns where any has
 _WEIGHED = 8  # among a reading's codes: it has a place in the columns of evidence
 _WEIGHED_COLUMNS = 6  # ... which are so many, and one an alternative
 _NAN = math.nan
@@ -93,6 +96,10 @@ def pack(tick: Tick, layout: str) -> bytes:
     phis = max((len(reading.norm.phi) for reading in weighed if reading.norm is not None), default=0)
     if weighed:
         head["weighed"], head["phi"] = len(weighed), phis
+    norms = [name for name in _NORMS if any(getattr(r.norm, name, None) is not None for r in weighed)]
+    drifts = [reading.drift for reading in readings if reading.drift is not None]
+    if norms or drifts:
+        head["v"], head["norms"], head["drifts"] = 3, norms, len(drifts)
     return b"".join(
         (
             json.dumps(head, separators=(",", ":")).encode(),
@@ -100,13 +107,30 @@ def pack(tick: Tick, layout: str) -> bytes:
             _packed([_NAN if r.value is None else r.value for r in readings]),
             _packed([_NAN if r.baseline is None else r.baseline for r in readings]),
             _packed([_NAN if r.n is None else r.n for r in readings]),
-            bytes([_CODES[r.blind] | _CODES[r.baseline_blind] << 4 | _WEIGHED * _is_weighed(r) for r in readings]),
+            bytes([_code(reading) for reading in readings]),
             _packed([_NAN if o.revenue_per_minute is None else o.revenue_per_minute for o in tick.observations]),
             _packed([_NAN if o.users_per_minute is None else o.users_per_minute for o in tick.observations]),
             *(_packed([_nan(getattr(o, name)) for o in tick.observations]) for name in costs),
             *(_packed(column) for column in _weighed_columns(weighed, phis)),
+            *(_packed([_nan(getattr(r.norm, name, None)) for r in weighed]) for name in norms),
+            *(_packed(list(column)) for column in zip(*map(_drift_numbers, drifts), strict=True)),
         )
     )
+
+
+def _code(reading: Reading) -> int:
+    """Why its value and its baseline are blind, and which further columns it has a place in."""
+    more = _WEIGHED * _is_weighed(reading) | _DRIFT * (reading.drift is not None)
+    return _CODES[reading.blind] | _CODES[reading.baseline_blind] << 4 | more
+
+
+def _drift_numbers(drift: Drift) -> list[float]:
+    return [drift.psi, drift.deviations, drift.n, drift.m, float(drift.buckets), *drift.moved, _nan(drift.since)]
+
+
+def _drift_of(psi: float, deviations: float, n: float, m: float, buckets: float, *more: float | None) -> Drift:
+    bound, before, now = (each if each is not None else math.inf for each in more[:3])
+    return Drift(psi, deviations, n, m, int(buckets), (bound, before, now), more[3])
 
 
 def _is_weighed(reading: Reading) -> bool:
@@ -138,6 +162,14 @@ def _weighed_facts(columns: Sequence[Sequence[float | None]]) -> Iterator[tuple[
         yield x, None if margin is None else Norm(margin, phis, control, hours, dwell)
 
 
+def _with_extras(
+    facts: Iterator[tuple[float | None, Norm | None]], names: Sequence[str], columns: Sequence[Sequence[float | None]]
+) -> Iterator[tuple[float | None, Norm | None]]:
+    """The same, with what only some norms have."""
+    for (x, norm), values in zip(facts, zip(*columns, strict=True), strict=True):
+        yield x, None if norm is None else replace(norm, **dict(zip(names, values, strict=True)))
+
+
 def _nan(value: float | None) -> float:
     return _NAN if value is None else value
 
@@ -162,8 +194,12 @@ def unpack(data: bytes, blobs: Blobs) -> Tick:
     costs: list[str] = head.get("costs", [])
     if not set(costs) <= set(_COSTS):
         raise ValueError("it has columns that are not known here")
-    weighed, wide = head.get("weighed", 0), _WEIGHED_COLUMNS + head.get("phi", 0)
-    if len(layout["rows"]) != rows or len(rest) != count * 25 + rows * 8 * (2 + len(costs)) + weighed * wide * 8:
+    norms: list[str] = head.get("norms", [])
+    if not set(norms) <= set(_NORMS):
+        raise ValueError("it has columns that are not known here")
+    weighed, wide, drifts = head.get("weighed", 0), _WEIGHED_COLUMNS + head.get("phi", 0), head.get("drifts", 0)
+    more_bytes = (weighed * (wide + len(norms)) + drifts * _DRIFT_COLUMNS) * 8
+    if len(layout["rows"]) != rows or len(rest) != count * 25 + rows * 8 * (2 + len(costs)) + more_bytes:
         raise ValueError("its columns do not fit its head")
     cuts = [0, count * 8, count * 16, count * 24, count * 25, count * 25 + rows * 8, count * 25 + rows * 16]
     value, base, trials, codes, revenue, users = (rest[a:b] for a, b in itertools.pairwise(cuts))
@@ -174,6 +210,12 @@ def unpack(data: bytes, blobs: Blobs) -> Tick:
     facts = _weighed_facts(
         [_column(rest[start + k * weighed * 8 : start + (k + 1) * weighed * 8]) for k in range(wide)]
     )
+    start += weighed * wide * 8
+    extras = [_column(rest[start + k * weighed * 8 : start + (k + 1) * weighed * 8]) for k in range(len(norms))]
+    facts = _with_extras(facts, norms, extras) if norms else facts
+    start += weighed * len(norms) * 8
+    moved = [_column(rest[start + k * drifts * 8 : start + (k + 1) * drifts * 8]) for k in range(_DRIFT_COLUMNS)]
+    drifted = map(_drift_of, *moved)
     observations, offset = [], 0
     for row, (name, policy) in enumerate(layout["rows"]):
         width = len(layout["signals"][policy])
@@ -183,8 +225,9 @@ def unpack(data: bytes, blobs: Blobs) -> Tick:
                 bases[i],
                 ns[i],
                 _BLINDS[codes[i] & 7],
-                _BLINDS[codes[i] >> 4],
+                _BLINDS[codes[i] >> 4 & 7],
                 *(next(facts) if codes[i] & _WEIGHED else (None, None)),
+                next(drifted) if codes[i] & _DRIFT else None,
             )
             for i in range(offset, offset + width)
         )
@@ -280,7 +323,8 @@ def _by_evidence(signal: SignalVerdict) -> dict[str, Any]:
     if signal.bar is None:
         return {}
     interval = None if signal.interval is None else list(signal.interval)
-    return {"bar": signal.bar, "onset": signal.onset, "interval": interval, "note": signal.note}
+    found = {"bar": signal.bar, "onset": signal.onset, "interval": interval, "note": signal.note}
+    return found if signal.beyond is None else {**found, "beyond": list(signal.beyond)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -296,8 +340,9 @@ class Decided:
     backfilled: bool = False
 
 
-def transition_body(decided: Decided) -> TransitionRecorded:
-    """The journal's body of a transition: everything it was decided from, by digest or in full."""
+def transition_body(decided: Decided, declared: Mapping[str, Any] | None = None) -> TransitionRecorded:
+    """The journal's body of a transition: everything it was decided from, by digest or in full; and what people had
+    `declared` by then that bears on it (`engine.declared`)."""
     from rollback_console.journal.kinds import TransitionRecorded
 
     verdict = decided.verdict
@@ -314,6 +359,7 @@ def transition_body(decided: Decided) -> TransitionRecorded:
         verdict=verdict_document(verdict),
         cooling=verdict.cooling,
         backfilled=decided.backfilled,
+        declared=dict(declared or {}),
     )
 
 

@@ -23,7 +23,9 @@ class Norm:
     every widening included. `phi`: dispersion (variance over the binomial's, at least 1) for each alternative of
     `decide.evidence`. `control`: (x, n) of what runs beside it in the same window, else None. `hours`: of history
     behind what was learned, where that is less than was asked for. `dwell_s`: what an adaptive dwell came to.
-    `budget_s`: this signal's share of its rotation's false alarms, by tier and traffic."""
+    `budget_s`: this signal's share of its rotation's false alarms, by tier and traffic. `bound`: what a gauge rarely
+    passes, or an order's value is counted above; `share`: how often a healthy gauge passes it. `split`: the part of all
+    trials that the control is meant to get."""
 
     margin: float
     phi: tuple[float, ...]
@@ -31,6 +33,43 @@ class Norm:
     hours: float | None = None
     dwell_s: float | None = None
     budget_s: float | None = None
+    bound: float | None = None
+    share: float | None = None
+    split: float | None = None
+
+
+MODERATE, LARGE = 0.1, 0.25  # the usual reading of a population stability index
+CHANCE = 4.75  # standard normal deviations: one in a million by chance, since it is looked at all day
+
+
+@dataclass(frozen=True, slots=True)
+class Drift:
+    """Two histograms compared (`decide.drift`). `psi`: population stability index, freed of what chance alone adds, at
+    least 0. `deviations`: how far beyond chance the chi-square is, in standard normal deviations. `n`, `m`:
+    observations before and now. `buckets`: compared, after small ones were joined. `moved`: the bucket (by its upper
+    bound) whose share changed most, and its share before and now. `since`: from when on (Unix seconds) it has been so,
+    where it drifted and that was looked for."""
+
+    psi: float
+    deviations: float
+    n: float
+    m: float
+    buckets: int
+    moved: tuple[float, float, float]
+    since: float | None = None
+
+    @property
+    def drifted(self) -> bool:
+        """Large enough to matter, and more than chance."""
+        return self.psi >= MODERATE and self.deviations >= CHANCE
+
+    @property
+    def words(self) -> str:
+        """One clause for a person, with its numbers."""
+        size = "large" if self.psi >= LARGE else "moderate" if self.psi >= MODERATE else "no"
+        bound, before, now = self.moved
+        where = "the topmost bucket" if bound == float("inf") else f"the bucket up to {bound:g}"
+        return f"{size} drift (stability index {self.psi:.2f}): {where} held {before:.0%} and holds {now:.0%}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +78,8 @@ class Reading:
 
     `value` and `baseline` are in the signal's unit; `n` is the number of trials behind a ratio, `x` the events among
     them. With `blind` set the value is None. A missing baseline is `baseline_blind`. `norm` stands with signals that
-    are judged by evidence.
+    are judged by evidence, `drift` with a distribution. `buckets`: (upper bound, count at or below it) as they were
+    asked, where x and n are counted from them.
     """
 
     value: float | None = None
@@ -49,6 +89,8 @@ class Reading:
     baseline_blind: Blind | None = None
     x: float | None = None
     norm: Norm | None = None
+    drift: Drift | None = None
+    buckets: tuple[tuple[float, float], ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)

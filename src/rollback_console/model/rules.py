@@ -27,6 +27,20 @@ class BaselineKind(StrEnum):
     VERSION = "version"
     SEASONAL = "seasonal"
     CONTROL = "control"
+    PERIOD = "period"
+
+
+class SignalKind(StrEnum):
+    """How a signal is measured, where that is not plain: one value, or events out of trials.
+
+    `gauge`: one value, judged by how often it lies beyond what its history rarely passed. `value_per_order`: trials
+    above a bucket's bound that is learned. `distribution`: a histogram, compared. `slow`: judged when mature."""
+
+    PLAIN = "plain"
+    GAUGE = "gauge"
+    VALUE = "value_per_order"
+    DISTRIBUTION = "distribution"
+    SLOW = "slow"
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +67,8 @@ class Baseline:
     timezone: str = "UTC"
     holidays: tuple[str, ...] = ()
     exclude: tuple[Stretch, ...] = ()
+    share: float | None = None
+    period: Stretch | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,6 +167,16 @@ class SignalRule:
     x_hour: str | None = None  # `x` and `n` over a window of one hour, for learning: where judged by evidence
     n_hour: str | None = None
     slice_of: str | None = None  # the signal whose part (cohort, country) this is, and whose budget it shares
+    kind: SignalKind = SignalKind.PLAIN
+    buckets: str | None = None  # PromQL of cumulative buckets (one series each, by `le`): distribution, value_per_order
+    buckets_then: str | None = None  # ... of the stretch that a distribution is compared with, where that is another
+    buckets_hour: str | None = None  # ... over one hour, for learning
+    maturity_s: float = 0.0  # of a slow signal: how long until its events have come in
+
+    @property
+    def aside(self) -> bool:
+        """Is it shown, and evidence of where trouble comes from, but never a part of any trigger."""
+        return self.kind in (SignalKind.DISTRIBUTION, SignalKind.SLOW)
 
 
 @dataclass(frozen=True, slots=True)

@@ -36,7 +36,8 @@ class EvidenceMemory:
     known start of the first day after a deployment. `acted_at`: when the cool-down that is running began; `seen`:
     (events missing, events expected) since the onset; `drop`, `meter`: the degradation (a fraction) that is suspected
     or was acted on, and the log likelihood ratio for "it is gone"; once that is believed, `recovered`, and the meter is
-    the one for "it is back", `onset` and `seen` are of what may be coming back.
+    the one for "it is back", `onset` and `seen` are of what may be coming back. `arms`: beside a control, (own, its)
+    trials since the last mark, then in the span before it.
     """
 
     at: float | None = None
@@ -56,6 +57,7 @@ class EvidenceMemory:
     drop: float | None = None
     meter: float = 0.0
     recovered: bool = False
+    arms: tuple[float, float, float, float] = (0.0, 0.0, 0.0, 0.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +102,8 @@ class SignalVerdict:
     `degradation_pct` in percent of the baseline. `breached` is None when it cannot be judged (`blind`, or too few).
 
     Of a signal judged by evidence `value` is the last window's and so is the degradation, but while one is suspected
-    (`onset` is set): then `degradation`, `degradation_pct` and `interval` are the mean since the onset."""
+    (`onset` is set): then `degradation`, `degradation_pct` and `interval` are the mean since the onset. Of a gauge they
+    stay the last value's, against its median; `beyond` says how often it passed its `limit`."""
 
     name: str
     value: float | None
@@ -116,6 +119,8 @@ class SignalVerdict:
     bar: float | None = None  # ... and what it must reach, ln of the budget in minutes
     onset: float | None = None  # Unix seconds: the likely beginning of the degradation
     interval: tuple[float, float] | None = None  # of `degradation_pct`: 95 %, in percent
+    beyond: tuple[float, float, float, float] | None = None  # of a gauge since its onset: share, 95 %, usual
+    aside: bool = False  # no part of any trigger: what its note says is shown, and explains
 
 
 @dataclass(frozen=True, slots=True)
