@@ -18,13 +18,14 @@ from rollback_console.cli.main import COMMANDS, group, run
 RFC3339 = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z")
 CONTRACT = {
     "demo", "status", "watch", "rollback", "adopt", "summary", "executions", "resume", "abort", "init", "policy",
-    "runbook", "rehearse", "review", "journal", "identity", "whoami", "doctor", "backtest",
+    "runbook", "rehearse", "review", "journal", "identity", "whoami", "doctor", "backtest", "hub",
 }  # fmt: skip
 SUBCOMMANDS = {
     "policy": {"check", "schema", "explain", "import", "diff"},
     "runbook": {"check", "list", "show"},
     "journal": {"verify", "list", "show", "note", "export", "status"},
     "identity": {"init", "show"},
+    "hub": {"serve", "migrate", "enrol", "devices", "revoke"},
 }
 
 
@@ -71,7 +72,7 @@ def test_the_commands_are_those_of_the_contract_and_pretend_nothing() -> None:
     assert set(COMMANDS) == CONTRACT | {"console"}
     for family, names in SUBCOMMANDS.items():
         assert {path[1] for path in EVERY if len(path) == 2 and path[0] == family} == names
-    for later in ("approve", "deny", "login", "hub", "report", "handover", "requests"):
+    for later in ("approve", "deny", "login", "report", "handover", "requests"):
         assert later not in COMMANDS
 
 

@@ -35,6 +35,7 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "rehearse": ("rehearse", "command", "A drill on a simulated world."),
     "review": ("review", "command", "Read a journal, offline."),
     "journal": ("journal", "command", "Verify, list, note and export the journal."),
+    "hub": ("hub", "command", "The team's upstream service, and what its keeper does."),
     "identity": ("identity", "command", "Keys: make one, show it."),
     "whoami": ("identity", "whoami", "Who you are to the roster, and what you may do."),
     "doctor": ("doctor", "command", "Every dependency and permission, and what to do about each."),
