@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +17,9 @@ from rollback_console.journal.hubstate import HubStore
 from rollback_console.journal.store import Journal
 from rollback_console.journal.syncing import Syncer, look
 from rollback_console.journal.upstream import HubClient
-from rollback_console.model.hub import HubState, Link, sentences, words
+from rollback_console.model.hub import HubState, alarms, sentences, words
+from rollback_console.model.hub import Link as LinkState
+from rollback_console.model.text import plain
 from rollback_console.model.value import dataclass
 
 if TYPE_CHECKING:
@@ -89,8 +92,6 @@ def teller(path: Path, clock: Clock) -> Tell:
     kept as evidence all the same."""
 
     def tell(what: str, detail: str) -> None:
-        from contextlib import suppress
-
         from rollback_console.journal.device import DeviceKey
         from rollback_console.journal.kinds import Repaired
 
@@ -106,6 +107,55 @@ def syncer(path: Path, hub: Target, clock: Clock, changed: Callable[[HubState], 
     return Syncer(path, hub.key, hub.url, hub.connect, clock, jitter, tell=teller(path, clock), changed=changed)
 
 
+class Link:
+    """A console's way to its hub: the journal opened as it must be, the sync beside it, and what the header says."""
+
+    def __init__(self, journal: Path, hub: Target, clock: Clock) -> None:
+        self._path = journal
+        self._hub = hub
+        self._clock = clock
+        self._syncer: Syncer | None = None
+        self._said = ""
+
+    def open_journal(self) -> Journal:
+        """The live journal, for appending."""
+        return open_journal(self._path, self._clock, self._hub)
+
+    def start(self, publish: Callable[[], object]) -> None:
+        """Begin to send, on a thread of its own; `publish` is called on this event loop when there is news."""
+        import asyncio
+
+        loop = asyncio.get_running_loop()
+
+        def changed(found: HubState) -> None:
+            now = f"{words(found)}{found.alarms}"
+            if now != self._said:
+                self._said = now
+                with suppress(RuntimeError):  # the loop has ended, and the console with it
+                    loop.call_soon_threadsafe(publish)
+
+        self._syncer = syncer(self._path, self._hub, self._clock, changed)
+        self._syncer.start()
+
+    def stop(self) -> None:
+        """Send no more. What waits goes up next time."""
+        if self._syncer is not None:
+            self._syncer.stop()
+
+    def words(self) -> tuple[str, tuple[str, ...]]:
+        """The header's words and the alarms, as the sync found it last."""
+        found = self._syncer.state if self._syncer is not None else HubState(link=LinkState.UNKNOWN)
+        return words(found), alarms(found)
+
+    def seen(self) -> tuple[str, tuple[str, ...]]:
+        """The same from what stands beside the journal, for a process that sends nothing."""
+        try:
+            found = state(self._path, self._hub, self._clock)
+        except ConsoleError:
+            return "hub: not known here", ()
+        return words(found), alarms(found)
+
+
 def state(path: Path, hub: Target | None, clock: Clock) -> HubState:
     """Where a journal stands with its hub, from what is kept beside it; asks nobody. Raises JournalError."""
     if hub is None:
@@ -115,7 +165,7 @@ def state(path: Path, hub: Target | None, clock: Clock) -> HubState:
     with Journal.open_read_only(path) as journal:
         chain, (entries, _) = journal.chain, journal.head()
     if not path_of(path).exists():  # looking makes no files
-        return HubState(link=Link.UNKNOWN, url=hub.url, waiting=entries)
+        return HubState(link=LinkState.UNKNOWN, url=hub.url, waiting=entries)
     store = HubStore(path, hub.key)
     try:
         return look(store, hub.url, chain, entries, clock.now())
@@ -147,3 +197,30 @@ def lines(found: HubState, clock: Clock) -> list[str]:
     """As `journal status` prints it: the first line after its label, the others below."""
     first, *rest = sentences(found, clock.now())
     return [f"hub       {first}", *(f"          {line}" for line in rest)]
+
+
+def findings(config: Path | None, journal: Path, clock: Clock) -> list[tuple[str, bool | None, str, str]]:
+    """(name, ok, detail, remedy) for `doctor`: the hub is asked who it is and what it holds of this journal."""
+    hub = target(config)
+    if hub is None:
+        return [("hub", None, "not configured: nobody but this machine holds these entries", "docs/hub.md")]
+    try:
+        client = hub.connect()
+        try:
+            about = client.about()
+        finally:
+            client.close()
+    except ConsoleError as error:
+        return [("hub", False, error.message, error.next_step)]
+    found = []
+    if about.key.partition("+")[0].partition("/restored-")[0] != hub.key.partition("+")[0]:
+        found.append(("hub", False, f"another hub answers there: {plain(about.name, 80)}",
+                      "compare its key with its keeper's"))  # fmt: skip
+    else:
+        found.append(("hub", True, f"{hub.url}: {plain(about.name, 80)}, version {plain(about.version, 40)}", ""))
+    if journal.exists():
+        seen = state(journal, hub, clock)
+        for line in sentences(seen, clock.now())[1:]:
+            bad = line.startswith("alarm") or line == seen.closed
+            found.append(("hub", not bad, line, "rollback-console journal status" if bad else ""))
+    return found

@@ -209,6 +209,14 @@ class HubStore:
         loaded = json.loads(found[0]) if found else {}
         return loaded if isinstance(loaded, dict) else {}
 
+    def succeeded(self, chain: str) -> None:
+        """A new chain has begun in this one's place: what stood against it is settled, and stays as evidence."""
+        with self._transaction() as connection:
+            connection.execute(
+                "UPDATE evidence SET accepted = 1 WHERE hub = ? AND chain = ? AND kind IN ('restored', 'copied')",
+                (self.hub, chain),
+            )
+
     def accept(self) -> int:
         """Somebody goes on with the hub as it is: how many alarms that closed. The evidence stays."""
         with self._transaction() as connection:

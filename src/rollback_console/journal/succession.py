@@ -110,6 +110,11 @@ def open_settled(
     if gone is not None:
         try:
             journal.append(Repaired(what="another end of this journal", detail=gone.sentence))
+            store = HubStore(path, hub)
+            try:
+                store.succeeded(gone.chain)
+            finally:
+                store.close()
         except JournalError:
             journal.close()
             raise

@@ -32,7 +32,7 @@ from rollback_console.model.times import written
 
 MEET_S = 60.0  # how often an idle sync looks at the hub's tree and at its own chain there
 _PAGE = 500
-_DIGEST = re.compile(r"[0-9a-f]{64}")
+_DIGEST = re.compile(r'"([0-9a-f]{64})"')
 _NAMED_WITHIN = 4_096  # a blob's head may name another (a tick's its layout)
 _KNOWN = 50_000
 

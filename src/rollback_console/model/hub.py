@@ -72,6 +72,12 @@ def words(state: HubState) -> str:
     return f"hub ok, {state.waiting:,} to send" if state.waiting else "hub ok"
 
 
+def alarms(state: HubState) -> tuple[str, ...]:
+    """What the console's list of alarms says of the hub."""
+    closed = (f"hub: {state.closed}; a new journal begins at the next start",) if state.closed else ()
+    return closed or tuple(f"hub: {alarm.sentence}" for alarm in state.open_alarms)
+
+
 def sentences(state: HubState, now: float) -> tuple[str, ...]:
     """Everything there is to say, a line each, for `journal status` and `doctor`."""
     if state.link is Link.NOT_CONFIGURED:
