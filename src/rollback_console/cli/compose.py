@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     import click
 
     from rollback_console.authorize.roles import Authority
+    from rollback_console.cli.hub_link import Link
     from rollback_console.clock import Clock
     from rollback_console.engine.shelf import Shelf
     from rollback_console.model.snapshot import Snapshot
@@ -44,6 +45,7 @@ class Seat:
     journal: Journal | None
     recorder: RecorderLock | None
     run: asyncio.Task[None] | None = None
+    link: Link | None = None  # to the hub, where the settings name one
     beside: list[asyncio.Task[None]] = field(default_factory=list)
 
     def keep(self, task: asyncio.Task[None]) -> None:
@@ -53,6 +55,8 @@ class Seat:
     def start(self, publish: Publish) -> None:
         """Run the engine beside whatever else runs."""
         self.run = asyncio.create_task(self.engine.run(settling(publish)), name="engine")
+        if self.link is not None:
+            self.link.start(self.engine.publish)
 
     async def close(self) -> None:
         """Stop the engine, write what waits, free the locks."""
@@ -61,6 +65,8 @@ class Seat:
             with contextlib.suppress(asyncio.CancelledError, ConsoleError):
                 await task
         await self.acts.close_acts()
+        if self.link is not None:
+            await asyncio.to_thread(self.link.stop)
         if self.recorder is not None:
             self.recorder.release()
         if self.journal is not None:
@@ -84,8 +90,9 @@ def papers_of(configuration: Configuration) -> tuple[Paper, ...]:
     return tuple(papers)
 
 
-def open_journal(path: Path, clock: Clock) -> Journal:
-    """The live journal, made with its folder on first use."""
+def open_journal(path: Path, clock: Clock, link: Link | None = None) -> Journal:
+    """The live journal, made with its folder on first use. Where there is a hub, one that was copied or put back from a
+    backup is set aside first."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -93,7 +100,7 @@ def open_journal(path: Path, clock: Clock) -> Journal:
             f"the journal's folder {path.parent} cannot be made: {error.strerror}",
             "--journal FILE names another place, `journal:` in the settings does for good",
         ) from None
-    return Journal.open(path, device=DeviceKey.default(), clock=clock)
+    return Journal.open(path, device=DeviceKey.default(), clock=clock) if link is None else link.open_journal()
 
 
 def live(
@@ -117,13 +124,16 @@ def live(
     clock = WallClock()
     backends = connect(settings, settings_path.parent, clock=clock, random=random.Random())  # noqa: S311 - jitter
     path = find_journal(journal, settings_path)
-    opened, writes, problem = _journal(path, clock, writes, must_record)
+    link = _link(configuration, settings_path, path, clock)
+    opened, writes, problem = _journal(path, clock, writes, must_record, link)
     recorder = RecorderLock(path) if opened is not None and writes else None
     roles = Roles(
         may_record=lambda: recorder is not None and recorder.try_acquire(command),
         recorder_pid=lambda: _pid(recorder),
         lock_free=lambda deployment: ExecutionLock(path, str(deployment)).holder() is None,
     )
+    if link is not None:
+        roles.hub = link.words if writes else link.seen
     options = _options(configuration, path, command, follow=writes, problem=problem)
     library = Library(configuration.settings.runbook_paths)
     engine = Engine(
@@ -143,7 +153,17 @@ def live(
         library,
         poll_s=min(5.0, settings.evaluate_every),
     )
-    return Seat(engine, acts, opened, recorder)
+    return Seat(engine, acts, opened, recorder, link=link if opened is not None and writes else None)
+
+
+def _link(configuration: Configuration, settings_path: Path, journal: Path, clock: Clock) -> Link | None:
+    """The way to the hub, where the settings name one; nothing is asked yet."""
+    hub = configuration.settings.settings.hub
+    if hub is None:
+        return None
+    from rollback_console.cli.hub_link import Link, Target
+
+    return Link(journal, Target(hub, settings_path.parent), clock)
 
 
 def _shelf(configuration: Configuration, writes: bool) -> Shelf | None:
@@ -182,10 +202,12 @@ def _options(configuration: Configuration, path: Path, command: str, *, follow: 
     )
 
 
-def _journal(path: Path, clock: Clock, writes: bool, must_record: bool) -> tuple[Journal | None, bool, str]:
+def _journal(
+    path: Path, clock: Clock, writes: bool, must_record: bool, link: Link | None
+) -> tuple[Journal | None, bool, str]:
     """The journal, whether it is written, and why not where it was to be. Raises `JournalError` where it must be."""
     try:
-        return _open(path, clock, writes), writes, ""
+        return _open(path, clock, writes, link), writes, ""
     except JournalError as error:
         if must_record:
             raise
@@ -194,9 +216,9 @@ def _journal(path: Path, clock: Clock, writes: bool, must_record: bool) -> tuple
         return None, False, str(error)
 
 
-def _open(path: Path, clock: Clock, writes: bool) -> Journal | None:
+def _open(path: Path, clock: Clock, writes: bool, link: Link | None = None) -> Journal | None:
     if writes:
-        return open_journal(path, clock)
+        return open_journal(path, clock, link)
     if not path.exists():
         return None
     try:

@@ -50,3 +50,5 @@ class Roles:
     may_record: Callable[[], bool] = lambda: True
     recorder_pid: Callable[[], int | None] = lambda: None
     lock_free: Callable[[DeploymentId], bool] = field(default=lambda _: True)
+    # How the hub is, in the header's words, and what of it is an alarm.
+    hub: Callable[[], tuple[str, tuple[str, ...]]] = field(default=lambda: ("hub not configured", ()))

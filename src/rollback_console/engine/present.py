@@ -283,6 +283,7 @@ class Present:
         folded, options = self.folded, self.options
         problem = self._journal_problem or (self.writer.problem if self.writer is not None else "")
         pid = None if self.recording else self.roles.recorder_pid()
+        hub, hub_alarms = self.roles.hub()
         notice = self.notice or (f"following process {pid}, which records" if pid is not None else "")
         return Snapshot(
             at=self.clock.now(),
@@ -294,6 +295,7 @@ class Present:
             deployments=self.board.views(self.incidents, folded.snoozed if folded else {}),
             incidents=self.incidents,
             backends=self._healths(),
+            hub=hub,
             journal=JournalStatus(options.journal_path, folded.entries if folded else 0, self.recording, pid, problem),
             operator=options.operator,
             look_only=options.look_only,
@@ -309,7 +311,7 @@ class Present:
             timeline=folded.timeline if folded else (),
             recommendations=tuple(r for incident in self.incidents for r in incident.recommendations),
             notice=notice,
-            alarms=self._alarms(folded) if folded else (),
+            alarms=(*hub_alarms, *(self._alarms(folded) if folded else ())),
             explanations=self._explained(),
         )
 
