@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
+from rollback_console.model.automatic import Announcement
 from rollback_console.model.identity import DeploymentId
 from rollback_console.model.operator import Permission
 from rollback_console.model.plan import ExecutionState, Plan, StepState
@@ -118,6 +119,14 @@ def _running(context: Context) -> str | None:
     return _may_write(context)
 
 
+def _announced(context: Context) -> str | None:
+    if context.snapshot is None:
+        return "still connecting"
+    if context.deployment is None or context.snapshot.announcement(context.deployment) is None:
+        return "nothing is about to happen by itself here"
+    return _may_write(context)
+
+
 ACTIONS: tuple[Action, ...] = (
     Action(
         "open", "Open the deployment", "enter", "Signals, trigger, what changed", _needs_deployment, screens=("fleet",)
@@ -156,6 +165,16 @@ ACTIONS: tuple[Action, ...] = (
         "a",
         "Stops before the next touch; says what stands as it is",
         _running,
+        Permission.ABORT,
+        rare=True,
+        screens=("fleet", "deployment", "rollback"),
+    ),
+    Action(
+        "hold",
+        "Hold the automatic rollback",
+        "H",
+        "It does not go by itself until the deployment was healthy again",
+        _announced,
         Permission.ABORT,
         rare=True,
         screens=("fleet", "deployment", "rollback"),
@@ -250,6 +269,10 @@ class Commands(Protocol):
     async def note(self, text: str, deployment: DeploymentId | None = None) -> None: ...
 
     async def snooze(self, deployment: DeploymentId, seconds: float, reason: str) -> None: ...
+
+    async def hold(self, deployment: DeploymentId, reason: str) -> Announcement:
+        """What is announced to go by itself does not go."""
+        ...
 
     async def unlock(self, passphrase: str) -> None:
         """Open the key that `Snapshot.key_locked` names; it stays in this process's memory alone."""

@@ -191,19 +191,32 @@ class Stack:
         clean |= {"HOME": str(self.folder / "home"), "PYTHON_KEYRING_BACKEND": "keyring.backends.fail.Keyring"}
         return clean | ({"ROLLBACK_CONSOLE_KEY": key} if key is not None else {})
 
-    def run(self, *words: str, key: str | None = None, seconds: float = 120) -> subprocess.CompletedProcess[str]:
+    def acting(self) -> Path:
+        """Settings like this stack's whose policy is in the mode `act`; a way back is announced for ten seconds."""
+        policy = (self.folder / "policy.yaml").read_text().replace("mode: advise", "mode: act")
+        policy = policy.replace("authority: {", "authority: {automatic: {after: 10s}, ")
+        (self.folder / "acting-policy.yaml").write_text(policy)
+        settings = self.folder / "acting.yaml"
+        settings.write_text(self.settings.read_text().replace("[policy.yaml]", "[acting-policy.yaml]"))
+        return settings
+
+    def run(
+        self, *words: str, key: str | None = None, seconds: float = 120, config: Path | None = None
+    ) -> subprocess.CompletedProcess[str]:
         """One command, to its end, with `--config` of this stack behind it."""
         return subprocess.run(
-            [*PROGRAM, *words, "--config", str(self.settings)],
+            [*PROGRAM, *words, "--config", str(config or self.settings)],
             env=self.environ(key), capture_output=True, text=True, timeout=seconds, check=False,
             stdin=subprocess.DEVNULL, cwd=self.folder,
         )  # fmt: skip
 
-    def start(self, *words: str, key: str | None = None, out: Path) -> subprocess.Popen[bytes]:
+    def start(
+        self, *words: str, key: str | None = None, out: Path, config: Path | None = None
+    ) -> subprocess.Popen[bytes]:
         """One command, running; stdout goes to `out`, stderr to `out`.err."""
         with out.open("wb") as stdout, out.with_name(out.name + ".err").open("wb") as stderr:
             return subprocess.Popen(
-                [*PROGRAM, *words, "--config", str(self.settings)],
+                [*PROGRAM, *words, "--config", str(config or self.settings)],
                 env=self.environ(key), stdout=stdout, stderr=stderr, stdin=subprocess.DEVNULL, cwd=self.folder,
                 start_new_session=True,
             )  # fmt: skip

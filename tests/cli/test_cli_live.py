@@ -247,6 +247,43 @@ def test_watch_leaves_after_its_time_and_says_what_changed(stack: Stack) -> None
     assert stack.run("journal", "verify", str(stack.folder / "watch.db"), "--decisions").returncode == 0
 
 
+def test_in_the_mode_act_watch_rolls_back_by_itself_what_nobody_holds(stack: Stack) -> None:
+    config, journal, said = stack.acting(), ("--journal", str(stack.folder / "act.db")), stack.folder / "act.jsonl"
+    for model in (ETA, FEED):
+        stack.registry.point(model, "champion", GOOD)
+        until(lambda model=model: stack.status(model)["state"] in ("healthy", "cooling"), 60)
+    watch = stack.start("watch", "--json", *journal, out=said, config=config)
+
+    def seen(state: str, model: str) -> bool:
+        return any((e.get("automatic"), e.get("deployment")) == (state, f"live/{model}") for e in _lines(said))
+
+    try:
+        until(lambda: (stack.folder / "act.db").exists(), 30)
+        stack.registry.point(FEED, "champion", BAD)
+        until(lambda: seen("announced", FEED), 60, said.read_text)
+        nobody = stack.run("hold", f"live/{FEED}", "--reason", "no", *journal, key=stack.viewer, config=config)
+        assert nobody.returncode == 4, nobody.stdout + nobody.stderr
+        held = stack.run(
+            "hold", f"live/{FEED}", "--reason", "it is the load test", *journal, key=stack.key, config=config
+        )
+        assert held.returncode == 0, held.stdout + held.stderr
+        assert "held by ana: it is the load test" in held.stdout
+        stack.registry.point(ETA, "champion", BAD)
+        until(lambda: seen("started", ETA), 90, said.read_text)
+        until(lambda: stack.alias(ETA) == GOOD, 30, said.read_text)
+        done = lambda: json.loads(stack.run("executions", "--json", *journal, config=config).stdout)  # noqa: E731
+        until(lambda: [each["state"] for each in done()] == ["done"], 60, lambda: json.dumps(done()))
+        (execution,) = done()
+        assert (execution["deployment"], execution["operator"]) == (f"live/{ETA}", "policy command-line")
+        assert stack.alias(FEED) == BAD, "held, it waits for people"
+        again = stack.run("hold", f"live/{ETA}", "--reason", "late", *journal, key=stack.key, config=config)
+        assert again.returncode == 5, again.stderr
+    finally:
+        end(watch)
+        stack.registry.point(FEED, "champion", GOOD)
+    assert stack.run("journal", "verify", str(stack.folder / "act.db"), "--decisions").returncode == 0
+
+
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 0), (signal.SIGINT, 130)])
 def test_a_signal_ends_watch_within_a_second(stack: Stack, number: signal.Signals, code: int) -> None:
     journal = stack.folder / f"signal-{number}.db"

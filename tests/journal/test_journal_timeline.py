@@ -33,6 +33,7 @@ EXPECTED = {
     "walk": "runbook model-version-rollback: walk w-2 started for incident i-3f2a",
     "step": "step 2 “Check the gate” skipped: no gate here",
     "note": "note: é [/prod] ·[31m 😂 =HYPERLINK(1)",
+    "automatic": "automatic rollback to v7 by version announced for 2025-11-20 08:43:33 UTC: roll back to v7: v8 did it",
     "snooze": "snoozed until 2025-11-20 09:12:33 UTC: known",
     "drill": "drill bad release with seed 7 failed",
     "exclusion": "excluded bl-1 from baselines, 2025-11-20 07:34:33 UTC to 2025-11-20 08:42:33 UTC, production",

@@ -83,10 +83,10 @@ def test_a_file_that_is_not_there_is_a_problem(tmp_path: Path) -> None:
 
 
 def test_a_byte_order_mark_and_windows_line_ends_move_no_column() -> None:
-    text = "schema: rollback-console/policy/v1\r\nname: ranking\r\nversion: 1\r\nmode: act\r\n"
+    text = "schema: rollback-console/policy/v1\r\nname: ranking\r\nversion: 1\r\nmode: actt\r\n"
     with pytest.raises(FileProblems) as caught:
         parse_policy(b"\xef\xbb\xbf" + text.encode(), "f")
-    assert str(caught.value.problems[-1]).startswith("f:4:7: mode: the mode act")
+    assert str(caught.value.problems[-1]).startswith("f:4:7: mode: is not observe, advise or act")
 
 
 def test_check_tells_the_kind_by_the_schema(tmp_path: Path) -> None:

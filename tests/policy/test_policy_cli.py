@@ -24,12 +24,12 @@ GOOD = re.findall(r"```yaml\n(.*?)```", DOCS.read_text(), re.S)[1]
 def test_check_says_everything_and_exits_with_2(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     good, bad = tmp_path / "good.yaml", tmp_path / "bad.yaml"
     good.write_text(GOOD)
-    bad.write_text(GOOD.replace("\n  dwell: 5m", "\n  dwell: 5 minutes").replace("mode: advise", "mode: act"))
+    bad.write_text(GOOD.replace("\n  dwell: 5m", "\n  dwell: 5 minutes").replace("mode: advise", "mode: actt"))
     assert run(["policy", "check", str(good)]) == 0
     assert capsys.readouterr().out == f"{good}: policy ok\n"
     assert run(["policy", "check", str(good), str(bad)]) == 2
     lines = capsys.readouterr().out.splitlines()
-    assert lines[1].startswith(f"{bad}:4:7: mode: the mode act")
+    assert lines[1].startswith(f"{bad}:4:7: mode: is not observe, advise or act")
     assert lines[2].startswith(f"{bad}:51:10: trigger.dwell: '5 minutes' is not a duration. Write `5m`")
     assert lines[3] == f"{bad}: 2 errors"
 

@@ -81,7 +81,7 @@ async def test_asked_again_after_each_evaluation_and_for_each_step_that_comes_on
 
 async def test_never_two_at_a_time_however_often_it_evaluates() -> None:
     commands = FakeCommands()
-    commands.hold = asyncio.Event()
+    commands.gate = asyncio.Event()
     steps = (waiting(LOOK), waiting(TELL))
     async with opened(here, walking(*steps), commands) as (app, pilot, asked):
         await settle(pilot, lambda: len(asked.of("check")) == 1)
@@ -91,7 +91,7 @@ async def test_never_two_at_a_time_however_often_it_evaluates() -> None:
         await settle(pilot)
         assert len(asked.of("check")) == 1
         assert "asking" in screen_text(app)
-        commands.hold.set()
+        commands.gate.set()
         await settle(pilot, lambda: len(asked.of("check")) == 4)  # what was begun, then the newest evaluation
         assert commands.most_checking == 1
 

@@ -259,7 +259,7 @@ class FakeCommands:
         self.text = "\n".join(f"line {i} of the summary" for i in range(1, 11))
         self.closed = False
         self.answers: dict[str, CheckResult] = {}  # to checks, by the query as written
-        self.hold: asyncio.Event | None = None  # a check waits for it
+        self.gate: asyncio.Event | None = None  # a check waits for it
         self.checking = self.most_checking = 0
         self.alerts: dict[str, DeploymentId] = {}
 
@@ -281,7 +281,7 @@ class FakeCommands:
         self.asked.append(("check", promql, deployment))
         self.checking += 1
         self.most_checking = max(self.most_checking, self.checking)
-        await (self.hold.wait() if self.hold is not None else asyncio.sleep(0))
+        await (self.gate.wait() if self.gate is not None else asyncio.sleep(0))
         self.checking -= 1
         return self.answers.get(promql, CheckResult(("version 8: 1",), AT, "", promql))
 

@@ -105,12 +105,13 @@ def open_journal(path: Path, clock: Clock, link: Link | None = None) -> Journal:
 
 def live(
     config: Path | None, journal: Path | None, *, command: str, writes: bool = True,
-    authority: Authority | None = None, must_record: bool = True,
+    authority: Authority | None = None, must_record: bool = True, by_itself: bool = False,
 ) -> Seat:  # fmt: skip
     """A console on the real backends. Raises `ConsoleError` for whatever a person wrote wrong.
 
     `writes` False: an existing journal is read for what is cooling and snoozed, nothing is recorded. `must_record`
-    False: where the journal cannot be written, the fleet is looked at without it, and the header says why.
+    False: where the journal cannot be written, the fleet is looked at without it, and the header says why. `by_itself`:
+    what policies in the mode `act` let go by itself, goes while this process records.
     """
     from rollback_console.clock import WallClock
     from rollback_console.execute.drivers.mlflow_alias import MlflowAliasDriver
@@ -153,6 +154,10 @@ def live(
         library,
         poll_s=min(5.0, settings.evaluate_every),
     )
+    if by_itself:
+        from rollback_console.engine.automatic import Automatic
+
+        Automatic(engine, acts)
     return Seat(engine, acts, opened, recorder, link=link if opened is not None and writes else None)
 
 

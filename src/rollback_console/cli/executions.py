@@ -117,3 +117,35 @@ async def _go_on(ctx: click.Context, execution: str, abort_reason: str | None, a
     else:
         emit_lines(execution_lines(ended))
     return 0 if abort_reason is not None and str(ended.state) == "aborted" else exit_code(ended)
+
+
+@click.command(
+    "hold", epilog='Example: rollback-console hold production/checkout-ranker --reason "we know, it is the sale"'
+)
+@click.argument("deployment", metavar="ENVIRONMENT/DEPLOYMENT")
+@click.option("--reason", metavar="TEXT", required=True, help="Why, in one line.")
+@config_option
+@journal_option
+@json_option
+def hold(deployment: str, reason: str, config: Path | None, journal: Path | None, as_json: bool) -> None:
+    """Hold the rollback that is announced to go by itself: it does not go until the deployment was healthy again.
+
+    Give the journal of the `watch` that announced it. No backend is asked, so that it is in time.
+    """
+    held = asyncio.run(_hold(deployment, reason, config, journal))
+    if as_json:
+        emit_json({"deployment": str(held.deployment), "to_version": held.to_version, "state": str(held.state)})
+    else:
+        emit_lines([held.sentence])
+
+
+async def _hold(deployment: str, reason: str, config: Path | None, journal: Path | None) -> Announcement:
+    from rollback_console.cli.compose import find_authority, live
+
+    seat = live(config, journal, command="hold")
+    try:
+        await find_authority(seat, ask=True)
+        seat.engine.fold()
+        return await seat.acts.hold(seat.acts.find(deployment), reason)
+    finally:
+        await seat.close()

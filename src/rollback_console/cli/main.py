@@ -27,6 +27,7 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "executions": ("executions", "executions", "What was executed, and what is unfinished."),
     "resume": ("executions", "resume", "Go on with an unfinished execution."),
     "abort": ("executions", "abort", "Stop an execution before its next touch."),
+    "hold": ("executions", "hold", "Hold what is announced to go by itself."),
     "summary": ("summary", "command", "Ten plain lines for the incident channel."),
     "init": ("init", "command", "Draft settings, policy and roster from live servers."),
     "policy": ("policy", "command", "Check, explain, compare and import policies."),

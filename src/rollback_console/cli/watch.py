@@ -23,6 +23,7 @@ from rollback_console.model.observation import BackendState
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from rollback_console.model.automatic import Announcement
     from rollback_console.model.snapshot import Snapshot
     from rollback_console.model.verdict import TriggerState
 
@@ -36,9 +37,10 @@ if TYPE_CHECKING:
 def command(
     ctx: click.Context, seconds: float | None, config: Path | None, journal: Path | None, as_json: bool
 ) -> None:
-    """Observe, decide and record without a screen; prints a line a transition. Advises only: no automatic action.
+    """Observe, decide and record without a screen; prints a line a transition.
 
-    Beside another console on the same journal it follows, and takes over when the other has ended. SIGTERM ends it
+    What a policy in the mode `act` lets go by itself goes while this process records: announced first, held by
+    `rollback-console hold` or by H on a console beside it. Beside another console on the same journal it follows, and takes over when the other has ended. SIGTERM ends it
     with code 0, Ctrl-C with 130. What goes wrong meanwhile is said on stderr.
     """
     ctx.exit(asyncio.run(_watch(seconds, config, journal, as_json)))
@@ -53,9 +55,11 @@ class Reporter:
         self._states: dict[str, TriggerState] = {}
         self._incidents: set[str] = set()
         self._at: float | None = None
+        self._announced: tuple[Announcement, ...] = ()
 
     def __call__(self, snapshot: Snapshot) -> None:
         self._complain(snapshot)
+        self._announce(snapshot)
         if snapshot.evaluated_at is None or snapshot.evaluated_at == self._at:
             return
         self._at = snapshot.evaluated_at
@@ -91,6 +95,22 @@ class Reporter:
                     }
                 )
 
+    def _announce(self, snapshot: Snapshot) -> None:
+        """What goes by itself, was held, or could not go."""
+        for each in snapshot.announced:
+            if each not in self._announced:
+                self._say(
+                    {
+                        "at": rfc3339(snapshot.at),
+                        "automatic": str(each.state),
+                        "deployment": str(each.deployment),
+                        "to_version": each.to_version,
+                        "due": rfc3339(each.due),
+                        "reason": each.sentence,
+                    }
+                )
+        self._announced = snapshot.announced
+
     def _complain(self, snapshot: Snapshot) -> None:
         """What is wrong with the watching itself, once each time it begins: stderr, so that stdout stays facts."""
         failing = [f"{b.name}: {b.detail}" for b in snapshot.backends if b.state is BackendState.FAILING]
@@ -104,6 +124,8 @@ class Reporter:
     def _say(self, fact: dict[str, Any]) -> None:
         if self._json:
             read = emit_json_line(fact)
+        elif "automatic" in fact:
+            read = emit_lines([f"{fact['at']} {fact['reason']}"])
         elif "deployment" in fact:
             read = emit_lines(
                 [f"{fact['at']} {fact['deployment']}: {fact['from'] or 'start'} -> {fact['to']}: {fact['reason']}"]
@@ -117,7 +139,7 @@ class Reporter:
 async def _watch(seconds: float | None, config: Path | None, journal: Path | None, as_json: bool) -> int:
     from rollback_console.cli.compose import live
 
-    seat = live(config, journal, command="watch")
+    seat = live(config, journal, command="watch", by_itself=True)
     loop = asyncio.get_running_loop()
     leave, code = asyncio.Event(), 0
 

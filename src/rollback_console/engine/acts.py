@@ -9,6 +9,7 @@ import random as randoms
 import secrets
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
 
@@ -39,7 +40,8 @@ from rollback_console.execute.protocol import Driver, Pointer
 from rollback_console.execute.runner import Runner
 from rollback_console.execute.target import NoTarget, Target, last_known_good, named
 from rollback_console.journal.entry import Recorder
-from rollback_console.journal.kinds import Adopted, Body, Note, Refusal, Snoozed
+from rollback_console.journal.kinds import Adopted, AutomaticRecorded, Body, Note, Refusal, Snoozed
+from rollback_console.model.automatic import Announcement, AutomaticState
 from rollback_console.model.identity import DeploymentId
 from rollback_console.model.operator import Permission
 from rollback_console.model.plan import Execution, Plan, StepState
@@ -89,6 +91,7 @@ class Acts:
                 random=self._random,
                 rehearsal=engine.options.simulated,
                 poll_s=poll_s,
+                on_journal=self._do,
             )
 
     @property
@@ -187,7 +190,7 @@ class Acts:
         return execution
 
     async def resume(self, execution: str) -> None:
-        found = self._execution(execution)
+        found = await self._execution(execution)
         if found.ended_at is not None:
             raise Refused(f"{found.id} has ended: {found.state}", "`rollback-console executions` lists them all")
         await self._gate("resume", Permission.ROLLBACK, found.plan.deployment, found.plan.authority.request)
@@ -195,7 +198,7 @@ class Acts:
         self._seen()
 
     async def abort(self, execution: str, reason: str) -> None:
-        await self._gate("abort", Permission.ABORT, self._execution(execution).plan.deployment)
+        await self._gate("abort", Permission.ABORT, (await self._execution(execution)).plan.deployment)
         await self.runner.abort(execution, self._operator, reason.strip() or "no reason given")
         self._seen()
 
@@ -207,9 +210,8 @@ class Acts:
         pointer = Pointer(rule.deployment.model, rule.deployment.alias)
         current = await self._driver(rule.recovery[0].driver).current(pointer)
         await engine.look_at_pointers()
-        adopted = [
-            body for entry in self._journal.entries(kinds=("adopt",)) if isinstance(body := entry.parsed(), Adopted)
-        ]
+        entries = await self._do(lambda: list(self._journal.entries(kinds=("adopt",))))
+        adopted = [body for entry in entries if isinstance(body := entry.parsed(), Adopted)]
         key = self.authority.key
         body = adopt(
             rule.deployment, current, engine.folded.moves, engine.folded.executions, adopted, reason,
@@ -232,6 +234,18 @@ class Acts:
             raise InputError("a snooze lasts between a second and a day", "choose a shorter one")
         until = self.engine.clock.now() + seconds
         await self._append(Snoozed(until=until, reason=reason.strip() or "no reason given"), str(deployment))
+
+    async def hold(self, deployment: DeploymentId, reason: str) -> Announcement:
+        await self._gate("hold", Permission.ABORT, deployment)
+        known = self.engine.snapshot().announcement(deployment)
+        if known is None:
+            raise Refused(f"nothing is about to happen by itself on {deployment}")
+        body = AutomaticRecorded(
+            event="held", path=known.path, to_version=known.to_version, due=known.due,
+            words=reason.strip() or "no reason given",
+        )  # fmt: skip
+        await self._append(body, str(deployment))
+        return replace(known, state=AutomaticState.HELD, words=body.words, by=self._operator)
 
     # -- walking ------------------------------------------------------------------------------------------------------
 
@@ -368,8 +382,8 @@ class Acts:
             raise Refused(f"no driver is called {name}", f"there are: {', '.join(sorted(self._drivers)) or 'none'}")
         return driver
 
-    def _execution(self, name: str) -> Execution:
-        found = next((e for e in self.runner.executions() if e.id == name), None)
+    async def _execution(self, name: str) -> Execution:
+        found = next((e for e in await self._do(self.runner.executions) if e.id == name), None)
         if found is None:
             raise UsageError(f"no execution {name} in this journal", "`rollback-console executions` lists them")
         return found

@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Sequence
 
+from rollback_console.engine.automatic import KINDS as AUTOMATIC_KINDS
+from rollback_console.engine.automatic import Announced
 from rollback_console.engine.declared import KINDS as DECLARED_KINDS
 from rollback_console.engine.declared import Declared
 from rollback_console.execute.fold import executions
@@ -27,7 +29,7 @@ from rollback_console.model.identity import DeploymentId
 from rollback_console.model.incident import Attribution, AttributionKind, Incident, Recommendation
 from rollback_console.model.plan import Execution, ExecutionState
 from rollback_console.model.registry import PointerMove
-from rollback_console.model.rules import DeploymentRule
+from rollback_console.model.rules import DeploymentRule, Mode
 from rollback_console.model.snapshot import TimelineItem
 from rollback_console.model.text import plain
 from rollback_console.model.walk import Walk
@@ -35,8 +37,12 @@ from rollback_console.runbook.walk import walks
 
 _EXECUTION_KINDS = ("request", "intent", "outcome", "execution")
 _WALK_KINDS = ("walk", "step")
-_STATE_KINDS = (*_EXECUTION_KINDS, *_WALK_KINDS, "snooze", "adopt", "pointer", "incident", "policy", *DECLARED_KINDS)
+_STATE_KINDS = (
+    *_EXECUTION_KINDS, *_WALK_KINDS, "snooze", "adopt", "pointer", "incident", "policy", *DECLARED_KINDS,
+    *AUTOMATIC_KINDS,
+)  # fmt: skip
 _TIMELINE = 2_000  # lines kept for the screen; the journal keeps all
+_OVER_S, _OVERS = 7 * 86_400.0, 20  # closed incidents that are still offered, for leaving them out of baselines
 _ACTED = (ExecutionState.DONE, ExecutionState.NOT_CONFIRMED, ExecutionState.VERIFYING)
 
 
@@ -55,10 +61,14 @@ class Folded:
         self._timeline: deque[TimelineItem] = deque(maxlen=_TIMELINE)
         self._executions: tuple[Execution, ...] = ()
         self._walks: tuple[Walk, ...] = ()
+        self._executions_changed = self._walks_changed = False  # since they were folded
         self._adopted: list[tuple[str, float, str]] = []
         self.adopt_entries: list[Entry] = []
         self.snoozed: dict[str, float] = {}
         self.declared = Declared()
+        self.announced = Announced()
+        acting = any(rule.mode is Mode.ACT for rule in rules)
+        self._kinds = (*_STATE_KINDS, "transition") if acting else _STATE_KINDS  # what is announced ends with health
         self.moves: list[PointerMove] = []
         self.incidents: dict[str, Incident] = {}
         self.pointers: dict[tuple[str, str], str | None] = {}
@@ -67,25 +77,26 @@ class Folded:
         self.entries = 0
 
     def refresh(self) -> bool:
-        """Read what is new. True when anything was. Raises `JournalError`."""
-        head, _ = self._journal.head()
-        if head == self._seq and self._seq:
-            self._refold(False, False)  # a lock may have come free without an entry
-            return False
-        new = list(self._new(head))
-        touched_executions = touched_walks = False
-        for entry in new:
-            touched_executions = touched_executions or entry.kind in _EXECUTION_KINDS
-            touched_walks = touched_walks or entry.kind in _WALK_KINDS
-            self._take(entry)
-        self._seq = self.entries = head
-        self._refold(touched_executions, touched_walks)
-        return bool(new)
+        """Read what is new, without waiting for anybody: keys hang on it. True when anything was. Raises
+        `JournalError`; after `JournalBusy` nothing is lost, the next one reads it."""
+        with self._journal.without_waiting():
+            head, _ = self._journal.head()
+            if head == self._seq and self._seq:
+                self._refold()  # a lock may have come free without an entry
+                return False
+            new = list(self._new(head))
+            for entry in new:
+                self._executions_changed = self._executions_changed or entry.kind in _EXECUTION_KINDS
+                self._walks_changed = self._walks_changed or entry.kind in _WALK_KINDS
+                self._take(entry)
+            self._seq = self.entries = head
+            self._refold()
+            return bool(new)
 
     def _new(self, head: int) -> list[Entry]:
         if self._seq == 0 and head > _TIMELINE:
             cut = head - _TIMELINE
-            old = [e for e in self._journal.entries(0, _STATE_KINDS) if e.seq <= cut]
+            old = [e for e in self._journal.entries(0, self._kinds) if e.seq <= cut]
             return [*old, *self._journal.entries(cut)]
         return list(self._journal.entries(self._seq))
 
@@ -101,9 +112,14 @@ class Folded:
         if entry.kind in DECLARED_KINDS:
             self.declared.take(entry)
             return
+        if entry.kind in AUTOMATIC_KINDS:
+            self.announced.take(entry)
+            return
         body = entry.parsed()
         if isinstance(body, TickRecorded | TransitionRecorded):
             self.evaluated_at = max(self.evaluated_at or 0.0, body.at)
+            if isinstance(body, TransitionRecorded):
+                self.announced.turned(entry.deployment, body.after, body.at)
         elif isinstance(body, Snoozed):
             self.snoozed[entry.deployment] = body.until
         elif isinstance(body, Adopted):
@@ -121,15 +137,22 @@ class Folded:
         elif isinstance(body, IncidentRecorded):
             self.incidents[body.id] = incident_of(entry, body)
 
-    def _refold(self, executions_changed: bool, walks_changed: bool) -> None:
-        if executions_changed or any(e.ended_at is None for e in self._executions):
+    def _refold(self) -> None:
+        if self._executions_changed or any(e.ended_at is None for e in self._executions):
             self._executions = executions(self._execution_entries, self._journal.get_blob, self._lock_free)
-        if walks_changed:
-            self._walks = walks(self._walk_entries, self._journal.get_blob)
+            self._executions_changed = False
+        if self._walks_changed:
+            self._walks = tuple(walks(self._walk_entries, self._journal.get_blob))
+            self._walks_changed = False
 
     @property
     def timeline(self) -> tuple[TimelineItem, ...]:
         return tuple(self._timeline)
+
+    def over(self, now: float) -> tuple[Incident, ...]:
+        """The incidents that closed in the last days, the newest last."""
+        found = [i for i in self.incidents.values() if i.closed_at is not None and now - i.closed_at < _OVER_S]
+        return tuple(sorted(found, key=lambda incident: incident.closed_at or 0.0)[-_OVERS:])
 
     @property
     def executions(self) -> tuple[Execution, ...]:

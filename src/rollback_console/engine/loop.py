@@ -54,6 +54,8 @@ class Engine(Present):
             await self._follow()
         elif self.clock.now() >= due - ON_GRID or self._set_back(self.aligned(self.clock.now())):
             await self.step(self.aligned(self.clock.now()))
+            if self.recording and self.after_evaluation is not None:
+                self._spawn(self.after_evaluation())
 
     async def _failed(self, why: str) -> None:
         self.notice = f"this evaluation failed: {why}"

@@ -33,7 +33,8 @@ from rollback_console.journal.kinds_keeping import (
 from rollback_console.journal.redact import Rule
 
 __all__ = [
-    "KINDS", "Adopted", "BackendChanged", "BlobsDropped", "Body", "ChangeExpected", "Checkpointed", "ClockJump",
+    "KINDS", "Adopted", "AutomaticRecorded", "BackendChanged", "BlobsDropped", "Body", "ChangeExpected",
+    "Checkpointed", "ClockJump",
     "DrillSummary", "EmergencyBegun", "EmergencyMerged", "ExecutionEnded", "Genesis", "Hex", "IncidentRecorded",
     "Intent", "Note", "Outcome", "PersonSignature", "PointerMoved", "PolicyInForce", "Refusal", "Repaired",
     "Requested", "SegmentBegun", "SegmentFile", "Session", "Snoozed", "StandsIn", "StepMarked", "StretchExcluded",
@@ -271,6 +272,19 @@ class ChangeExpected(Body):
     person: PersonSignature | None = None
 
 
+class AutomaticRecorded(Body):
+    """A rollback that goes by itself: announced, held by a person, withdrawn because it is no longer called for,
+    refused by a check, or started."""
+
+    kind = "automatic"
+    event: Literal["announced", "held", "withdrawn", "refused", "started"]
+    path: Name
+    to_version: Name
+    due: float  # Unix seconds: when it goes unless somebody holds it
+    words: Free  # the advice, or why it was held, withdrawn or refused
+    execution: Name = ""  # the one that was started
+
+
 class DrillSummary(Body):
     """A drill's one line in the main journal; rates exclude it."""
 
@@ -294,7 +308,7 @@ KINDS: dict[str, type[Body]] = {
     for model in (
         Genesis, Session, PolicyInForce, TickRecorded, TransitionRecorded, IncidentRecorded, PointerMoved,
         BackendChanged, ClockJump, Requested, Refusal, Intent, Outcome, ExecutionEnded, Adopted, WalkEvent,
-        StepMarked, Note, Snoozed, StretchExcluded, ChangeExpected, DrillSummary, Repaired, Checkpointed, SegmentBegun,
-        BlobsDropped, EmergencyBegun, EmergencyMerged,
+        StepMarked, Note, Snoozed, AutomaticRecorded, StretchExcluded, ChangeExpected, DrillSummary, Repaired,
+        Checkpointed, SegmentBegun, BlobsDropped, EmergencyBegun, EmergencyMerged,
     )
 }  # fmt: skip

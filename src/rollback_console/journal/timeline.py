@@ -131,6 +131,15 @@ def _note(b: k.Note) -> str:
     return f"note: {b.text}"
 
 
+def _automatic(b: k.AutomaticRecorded) -> str:
+    what = f"automatic rollback to {_version(b.to_version)} by {b.path}"
+    if b.event == "announced":
+        return f"{what} announced for {clock_text(b.due)}: {b.words}"
+    if b.event == "started":
+        return f"{what} started as {b.execution}"
+    return f"{what} {b.event}: {b.words}"
+
+
 def _snooze(b: k.Snoozed) -> str:
     return f"snoozed until {clock_text(b.until)}: {b.reason}"
 
@@ -203,7 +212,7 @@ _SENTENCES: dict[type[k.Body], Callable[[Any], str]] = {
     k.TransitionRecorded: _transition, k.IncidentRecorded: _incident, k.PointerMoved: _pointer,
     k.BackendChanged: _backend, k.ClockJump: _clock, k.Requested: _request, k.Refusal: _refusal, k.Intent: _intent,
     k.Outcome: _outcome, k.ExecutionEnded: _execution, k.Adopted: _adopt, k.WalkEvent: _walk, k.StepMarked: _step,
-    k.Note: _note, k.Snoozed: _snooze, k.DrillSummary: _drill, k.Repaired: _found,
+    k.Note: _note, k.Snoozed: _snooze, k.AutomaticRecorded: _automatic, k.DrillSummary: _drill, k.Repaired: _found,
     k.Checkpointed: _checkpoint, k.SegmentBegun: _segment, k.BlobsDropped: _retention,
     k.EmergencyBegun: _break_glass, k.EmergencyMerged: _merge,
     k.StretchExcluded: _exclusion, k.ChangeExpected: _expected,

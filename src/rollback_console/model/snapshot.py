@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import field
+from typing import TYPE_CHECKING
 
+from rollback_console.model.automatic import Announcement, AutomaticState
 from rollback_console.model.identity import Deployment, DeploymentId
 from rollback_console.model.incident import Incident, Recommendation
 from rollback_console.model.observation import BackendHealth
@@ -14,6 +16,9 @@ from rollback_console.model.rules import DeploymentRule, Expression
 from rollback_console.model.value import dataclass
 from rollback_console.model.verdict import Verdict
 from rollback_console.model.walk import Runbook, Walk
+
+if TYPE_CHECKING:
+    from rollback_console.model.declared import Exclusion, Expectation
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +45,7 @@ class DeploymentView:
     revision: int = 0
     last_version: str | None = None  # what serving last reported, where it reports nothing now
     last_seen_at: float | None = None  # Unix seconds of that; None while serving reports
+    expected: Expectation | None = None  # a change that is going on, by hand or by the policy: noise is held back
 
     @property
     def serving_version(self) -> str | None:
@@ -144,6 +150,10 @@ class Snapshot:
     alarms: tuple[str, ...] = ()
     review: bool = False  # a journal read afterwards: nothing runs, and nothing can be done
     explanations: tuple[Explanation, ...] = ()
+    exclusions: tuple[Exclusion, ...] = ()  # the stretches that are out of the baselines by hand, oldest first
+    expectations: tuple[Expectation, ...] = ()  # the changes that are declared by hand and going on
+    over: tuple[Incident, ...] = ()  # incidents that closed in the last days, the newest last
+    announced: tuple[Announcement, ...] = ()  # rollbacks that go, were held or could not go by themselves
 
     def view(self, deployment: DeploymentId) -> DeploymentView | None:
         """The view of one deployment, or None."""
@@ -160,6 +170,12 @@ class Snapshot:
     def alarms_of(self, deployment: DeploymentId) -> tuple[str, ...]:
         """The alarms that name this deployment."""
         return tuple(alarm for alarm in self.alarms if f" {deployment} " in alarm)
+
+    def announcement(self, deployment: DeploymentId) -> Announcement | None:
+        """The rollback of it that goes by itself unless somebody holds it, or None."""
+        return next(
+            (a for a in self.announced if a.deployment == deployment and a.state is AutomaticState.ANNOUNCED), None
+        )
 
     def incident_of(self, deployment: DeploymentId) -> Incident | None:
         """The open incident a deployment belongs to, or None."""

@@ -204,6 +204,9 @@ def _path(path: PolicyPath) -> RecoveryPath:
         target=path.target,
         verify_for_s=path.verify.for_,
         verify_within_s=path.verify.within,
-        authority=AuthorityRule(authority.request, authority.approve.of, authority.approve.count, authority.expires),
+        authority=AuthorityRule(
+            authority.request, authority.approve.of, authority.approve.count, authority.expires,
+            authority.automatic.after if authority.automatic is not None else None,
+        ),  # fmt: skip
         healthy_for_s=path.healthy_for,
     )

@@ -53,6 +53,7 @@ _DIRECTIONS = {
     "signals.evidence.margin": (HARDER, EASIER),
     "signals.evidence.maturity_s": (LATER, SOONER),
     "recovery.verify_for_s": ("recovered is said later", "recovered is said sooner"),
+    "recovery.authority.automatic_after_s": ("acts by itself later", "acts by itself sooner"),
     "recovery.healthy_for_s": ("fewer versions can be gone back to", "more versions can be gone back to"),
 }
 _NEUTRAL = PolicyDeployment(name="x", environment="x", model=ModelPointer(name="x", alias="x"))

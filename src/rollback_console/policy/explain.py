@@ -285,9 +285,16 @@ def _path(path: RecoveryPath) -> str:
     )
     authority = path.authority
     who = " or ".join(authority.request)
+    alone = authority.automatic_after_s
+    by_itself = (
+        f" Under the mode act, `watch` takes it by itself {format_duration(alone)} after it was announced, unless a "
+        "person holds it."
+        if alone is not None
+        else ""
+    )
     return (
         f"{path.name}: {path.driver} moves the pointer to {target}. Anyone who is {who} may execute it alone, within "
         f"{format_duration(authority.expires_s)} of the plan. It counts as recovered when the signals have been "
         f"healthy for {format_duration(path.verify_for_s)}, and as not confirmed when that is not so within "
-        f"{format_duration(path.verify_within_s)}."
+        f"{format_duration(path.verify_within_s)}.{by_itself}"
     )

@@ -108,12 +108,27 @@ class Approval(Words):
         return count
 
 
+def _announced(seconds: float) -> float:
+    if not 10 <= seconds <= 3_600:
+        raise refusal("is not between 10s and 1h", "A minute, `1m`, lets somebody who sees it coming hold it")
+    return seconds
+
+
+class Automatic(Words):
+    """A path that may be taken by itself, under `mode: act`. `after`: for how long it is announced first, while whoever
+    may abort an execution can hold it."""
+
+    after: Annotated[Span, AfterValidator(_announced)] = 60.0
+
+
 class Authority(Words):
-    """Which roles may ask for a path, and who approves. `expires`: how long a plan may be executed after it is made."""
+    """Which roles may ask for a path, and who approves. `expires`: how long a plan may be executed after it is made.
+    `automatic`: it may also be taken by itself."""
 
     request: Annotated[tuple[Name, ...], Field(min_length=1)] = ("oncall",)
     approve: Approval = Field(default_factory=_default(Approval))
     expires: Span = 1_800.0
+    automatic: Automatic | None = None
 
 
 def _driver(name: object) -> object:
@@ -140,19 +155,13 @@ class EscalationStep(Words):
     to: Text
 
 
-def _mode(mode: object) -> object:
-    if mode == "act":
-        raise later("the mode act (automatic rollback)", "Write `mode: advise` now")
-    return mode
-
-
 class Policy(Words):
     """A policy file."""
 
     schema_: Literal["rollback-console/policy/v1"] = Field(alias="schema")
     name: Name
     version: Annotated[int, Field(ge=1, strict=True)]
-    mode: Annotated[Literal["observe", "advise"], BeforeValidator(_mode)] = "advise"
+    mode: Literal["observe", "advise", "act"] = "advise"
     owners: tuple[Text, ...] = ()
     stakeholders: tuple[Text, ...] = ()
     escalation: tuple[EscalationStep, ...] = ()
@@ -186,6 +195,21 @@ class Policy(Words):
                 other = own if own in self.signals else taken.setdefault(own, name)
                 if other != name:
                     found.append(Complaint(("signals", other), f"{own} is a part of {name} already", "Rename one"))
+        if all(signal.aside for signal in self.signals.values()):
+            found.append(Complaint(("signals",), "none of them can trigger anything",
+                                   "Add one that is judged by evidence, or by a bound"))  # fmt: skip
         if found:
             raise several(found)
+        return self
+
+    @model_validator(mode="after")
+    def _may_act(self) -> Policy:
+        """What is advised is the first path: by itself it goes only where that path's authority says so."""
+        if self.mode != "act":
+            return self
+        if not self.recovery:
+            raise several([Complaint(("mode",), "is act without a way back", "Write a path under `recovery:`")])
+        if self.recovery[0].authority.automatic is None:
+            what = f"is act, and the path {self.recovery[0].path} may not go by itself"
+            raise several([Complaint(("mode",), what, "Add `automatic: {after: 1m}` to that path's `authority:`")])
         return self

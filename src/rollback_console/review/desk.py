@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import NoReturn
 
 from rollback_console.errors import Refused
+from rollback_console.model.automatic import Announcement
 from rollback_console.model.identity import DeploymentId
 from rollback_console.model.plan import Plan, StepState
 from rollback_console.model.walk import CheckResult
@@ -46,6 +47,9 @@ class ReviewCommands:
         _refuse()
 
     async def snooze(self, deployment: DeploymentId, seconds: float, reason: str) -> None:
+        _refuse()
+
+    async def hold(self, deployment: DeploymentId, reason: str) -> Announcement:
         _refuse()
 
     async def unlock(self, passphrase: str) -> None:

@@ -133,6 +133,19 @@ class Acts:
 
         self._ask("Snooze for 30 minutes", f"{deployment}: the reason", snooze)
 
+    def act_hold(self) -> None:
+        deployment = self._here()
+
+        def hold(text: str) -> None:
+            if self._app.commands is not None and deployment is not None:
+                self._app.run_command(
+                    self._app.commands.hold(deployment, text),
+                    "hold",
+                    lambda _: self._app.say("held: it does not go by itself until it was healthy again"),
+                )
+
+        self._ask("Hold the automatic rollback", f"{deployment}: the reason", hold)
+
     def act_unlock(self) -> None:
         from rollback_console.tui.widgets.prompt import PromptScreen
 
