@@ -212,7 +212,7 @@ def findings(config: Path | None, journal: Path, clock: Clock) -> list[tuple[str
             client.close()
     except ConsoleError as error:
         return [("hub", False, error.message, error.next_step)]
-    found = []
+    found: list[tuple[str, bool | None, str, str]] = []
     if about.key.partition("+")[0].partition("/restored-")[0] != hub.key.partition("+")[0]:
         found.append(("hub", False, f"another hub answers there: {plain(about.name, 80)}",
                       "compare its key with its keeper's"))  # fmt: skip
