@@ -47,7 +47,7 @@ class Finding:
 @click.pass_context
 def command(ctx: click.Context, config: Path | None, journal: Path | None, as_json: bool) -> None:
     """Look at everything the console depends on, and say what to do about each. Exit 0, or 1 if anything is wrong."""
-    findings = [*_machine(), *_settings(config), *_journal(config, journal), *_keys(config)]
+    findings = [*_machine(), *_settings(config), *_journal(config, journal), *_hub(config, journal), *_keys(config)]
     if as_json:
         emit_json([{"name": f.name, "ok": f.ok, "detail": f.detail, "remedy": f.remedy} for f in findings])
     else:
@@ -165,6 +165,17 @@ def _journal(config: Path | None, journal: Path | None) -> Iterator[Finding]:
         )
     except ConsoleError as error:
         yield Finding("journal", False, error.message, error.next_step)
+
+
+def _hub(config: Path | None, journal: Path | None) -> Iterator[Finding]:
+    from rollback_console.cli import hub_link
+    from rollback_console.clock import WallClock
+
+    try:
+        for found in hub_link.findings(config, find_journal(journal, config), WallClock()):
+            yield Finding(*found)
+    except ConsoleError:
+        return  # the settings and the journal say it already
 
 
 def _keys(config: Path | None) -> Iterator[Finding]:

@@ -21,6 +21,7 @@ from rollback_console.cli.common import (
     mute,
     warn,
 )
+from rollback_console.cli.journal_sync import sync_command
 from rollback_console.errors import ConsoleError, UsageError
 
 if TYPE_CHECKING:
@@ -34,6 +35,9 @@ if TYPE_CHECKING:
 @click.group("journal", epilog="Example: rollback-console journal verify --decisions")
 def command() -> None:
     """The record: append-only, hash-chained, signed; verify it, read it, add to it, take it elsewhere."""
+
+
+command.add_command(sync_command)
 
 
 @command.command("verify", epilog="Example: rollback-console journal verify incident.db --json")
@@ -329,13 +333,14 @@ def status_command(journal: Path | None, config: Path | None, as_json: bool) -> 
     from rollback_console.journal.locks import RecorderLock
 
     path = find_journal(journal, config)
+    hub, hub_lines = _hub(path, config)
     with _reader(path, None) as reader:
         seq, hash_ = reader.head()
         facts: dict[str, Any] = {
             "path": str(path), "entries": seq, "size_bytes": reader.size_bytes(), "head": {"seq": seq, "hash": hash_},
             "chain": reader.chain, "device": reader.device, "rehearsal": reader.rehearsal,
             "recorder": None, "sqlite": sqlite3.sqlite_version, "mode": database.mode_for_writing(reader.mode()),
-            "writable": os.access(path, os.W_OK) and os.access(path.parent, os.W_OK),
+            "writable": os.access(path, os.W_OK) and os.access(path.parent, os.W_OK), "hub": hub,
         }  # fmt: skip
     try:
         holder = RecorderLock(path).holder()
@@ -355,7 +360,21 @@ def status_command(journal: Path | None, config: Path | None, as_json: bool) -> 
         f"device    {fingerprint(facts['device'])}",
         f"recorder  {who}",
         f"sqlite    {facts['sqlite']}, {facts['mode']}" + ("" if facts["writable"] else ", read-only here"),
+        *hub_lines,
     ])  # fmt: skip
+
+
+def _hub(path: Path, config: Path | None) -> tuple[dict[str, Any] | None, list[str]]:
+    """Where the journal stands with the hub, as facts and as lines; asks nobody."""
+    from rollback_console.cli import hub_link
+    from rollback_console.clock import WallClock
+
+    clock = WallClock()
+    try:
+        found = hub_link.state(path, hub_link.target(config), clock)
+    except ConsoleError as error:
+        return None, [f"hub       not known: {error}"]
+    return hub_link.facts(found), hub_link.lines(found, clock)
 
 
 def _reader(journal: Path | None, config: Path | None) -> Journal:
