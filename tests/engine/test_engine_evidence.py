@@ -10,6 +10,7 @@ import pytest
 from engine_tools import VERSIONS, Flaky, fleet_rule, labelled, shown
 from evidence_tools import BEGIN, MINUTE, EvidenceStream, draw_count, evidence_stream, watch, weighed_signal
 
+from rollback_console.decide.adaptive import Stakes
 from rollback_console.decide.evidence import COUNT
 from rollback_console.engine.loop import Engine
 from rollback_console.engine.recovery import RecoveryObserver
@@ -89,6 +90,12 @@ class Learned:
         hours = ((at if frozen_at is None else frozen_at) - BEGIN) / 3_600.0
         p = (0.03, 0.01)[number] * (1.0 + 0.002 * hours)
         return (p, Norm(0.02, (2.0,) * COUNT)) if hours < 24.5 else Blind.QUERY_FAILED
+
+    def dwell(self, index: int, number: int, at: float, frozen_at: float | None, stakes: Stakes) -> float | None:
+        return None
+
+    def share(self, index: int, number: int, at: float) -> float | None:
+        return None
 
     def behind(self, index: int, number: int, at: float) -> str:
         return ""

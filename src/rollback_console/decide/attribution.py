@@ -13,7 +13,7 @@ from dataclasses import field, replace
 
 from rollback_console.decide.clues import INPUTS, inputs_words, not_counted, pairs, silent, unanswered
 from rollback_console.decide.explain import signal_words
-from rollback_console.decide.guards import Acts, advice_held, holding
+from rollback_console.decide.guards import Acts, Guard, advice_held, holding
 from rollback_console.decide.shared import Dependencies, Shared, behind, shared_dependency
 from rollback_console.model.identity import DeploymentId
 from rollback_console.model.incident import Attribution, AttributionKind, Recommendation
@@ -91,17 +91,25 @@ def attribute(case: Case) -> Finding:
 
 
 def _as_guarded(case: Case, advice: Recommendation) -> Recommendation:
-    """The advice, unless it is a rollback and the policy says that now is no time to tell: an expected change is going
-    on, or the release is too young (`decide.guards`)."""
+    """The advice, unless it is a rollback and the policy says that now is no time to tell (an expected change is going
+    on, the release is too young), or that a person has to, after so many of them (`decide.guards`)."""
     if advice.path is None:
         return advice
     release = release_before(case, advice.deployment)
-    acts = Acts(released=release.at if release is not None else None)
+    acts = Acts(released=release.at if release is not None else None, back=_ways_back(case, advice.deployment))
     held = holding(case.rules[advice.deployment].trigger, case.verdicts[advice.deployment].at, acts)
     if not advice_held(held):
         return advice
-    words = next(each.words for each in held if each.advice)
-    return replace(advice, path=None, sentence=f"{words}; no rollback is advised before")
+    first = next(each for each in held if each.advice)
+    if first.guard is Guard.LOOP:
+        return replace(advice, path=None, to_version=None, sentence=first.words, runbook="rollback-of-a-rollback")
+    return replace(advice, path=None, sentence=f"{first.words}; no rollback is advised before")
+
+
+def _ways_back(case: Case, name: DeploymentId) -> tuple[float, ...]:
+    """When a deployment went back to an older version, by whomever."""
+    own = [release for release in case.releases if release.deployment == name]
+    return tuple(release.at for release in own if release.rollback or went_back(release, own))
 
 
 def _as_it_runs(case: Case, kind: AttributionKind, advice: Recommendation) -> Recommendation:

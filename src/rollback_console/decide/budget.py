@@ -86,6 +86,12 @@ def shares(per_week: float, claims: Sequence[Claim]) -> tuple[Share, ...]:
     return tuple(found)
 
 
+def quantised(trials: float) -> float:
+    """Trials a minute to the nearest power of two, so that a share does not change with every change of traffic; what
+    is below one trial a minute is none."""
+    return 2.0 ** round(math.log2(trials)) if trials >= 1.0 else 0.0
+
+
 def claims_of(
     rules: Iterable[DeploymentRule], trials: Mapping[tuple[DeploymentId, str], float] | None = None
 ) -> tuple[Claim, ...]:
@@ -147,7 +153,7 @@ def _deviations(budget_s: float) -> float:
 
 
 def share_in_words(share: Share) -> str:
-    """ "0.013 of the false alarms a week, one in 1.5 years" - for `policy explain`."""
+    """ "0.44 false alarms a week: one in 2 weeks" - for `policy explain`."""
     return f"{share.per_week:.2g} false alarms a week: one in {_long(WEEK_S / share.per_week)}"
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from rollback_console.decide.condition import Support
+from rollback_console.decide.eta import minutes
 from rollback_console.decide.evidence import CALM_S
 from rollback_console.decide.explain import (
     agreement,
@@ -22,7 +23,7 @@ from rollback_console.decide.reasons import LONGEST, MOST, Truth, counted, stays
 from rollback_console.decide.turns import Turn, turns
 from rollback_console.model.rules import DeploymentRule, SignalRule, Worse
 from rollback_console.model.text import about, number, plain, span
-from rollback_console.model.verdict import SignalVerdict, TriggerState, Verdict
+from rollback_console.model.verdict import Alone, SignalVerdict, TriggerState, Verdict
 
 _OPTIONS = 3  # ways to the other side that are told
 _FIRED = (TriggerState.FIRED, TriggerState.CLEARING)
@@ -111,7 +112,7 @@ def _options(
     for way in easiest:  # that one agrees is easier than that it is degraded itself
         told.setdefault(tuple(sorted(turn.signal for turn in way)), way)
     for way in list(told.values())[:_OPTIONS]:
-        words = [_turned(*signals[turn.signal], turn) for turn in way]
+        words = [_turned(*signals[turn.signal], turn, verdict.alone) for turn in way]
         weighs = [signals[turn.signal][0].evidence is not None for turn in way]
         tail = f", for {span(lasting)}" if lasting > 0 else ""
         if (
@@ -132,12 +133,15 @@ def _may_stand_alone(signals: Mapping[str, tuple[SignalRule, SignalVerdict]], na
     return name in signals and signals[name][0].evidence is not None
 
 
-def _turned(rule: SignalRule, judged: SignalVerdict, turn: Turn) -> str:
-    """What one signal would have to do, with the number it would have to pass and the one it is at."""
+def _turned(rule: SignalRule, judged: SignalVerdict, turn: Turn, alone: Alone | None = None) -> str:
+    """What one signal would have to do, with the number it would have to pass and the one it is at. `alone`: whose hold
+    runs, which the loss budget may have shortened."""
     title = title_of(rule)
     if turn.to == "alone" and rule.evidence is not None:
-        keeps = verb(title, "keeps its", "keep their")
-        return f"{title} {keeps} evidence full for {span(rule.evidence.alone_hold_s)} with nothing else agreeing"
+        keeps, held = verb(title, "keeps its", "keep their"), span(rule.evidence.alone_hold_s)
+        if alone is not None and alone.signal == rule.name and alone.budget is not None:
+            held = minutes(alone.length_s)
+        return f"{title} {keeps} evidence full for {held} with nothing else agreeing"
     if rule.evidence is not None:
         return _by_evidence(rule, judged, turn)
     if turn.to == "calm" and judged.value is None:

@@ -33,8 +33,8 @@ class Acts:
     """What happened to one deployment, as far as guards ask. Unix seconds; None: never, or not known.
 
     `released`: its last release, as serving reported it. `acted`: its last way back by anybody, `automatic` the
-    automatic ones (any order). `fired`: when the firing that is now began; `cleared`: when the one before it ended.
-    `expected`: changes that people declared by hand.
+    automatic ones, `back` all of them by anybody (any order). `fired`: when the firing that is now began; `cleared`:
+    when the one before it ended. `expected`: changes that people declared by hand.
     """
 
     released: float | None = None
@@ -43,6 +43,7 @@ class Acts:
     fired: float | None = None
     cleared: float | None = None
     expected: tuple[ExpectedChange, ...] = ()
+    back: tuple[float, ...] = ()
 
 
 NOTHING = Acts()
@@ -62,7 +63,7 @@ class Held:
 def holding(rule: TriggerRule, at: float, acts: Acts = NOTHING) -> tuple[Held, ...]:
     """Everything that holds back at `at` (Unix seconds), in the order of the guards above; empty: nothing does."""
     found = [*_expected(rule, at, acts), _released(rule, at, acts), _cooling(rule, at, acts)]
-    found += [_rearming(rule, acts), _looping(rule, at, acts)]
+    found += [_rearming(rule, acts), _looping(rule, at, acts), _to_and_fro(rule, at, acts)]
     return tuple(each for each in found if each is not None)
 
 
@@ -120,6 +121,17 @@ def _looping(rule: TriggerRule, at: float, acts: Acts) -> Held | None:
     count = f"{len(recent)} automatic action{'' if len(recent) == 1 else 's'}"
     words = f"{count} in 24h, and the policy allows {rule.loop_guard}: a person has to look"
     return Held(Guard.LOOP, words, recent[-rule.loop_guard] + DAY_S, False)
+
+
+def _to_and_fro(rule: TriggerRule, at: float, acts: Acts) -> Held | None:
+    """After k ways back within 24 hours, whoever took them, another is a person's to decide: neither this version nor
+    the ones before it were the remedy."""
+    recent = sorted(when for when in acts.back if at - DAY_S < when <= at)
+    if rule.loop_guard == 0 or len(recent) < rule.loop_guard:
+        return None
+    count = f"{len(recent)} rollback{'' if len(recent) == 1 else 's'}"
+    words = f"{count} in 24h, the last at {clock(recent[-1], at)}: whether another one helps, a person has to decide"
+    return Held(Guard.LOOP, words, recent[-rule.loop_guard] + DAY_S, True)
 
 
 def clock(moment: float, at: float) -> str:

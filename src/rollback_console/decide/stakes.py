@@ -13,15 +13,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from rollback_console.decide import evidence
-from rollback_console.decide.adaptive import Stakes
 from rollback_console.decide.impact import lost, worst_of
 from rollback_console.decide.signals import by_impact
 from rollback_console.decide.weighing import baseline_of
 from rollback_console.model.observation import Observation
 from rollback_console.model.rules import DeploymentRule, ImpactRule, Worse
 from rollback_console.model.verdict import EvidenceMemory, SignalVerdict
+
+if TYPE_CHECKING:
+    from rollback_console.decide.adaptive import Stakes
 
 
 def sure_loss(rule: DeploymentRule, observation: Observation, signals: Sequence[SignalVerdict]) -> float:
@@ -49,7 +52,14 @@ def suspected_loss(
     worst: tuple[float, float] | None = None
     for signal, reading, memory in zip(rule.signals, observation.readings, carried or (), strict=False):
         p, norm = baseline_of(signal, reading), reading.norm
-        if memory is None or p is None or norm is None or signal.area != "business" or signal.worse is not Worse.LOWER:
+        if (
+            memory is None
+            or p is None
+            or norm is None
+            or reading.n is None
+            or signal.area != "business"
+            or signal.worse is not Worse.LOWER
+        ):
             continue
         found = evidence.degradation(memory, signal.worse, p, norm)
         if found is not None and (worst is None or found[0] > worst[0]):
@@ -71,6 +81,8 @@ def held_alone(longest_s: float, least_s: float, budget: float | None, loss_per_
 def stakes_of(impact: ImpactRule, loss_per_minute: float) -> Stakes:
     """What an adaptive dwell weighs against each other. A rollback that was not needed costs what the policy says, else
     as much as a minute of the worst loss that it reckons with (revenue's `full`)."""
+    from rollback_console.decide.adaptive import Stakes  # few policies have an adaptive dwell
+
     cost = impact.false_rollback if impact.false_rollback is not None else impact.revenue_full
     return Stakes(cost, loss_per_minute)
 

@@ -10,6 +10,7 @@ from rollback_console.model.rules import BaselineKind, DeploymentRule, Stretch
 from rollback_console.observe.protocol import MetricBackend
 
 if TYPE_CHECKING:
+    from rollback_console.decide.adaptive import Stakes
     from rollback_console.engine.shelf import Shelf
 
 
@@ -58,6 +59,18 @@ class Book(Protocol):
         `seasonal`: the learned baseline. `last_week`: three hours around the same local time a week before. `fixed`:
         its value. `control`: its rate in the same window, and its counts in the norm. `version`: this signal's own
         level; who knows when the version before ended puts its rate in the place of p."""
+        ...
+
+    def dwell(
+        self, index: int, number: int, at: float, frozen_at: float | None, stakes: Stakes
+    ) -> float | None:
+        """What an adaptive dwell (seconds) comes to where so much is at stake, as of the same time as `norm`; None
+        where the signal's is not adaptive, or its past excursions are unknown."""
+        ...
+
+    def share(self, index: int, number: int, at: float) -> float | None:
+        """The mean time (seconds) between false alarms that the signal has to keep at `at`, as its share of what its
+        rotation may have a week (`engine.shares`); None where nothing is divided. It is in the norm as well."""
         ...
 
     def behind(self, index: int, number: int, at: float) -> str:

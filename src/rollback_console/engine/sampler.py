@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence, Set
+from dataclasses import replace
 from functools import lru_cache
 from math import isfinite
 from typing import TYPE_CHECKING
 
+from rollback_console.decide.stakes import staked, stakes_of, suspected_loss
 from rollback_console.engine.book import Book, LeftOut
 from rollback_console.engine.queries import (
     FAILED,
@@ -23,7 +25,7 @@ from rollback_console.engine.queries import (
 from rollback_console.errors import BackendError
 from rollback_console.model.observation import Blind, Norm, Observation, Reading, Tick
 from rollback_console.model.rules import BaselineKind, DeploymentRule, EvidenceRule, SignalRule
-from rollback_console.model.verdict import TriggerMemory
+from rollback_console.model.verdict import EvidenceMemory, TriggerMemory
 from rollback_console.observe.protocol import MetricBackend
 
 if TYPE_CHECKING:
@@ -52,6 +54,8 @@ class Sampler:
         self._metrics = metrics
         self.left_out: LeftOut | None = None
         self._weeks: WeeksBefore | None = None  # where anything of last week may have been left out
+        self._staked = tuple(staked(rule) for rule in self.rules)
+        self._divided = tuple(rule.trigger.false_alarms_a_week is not None for rule in self.rules)
         # Per deployment: the signals whose norm, or whose baseline itself, is learned.
         self._learned = [
             tuple(number for number, signal in enumerate(rule.signals) if signal.evidence or _from_book(signal))
@@ -194,15 +198,36 @@ class Sampler:
             frozen = own.frozen_at if own is not None else None
             readings[number] = self._normed(index, number, readings[number], observation.at, frozen)
         o = observation  # (not `replace`, which takes five times as long, for every deployment at every evaluation)
-        return Observation(
+        seen = Observation(
             o.deployment, o.at, tuple(readings), o.version, o.revenue_per_minute, o.users_per_minute,
             o.satisfaction_per_minute, o.market_per_minute,
         )  # fmt: skip
+        return self._by_stakes(index, seen, carried) if carried and self._staked[index] else seen
+
+    def _by_stakes(
+        self, index: int, observation: Observation, carried: Sequence[EvidenceMemory | None]
+    ) -> Observation:
+        """The observation with the adaptive dwells that what is at stake chooses: where something is suspected, and it
+        is known what another minute of it loses."""
+        rule = self.rules[index]
+        loss = suspected_loss(rule, observation, carried)
+        if loss is None or self.book is None:
+            return observation
+        readings, stakes = list(observation.readings), stakes_of(rule.impact, loss)
+        for number, (signal, reading, own) in enumerate(zip(rule.signals, observation.readings, carried, strict=True)):
+            if reading.norm is not None and signal.evidence is not None and signal.evidence.adaptive is not None:
+                frozen = own.frozen_at if own is not None else None
+                dwell = self.book.dwell(index, number, observation.at, frozen, stakes)
+                if dwell is not None:
+                    readings[number] = replace(reading, norm=replace(reading.norm, dwell_s=dwell))
+        return replace(observation, readings=tuple(readings))
 
     def _normed(self, index: int, number: int, reading: Reading, at: float, frozen_at: float | None) -> Reading:
         signal = self.rules[index].signals[number]
         found = self.book.norm(index, number, at, frozen_at) if self.book is not None else Blind.NO_DATA
         norm = None if signal.evidence is None else _unlearned(signal.evidence)
+        if norm is not None and isinstance(found, Blind) and self._divided[index] and self.book is not None:
+            norm = replace(norm, budget_s=self.book.share(index, number, at))
         base, blind = reading.baseline, reading.baseline_blind
         if not isinstance(found, Blind):
             norm = norm and found[1]

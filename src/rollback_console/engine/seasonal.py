@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
 
 from rollback_console.decide import baselines, past
-from rollback_console.decide.adaptive import adaptive_dwell
+from rollback_console.decide.adaptive import Stakes, adaptive_dwell
 from rollback_console.decide.baselines import Profile, norm_beside
 from rollback_console.decide.calendar import (
     DAY_S,
@@ -30,6 +30,7 @@ from rollback_console.engine.book import LeftOut
 from rollback_console.engine.hourbook import Column, Trailing, Windows
 from rollback_console.engine.places import Due, InForce, Place, Places
 from rollback_console.engine.queries import Splitter
+from rollback_console.engine.shares import Shares
 from rollback_console.engine.shelf import Shelf, key_of, noises_packed, noises_unpacked
 from rollback_console.errors import BackendError
 from rollback_console.model.observation import Blind, Norm
@@ -61,6 +62,7 @@ class SeasonalBook:
         for index, rule in enumerate(self._rules):
             for number, signal in enumerate(rule.signals):
                 self._enter(index, number, signal)
+        self._shares = Shares(self._rules, self._columns)
         self._ready: tuple[object, ...] | None = None  # the hours that all is learned for, and what they leave out
 
     def leave_out(self, left_out: LeftOut) -> None:
@@ -86,7 +88,7 @@ class SeasonalBook:
         since = at if since is None else min(since, at)
         async with self._turn:
             await self._beside.prepare(at, since)
-            if not self._places:
+            if not self._places and not self._shares:
                 return
             due = (hour_of(since), hour_of(at), *self._places.look_from(since, at))
             if due == self._ready or not self._again.due(at):
@@ -95,6 +97,7 @@ class SeasonalBook:
                 self._unshelved = False
                 await self._unshelve()
             answered = await self._read(at, since)
+            await self._shares.learn(at, since)
             await self._learn(at, since)
             if await self._noises(at, since) and answered:
                 self._again.answered()
@@ -113,6 +116,9 @@ class SeasonalBook:
             for column in (place.x, place.n):
                 had = wanted.get((column.promql, column.late), (low, high))
                 wanted[column.promql, column.late] = (min(had[0], low), max(had[1], high))
+        for column, low, high in self._shares.wanted(at, since):
+            had = wanted.get((column.promql, column.late), (low, high))
+            wanted[column.promql, column.late] = (min(had[0], low), max(had[1], high))
         for (promql, late), (low, high) in wanted.items():
             column = self._columns[promql, late]
             for start, end in column.missing(low, high):
@@ -277,7 +283,10 @@ class SeasonalBook:
         """See `engine.book.Book`."""
         place = self._places.of(index, number, at)
         if place is None:
-            return self._beside.norm(index, number, at)
+            beside = self._beside.norm(index, number, at)
+            if isinstance(beside, Blind) or not self._shares:
+                return beside
+            return beside[0], replace(beside[1], budget_s=self.share(index, number, at))
         known_at = at if frozen_at is None else min(at, max(frozen_at, at - _FROZEN_S))
         known_at = min(known_at, place.read_until + LAG_S)
         if known_at < at - _FROZEN_S - HOUR_S:
@@ -300,6 +309,9 @@ class SeasonalBook:
         if kept is None or profile is None or position is None:
             return None
         rule, worse, base = place.rule, place.signal.worse, place.baseline
+        share = self._shares.budget_s(place.index, place.signal, hour) if self._shares else None
+        if share is not None:
+            rule = replace(rule, budget_s=share)
         level = baselines.follow(profile, kept, known_hour, place.calendar, base.exclude)
         anchor, _ = noise_anchor(known_hour, self._since(place, known_hour))
         if anchor not in place.noise:  # of a level frozen before anything was prepared here
@@ -316,18 +328,35 @@ class SeasonalBook:
             p, norm = found[0], norm_beside(profile, short, rule, worse, position, *found)
         else:
             _, norm = baselines.norm_of(profile, level, short, rule, worse, position)
-        norm = replace(
-            norm, hours=baselines.little(profile, place.history_s), dwell_s=self._dwell(place, known_hour, profile)
-        )
+        hours, dwell = baselines.little(profile, place.history_s), self._dwell(place, known_hour, profile)
+        norm = replace(norm, hours=hours, dwell_s=dwell, budget_s=share)
         return InForce(hour, known_hour, profile, level, norm, p)
 
-    def _dwell(self, place: Place, known_hour: float, profile: Profile) -> float | None:
-        """What an adaptive dwell comes to by the past excursions; None where it is not adaptive, or that is unknown."""
+    def dwell(
+        self, index: int, number: int, at: float, frozen_at: float | None, stakes: Stakes
+    ) -> float | None:
+        """See `engine.book.Book`."""
+        place = self._places.of(index, number, at)
+        if place is None or place.rule.adaptive is None or isinstance(self.norm(index, number, at, frozen_at), Blind):
+            return None
+        last = place.last
+        return None if last is None else self._dwell(place, last.known_hour, last.profile, stakes)
+
+    def share(self, index: int, number: int, at: float) -> float | None:
+        """See `engine.book.Book`."""
+        return self._shares.budget_s(index, self._rules[index].signals[number], at)
+
+    def _dwell(
+        self, place: Place, known_hour: float, profile: Profile, stakes: Stakes | None = None
+    ) -> float | None:
+        """What an adaptive dwell comes to by the past excursions, and by what is at stake where that is known; None
+        where it is not adaptive, or the excursions are unknown."""
         bounds = place.rule.adaptive
         anchor = noise_anchor(known_hour, self._since(place, known_hour))[0]
         if bounds is None or anchor not in place.past:
             return None
-        return adaptive_dwell(bounds, place.past[anchor], profile.hours * HOUR_S, otherwise_s=place.rule.dwell_s)
+        seen_s, otherwise_s = profile.hours * HOUR_S, place.rule.dwell_s
+        return adaptive_dwell(bounds, place.past[anchor], seen_s, stakes, otherwise_s)
 
     def _since(self, place: Place, moment: float) -> float | None:
         kept = place.hours()

@@ -19,6 +19,7 @@ from dataclasses import dataclass, field
 
 from rollback_console.decide.evidence import CALM_S, RELEASE_S, SPAN_S
 from rollback_console.decide.judge import carry
+from rollback_console.decide.stakes import staked
 from rollback_console.engine.sampler import Sampler
 from rollback_console.engine.versions import VersionHistory
 from rollback_console.model.rules import DeploymentRule
@@ -74,6 +75,8 @@ class Warmup:
         for index in self.deployments:
             columns = self._sampler.plan.columns[index]
             wanted.add(columns.version)
+            if staked(self._sampler.rules[index]):  # its dwells hang on what was lost
+                wanted.add(columns.revenue)
             for signal, own in zip(self._sampler.rules[index].signals, columns.signals, strict=True):
                 if signal.evidence is not None:
                     wanted |= {own.value, own.x, own.n, own.base_value, own.base_x, own.base_n, own.heartbeat}
