@@ -87,14 +87,14 @@ def _recompute() -> Recompute:
     """The engine's own recomputation, with policies compiled from their recorded bytes, each once."""
     from functools import lru_cache
 
-    from rollback_console.engine.record import recompute  # engine and policy: only where decisions are asked for
+    from rollback_console.engine.recomputing import Recomputation  # only where decisions are asked for
     from rollback_console.policy.load import parse_policy
 
     @lru_cache(maxsize=64)
     def rules(data: bytes, digest: str) -> Any:
         return parse_policy(data, f"policy {digest[:12]}").rules
 
-    return lambda entry, blobs: recompute(entry, blobs, rules)
+    return Recomputation(rules)
 
 
 def _key(text: str) -> str:

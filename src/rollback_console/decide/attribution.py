@@ -17,7 +17,7 @@ from rollback_console.decide.guards import Acts, Guard, advice_held, holding
 from rollback_console.decide.shared import Dependencies, Shared, behind, shared_dependency
 from rollback_console.model.identity import DeploymentId
 from rollback_console.model.incident import Attribution, AttributionKind, Recommendation
-from rollback_console.model.rules import DeploymentRule
+from rollback_console.model.rules import DeploymentRule, ExpectedChange
 from rollback_console.model.text import span
 from rollback_console.model.value import dataclass
 from rollback_console.model.verdict import Verdict
@@ -78,6 +78,7 @@ class Case:
     acquitted: Mapping[DeploymentId, tuple[Release, str]] = field(default_factory=dict)
     control_well: Mapping[DeploymentId, DeploymentId] = field(default_factory=dict)
     dependencies: Dependencies | None = None  # of the whole fleet; None: worked out here
+    expected: Mapping[DeploymentId, tuple[ExpectedChange, ...]] = field(default_factory=dict)  # declared by hand
 
 
 Finding = tuple[Attribution, tuple[Recommendation, ...], str]
@@ -96,7 +97,11 @@ def _as_guarded(case: Case, advice: Recommendation) -> Recommendation:
     if advice.path is None:
         return advice
     release = release_before(case, advice.deployment)
-    acts = Acts(released=release.at if release is not None else None, back=_ways_back(case, advice.deployment))
+    acts = Acts(
+        released=release.at if release is not None else None,
+        expected=case.expected.get(advice.deployment, ()),
+        back=_ways_back(case, advice.deployment),
+    )
     held = holding(case.rules[advice.deployment].trigger, case.verdicts[advice.deployment].at, acts)
     if not advice_held(held):
         return advice

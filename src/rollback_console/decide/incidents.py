@@ -17,7 +17,7 @@ from rollback_console.decide.origin import Origin, controls, merely_suspected, o
 from rollback_console.decide.shared import Dependencies
 from rollback_console.model.identity import DeploymentId
 from rollback_console.model.incident import Incident
-from rollback_console.model.rules import DeploymentRule
+from rollback_console.model.rules import DeploymentRule, ExpectedChange
 from rollback_console.model.value import dataclass
 from rollback_console.model.verdict import TriggerState, Verdict
 
@@ -28,12 +28,13 @@ _TROUBLE = (TriggerState.PENDING, TriggerState.FIRED, TriggerState.CLEARING, Tri
 
 @dataclass(frozen=True, slots=True)
 class Fleet:
-    """What grouping needs to know: the rules, the releases seen (oldest first), and to which version a rollback of a
-    deployment is under way."""
+    """What grouping needs to know: the rules, the releases seen (oldest first), to which version a rollback of a
+    deployment is under way, and which changes people expect, declared by hand."""
 
     rules: Mapping[DeploymentId, DeploymentRule]
     releases: Sequence[Release]
     executing: Mapping[DeploymentId, str] = field(default_factory=dict)
+    expected: Mapping[DeploymentId, tuple[ExpectedChange, ...]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,6 +147,7 @@ def _case(
         acquitted,
         _controls_well(fleet, members, known, verdicts),
         dependencies,
+        fleet.expected,
     )
 
 

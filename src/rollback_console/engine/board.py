@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from operator import itemgetter
+from typing import TYPE_CHECKING
 
 from rollback_console.decide.incidents import Trouble
 from rollback_console.model.identity import DeploymentId
@@ -13,7 +14,11 @@ from rollback_console.model.rules import DeploymentRule
 from rollback_console.model.snapshot import DeploymentView, Trace
 from rollback_console.model.verdict import TriggerMemory, TriggerState, Verdict
 
+if TYPE_CHECKING:
+    from rollback_console.model.declared import Expectation
+
 TRACE_POINTS = 60
+_NOTHING_EXPECTED: Mapping[str, Expectation] = {}
 _Key = tuple[int, float, float, int]
 _RANK = {
     TriggerState.FIRED: 0,
@@ -99,8 +104,14 @@ class Board:
                 found[self.rules[index].deployment.id] = Trouble(memory.blind_since)
         return found
 
-    def views(self, incidents: Sequence[Incident], snoozed: Mapping[str, float]) -> tuple[DeploymentView, ...]:
-        """Every deployment, most urgent first; members of one incident stand together, at their most urgent's place."""
+    def views(
+        self,
+        incidents: Sequence[Incident],
+        snoozed: Mapping[str, float],
+        expected: Mapping[str, Expectation] = _NOTHING_EXPECTED,
+    ) -> tuple[DeploymentView, ...]:
+        """Every deployment, most urgent first; members of one incident stand together, at their most urgent's place.
+        `snoozed`, `expected`: by environment/name."""
         self._revision += 1
         member_of = {name: incident.id for incident in incidents for name in incident.members}
         incident_of = {
@@ -116,25 +127,29 @@ class Board:
         for index, key in enumerate(self._keys):
             member = incident_of.get(index)
             place = key[:2] if member is None else first[member]
-            rows.append((*place, member or "~", key, self._view(index, member, snoozed)))
+            rows.append((*place, member or "~", key, self._view(index, member, snoozed, expected)))
         rows.sort(key=itemgetter(0, 1, 2, 3))
         return tuple([row[4] for row in rows])
 
-    def _view(self, index: int, incident: str | None, snoozed: Mapping[str, float]) -> DeploymentView:
+    def _view(
+        self, index: int, incident: str | None, snoozed: Mapping[str, float], expected: Mapping[str, Expectation]
+    ) -> DeploymentView:
         """A deployment's view: the one made before, where nothing about it has changed."""
         rule, view = self.rules[index], self._views[index]
         until = snoozed.get(str(rule.deployment.id)) if snoozed else None
         registry = self.registry_versions.get(index)
+        change = expected.get(str(rule.deployment.id)) if expected else None
         if (
             view is None
             or view.incident != incident
             or view.snoozed_until != until
             or view.registry_version != registry
+            or view.expected != change
         ):
             traces, verdict = self._traces[index], self.verdicts.get(index)
             seen = self.last_seen(index) if verdict is not None and verdict.version is None else None
             version, at = seen if seen is not None else (None, None)
-            view = DeploymentView(rule, verdict, traces, registry, incident, until, self._revision, version, at)
+            view = DeploymentView(rule, verdict, traces, registry, incident, until, self._revision, version, at, change)
             self._views[index] = view
         return view
 

@@ -13,8 +13,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from rollback_console.decide.guards import ends
 from rollback_console.model.declared import LONGEST_CHANGE_S, LONGEST_REASON, LONGEST_STRETCH_S, Exclusion, Expectation
-from rollback_console.model.rules import ExpectedChange, Stretch
+from rollback_console.model.rules import DeploymentRule, ExpectedChange, Stretch
 from rollback_console.model.text import plain
 
 if TYPE_CHECKING:
@@ -76,6 +77,16 @@ class Declared:
             why, by = plain(reason, LONGEST_REASON), plain(entry.operator, 100)
             self.expectations[name] = Expectation(name, tuple(deployments), until, why, by, entry.at)
             self.revision += 1
+
+    def standing(self) -> tuple[Exclusion, ...]:
+        """The stretches that are left out now, oldest first."""
+        found = [each for each in self.exclusions.values() if each.restored_at is None]
+        return tuple(sorted(found, key=lambda each: (each.start, each.id)))
+
+    def going_on(self, now: float) -> tuple[Expectation, ...]:
+        """The changes that people expect by the clock; what ends last comes last."""
+        found = [each for each in self.expectations.values() if each.going_on(now)]
+        return tuple(sorted(found, key=lambda each: (each.until, each.id)))
 
     # -- asking -------------------------------------------------------------------------------------------------------
 
@@ -144,6 +155,15 @@ class Declared:
         moments = [one.made_at, one.restored_at] if one is not None else []
         moments += [other.made_at, other.ended_at] if other is not None else []
         return any(each is not None and at - _READ_S <= each <= at for each in moments)
+
+
+def by_policy(rule: DeploymentRule, now: float) -> Expectation | None:
+    """The change that a deployment's policy says goes on at `now`, or None."""
+    for change in rule.trigger.expected:
+        if (end := ends(change, now)) is not None:
+            why = plain(change.why, LONGEST_REASON)
+            return Expectation("", (str(rule.deployment.id),), end, why, f"policy {rule.policy}", end)
+    return None
 
 
 def _moments(exclusions: Iterable[Exclusion]) -> tuple[float, ...]:

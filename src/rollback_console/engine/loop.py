@@ -110,7 +110,8 @@ class Engine(Present):
         await self._go_on(Known(at, {}), at)
 
     async def step(self, at: float) -> Snapshot:
-        """One evaluation at `at`, after replaying whatever was missed since the last."""
+        """One evaluation at `at`, after replaying whatever was missed since the last, and reading what others wrote."""
+        self.fold()
         last = self.evaluated_at
         if last is None or self._set_back(at):
             await self._cold(at)

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -29,7 +29,7 @@ from rollback_console.model.incident import Incident
 from rollback_console.model.observation import BackendHealth, BackendState
 from rollback_console.model.operator import Operator
 from rollback_console.model.plan import Execution, ExecutionState, StepState
-from rollback_console.model.rules import DeploymentRule
+from rollback_console.model.rules import DeploymentRule, ExpectedChange
 from rollback_console.model.snapshot import DeploymentDetail, Explanation, JournalStatus, Snapshot
 from rollback_console.model.verdict import TriggerState
 from rollback_console.model.walk import Runbook
@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from rollback_console.engine.folding import Folded
     from rollback_console.engine.shelf import Shelf
     from rollback_console.engine.writer import Writer
+    from rollback_console.model.declared import Expectation
 
 Publish = Callable[[Snapshot], None]
 _REGISTRY_S = 30.0
@@ -97,6 +98,7 @@ class Present:
         self._grouped = False
         self._recorded: float | None = None  # the newest evaluation in the journal when this process began to record
         self._by_id = {rule.deployment.id: rule for rule in self.rules}
+        self._change_in_policy = tuple(rule for rule in self.rules if rule.trigger.expected)
         self._live: dict[str, Execution] = {}
         self._shown = False  # the first evaluation was
         self._inline = inline
@@ -113,6 +115,8 @@ class Present:
         self.writer = Writer(journal, self.rules, inline=self._inline)
         self.chronicle = Chronicle(self.rules, self.writer)
         self.folded = Folded(journal, self.rules, self.roles.lock_free)
+        self.writer.declared = self.folded.declared
+        self.sampler.leave_out(self.folded.declared)
 
     # -- time ---------------------------------------------------------------------------------------------------------
 
@@ -188,8 +192,15 @@ class Present:
         if self.folded is not None and not (self.recording and self._grouped):
             previous = [i for i in self.folded.incidents.values() if i.closed_at is None] or previous
         self._grouped = True
-        fleet = Fleet(self._by_id, self.releases(), self._under_way())
+        fleet = Fleet(self._by_id, self.releases(), self._under_way(), self._declared())
         self.incidents = group(fleet, self.board.by_id(), self.board.troubles(), previous, seen_at)
+
+    def _declared(self) -> dict[DeploymentId, tuple[ExpectedChange, ...]]:
+        """The changes that people declared by hand, as the evaluation shown knows them."""
+        declared, at = self.folded.declared if self.folded is not None else None, self.evaluated_at
+        if declared is None or not declared.expectations or at is None:
+            return {}
+        return {name: found for name in self.index if (found := declared.expected(str(name), at))}
 
     def _under_way(self) -> dict[DeploymentId, str]:
         """To which version a rollback of a deployment runs now, here or in another process."""
@@ -292,7 +303,7 @@ class Present:
             band=f"{options.band} x{self._speed:g}"
             if options.simulated and self._speed not in (0.0, 1.0)
             else options.band,
-            deployments=self.board.views(self.incidents, folded.snoozed if folded else {}),
+            deployments=self.board.views(self.incidents, folded.snoozed if folded else {}, self._going_on()),
             incidents=self.incidents,
             backends=self._healths(),
             hub=hub,
@@ -313,7 +324,24 @@ class Present:
             notice=notice,
             alarms=(*hub_alarms, *(self._alarms(folded) if folded else ())),
             explanations=self._explained(),
+            exclusions=folded.declared.standing() if folded else (),
+            expectations=folded.declared.going_on(self.clock.now()) if folded else (),
+            over=folded.over(self.clock.now()) if folded else (),
         )
+
+    def _going_on(self) -> Mapping[str, Expectation]:
+        """By deployment, the change that is expected of it by the clock: by hand, else by its policy."""
+        now = self.clock.now()
+        by_hand = self.folded.declared.going_on(now) if self.folded is not None else ()
+        if not by_hand and not self._change_in_policy:
+            return {}
+        from rollback_console.engine.declared import by_policy
+
+        found = {}
+        for rule in self._change_in_policy:
+            if (change := by_policy(rule, now)) is not None:
+                found[str(rule.deployment.id)] = change
+        return {**found, **{name: each for each in by_hand for name in each.deployments}}
 
     def _explained(self) -> tuple[Explanation, ...]:
         """Why the deployment that somebody looks at is in its state."""

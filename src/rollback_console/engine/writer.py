@@ -15,6 +15,7 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
+from rollback_console.engine.declared import Declared
 from rollback_console.engine.options import Paper
 from rollback_console.engine.record import Decided, layout_bytes, pack, transition_body
 from rollback_console.errors import JournalError
@@ -64,6 +65,7 @@ class Writer:
     def __init__(self, journal: Recorder, rules: Sequence[DeploymentRule], *, inline: bool = False) -> None:
         self.journal = journal
         self.problem = ""
+        self.declared: Declared | None = None  # what people declared by hand, as the journal holds it
         self._layout = layout_bytes(rules)
         self.layout_digest = hashlib.sha256(self._layout).hexdigest()
         self._pool = None if inline else ThreadPoolExecutor(1, thread_name_prefix="journal")
@@ -94,7 +96,9 @@ class Writer:
         return Packed(digest, data)
 
     def decided(self, decided: Decided) -> None:
-        self.note(transition_body(decided), str(decided.rule.deployment.id))
+        name = str(decided.rule.deployment.id)
+        told = self.declared.told(name, decided.verdict.at) if self.declared is not None else None
+        self.note(transition_body(decided, told), name)
 
     def backends(self, healths: Sequence[BackendHealth]) -> None:
         """Note backends that began or ceased to answer (slow is still answering)."""

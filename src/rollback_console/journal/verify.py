@@ -33,6 +33,7 @@ Recompute = Callable[["Entry", Blobs], str | None]
 
 MOST = 100  # findings kept of each sort; the rest are counted
 _REMEMBERED = 10_000  # digests of blobs already checked
+_DECLARATIONS = ("exclusion", "expected")  # by hand; a decision says what it knew of them
 # Where entries name blobs. A kind that is not here names none, or is newer than this program.
 BLOB_FIELDS: dict[str, tuple[str, ...]] = {
     "tick": ("blob",),
@@ -87,7 +88,8 @@ def verify(
     """Verify a journal's file, or rows from elsewhere (`export.read_jsonl`).
 
     `devices`: public keys (OpenSSH lines) one of which must have signed; without it the first entry's is taken at its
-    word. `chain`: the chain id it must be. `recompute` is called for every `transition` that verifies and returns what
+    word. `chain`: the chain id it must be. `recompute` is called for every `transition` that verifies (and
+    for what people declared, which later ones say they knew) and returns what
     is wrong with it, or None, or raises OtherEngine where it cannot tell; `blobs` serves it when `source` is rows.
     Raises UsageError when there is no such file; a file that is no journal is a problem, not an error.
     """
@@ -242,6 +244,10 @@ class _Walk:
             self._check_blobs(row, body)
         if self._recompute is not None and row.kind == "transition" and isinstance(body, dict):
             self._check_decision(row, body)
+        elif self._recompute is not None and row.kind in _DECLARATIONS:
+            from rollback_console.journal.reading import entry_of
+
+            self._recompute(entry_of(row), self._blob_or_none)  # what decisions after it say they knew
 
     def _begin(self, row: Row) -> bool:
         """The first row: whose key, which chain. False when it cannot say, and nothing can be verified with it."""
