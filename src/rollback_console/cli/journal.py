@@ -52,6 +52,19 @@ command.add_command(sync_command)
     metavar="KEY",
     help="An OpenSSH public key (or a file of one) that must have signed.",
 )
+@click.option(
+    "--against",
+    multiple=True,
+    metavar="RECEIPT",
+    help="What others saw of it: a receipt or a folder of them, JOURNAL.hub, another copy, an export, or SEQ:HASH.",
+)
+@click.option(
+    "--hub-key",
+    "hub_keys",
+    multiple=True,
+    metavar="VKEY",
+    help="The key (or a file of it) that receipts must be signed by.",
+)
 @json_option
 @click.pass_context
 def verify_command(
@@ -61,21 +74,33 @@ def verify_command(
     config: Path | None,
     decisions: bool,
     devices: tuple[str, ...],
+    against: tuple[str, ...],
+    hub_keys: tuple[str, ...],
     as_json: bool,
 ) -> None:
     """Walk the chain and the signatures; name the first bad entry. Exit 0 when all is as signed, 1 when not.
 
-    JOURNAL is a journal, or a .jsonl export of one. Needs no configuration, no network and no key.
+    JOURNAL is a journal, a .jsonl export of one, or a bundle. Needs no configuration, no network and no key.
+    --against shows what no journal can show of itself: an end that was cut off, another history.
     """
+    from rollback_console.journal.sources import open_source, rows_of
     from rollback_console.journal.verify import verify
 
     path = file or find_journal(journal, config)
-    source: Any = path
-    if path.suffix == ".jsonl":
-        from rollback_console.journal.export import read_jsonl
+    witnesses = None
+    unchecked: tuple[str, ...] = ()
+    if against:
+        from rollback_console.journal import against as seen
 
-        source = read_jsonl(path)
-    found = verify(source, devices=[_key(d) for d in devices] or None, recompute=_recompute() if decisions else None)
+        witnesses, unchecked = seen.load(against, _hub_keys(hub_keys), rows_of)
+    keys = [_key(d) for d in devices] or None
+    source = open_source(path)
+    found = verify(
+        source.rows, devices=keys, recompute=_recompute() if decisions else None, blobs=source.blobs,
+        against=witnesses, others=source.others,
+    )  # fmt: skip
+    for warning in unchecked:
+        warn(warning)
     if as_json:
         emit_json(_verification_json(found, path))
     else:
@@ -107,17 +132,35 @@ def _key(text: str) -> str:
         raise UsageError(f"--device {text} is neither a key nor a file of one", "give `ssh-ed25519 AAAA…`") from error
 
 
+def _hub_keys(words: tuple[str, ...]) -> list[str]:
+    """`--hub-key`: each the verifier key itself, or a file that holds it."""
+    from rollback_console.journal.signednote import parse_vkey
+
+    keys = []
+    for word in words:
+        try:
+            text = word if "+" in word and not Path(word).is_file() else Path(word).read_text(encoding="utf-8").strip()
+            parse_vkey(text)
+        except (OSError, ValueError) as error:
+            raise UsageError(
+                f"--hub-key {word}: {error}", "give the line `name+hash+base64`, as settings pin it"
+            ) from error
+        keys.append(text)
+    return keys
+
+
 def _verification_json(found: Verification, path: Path) -> dict[str, Any]:
     return {
         "ok": found.ok,
         "entries": found.entries,
         "first_bad_seq": found.first_bad_seq,
-        "problems": [{"seq": p.seq, "message": p.message} for p in found.problems],
+        "problems": [{"seq": p.seq, "what": p.what, "message": p.message} for p in found.problems],
         "problems_not_shown": found.suppressed,
         "warnings": [{"seq": w.seq, "message": w.message} for w in found.warnings],
         "blobs_missing": found.blobs_missing,
         "decisions": found.decisions,
         "decisions_not_recomputed": found.not_recomputed,
+        "witnessed": found.witnessed,
         "chain": found.chain,
         "device": found.device,
         "rehearsal": found.rehearsal,
@@ -132,6 +175,7 @@ def _verification_lines(found: Verification, path: Path, decisions: bool) -> Ite
     rehearsal = " (REHEARSAL)" if found.rehearsal else ""
     if found.ok:
         also = f", {found.decisions:,} decisions recomputed alike" if decisions else ""
+        also += f", {found.witnessed:,} witnesses agree" if found.witnessed else ""
         yield f"ok: {found.entries:,} entries{also}: {path}{rehearsal}"
     else:
         first = found.first_bad_seq
@@ -151,7 +195,8 @@ def _verification_lines(found: Verification, path: Path, decisions: bool) -> Ite
     if found.device:
         yield f"  chain {found.chain}, signed by device {fingerprint(found.device)}"
     if found.head[0]:
-        yield f"  head {found.head[0]:,} {found.head[1]} (only somebody else's copy of a head shows a cut-off end)"
+        alone = "" if found.witnessed else " (only somebody else's word for a head shows a cut-off end: --against)"
+        yield f"  head {found.head[0]:,} {found.head[1]}{alone}"
     if not found.ok:
         yield "  what to do: keep this file as it is, compare it with a copy, and go on with another --journal"
 
@@ -296,16 +341,23 @@ def note_command(text: str, journal: Path | None, config: Path | None, deploymen
 @journal_option
 @config_option
 @click.option(
-    "--format", "form", type=click.Choice(("jsonl", "csv", "cloudevents")), default="jsonl", show_default=True
+    "--format", "form", type=click.Choice(("jsonl", "csv", "cloudevents", "bundle")), default="jsonl", show_default=True
 )
 @click.option("--output", type=click.Path(path_type=Path, dir_okay=False), metavar="PATH", help="Else standard output.")
 @click.option("--force", is_flag=True, help="Replace PATH if it exists.")
 def export_command(journal: Path | None, config: Path | None, form: str, output: Path | None, force: bool) -> None:
-    """All entries as text. Lines of jsonl hold the exact signed bytes: `journal verify FILE.jsonl` verifies them."""
+    """All entries. Lines of jsonl hold the exact signed bytes: `journal verify FILE.jsonl` verifies them.
+
+    A bundle is one tar with everything that a stranger needs: `sh verify.sh` inside it verifies it with sha256sum,
+    openssl, jq and ssh-keygen alone. This device signs the list of its files.
+    """
     import sys
 
     from rollback_console.journal import export
 
+    if form == "bundle":
+        _export_bundle(find_journal(journal, config), output, force)
+        return
     with _reader(journal, config) as reader:
         lines = export.lines(reader.rows(), form)
         if output is not None:
@@ -319,6 +371,34 @@ def export_command(journal: Path | None, config: Path | None, form: str, output:
             sys.stdout.buffer.flush()
         except BrokenPipeError:
             mute(sys.stdout)
+
+
+def _export_bundle(path: Path, output: Path | None, force: bool) -> None:
+    from rollback_console.journal import bundle
+    from rollback_console.journal.against import receipts_beside
+    from rollback_console.journal.device import DeviceKey, default_path
+
+    if output is None:
+        raise UsageError("a bundle is a file", "--output PATH says where, for instance journal.tar")
+    exporter = DeviceKey.load(default_path()) if default_path().exists() else None
+    with _reader(path, None) as reader:
+        receipts = receipts_beside(path, reader.chain)
+        count = bundle.write(reader, output, roster=_signers, exporter=exporter, receipts=receipts, force=force)
+    if exporter is None:
+        warn("this machine has no device key: the list of the bundle's files is not signed (the entries are)")
+    emit_lines([f"{count:,} entries in {output}: unpack it, and run `sh verify.sh` in its folder"])
+
+
+def _signers(data: bytes) -> list[Any]:
+    """The people of a recorded roster; none where its bytes are of a form that this program cannot read."""
+    from rollback_console.journal.bundle import Signer
+    from rollback_console.policy.load import parse_roster
+
+    try:
+        people = parse_roster(data, "a recorded roster").roster.operators
+    except ConsoleError:
+        return []
+    return [Signer(person.id, line, person.valid_until) for person in people for line in person.keys]
 
 
 @command.command("status", epilog="Example: rollback-console journal status --json")

@@ -13,9 +13,10 @@ import json
 import os
 import secrets
 from collections.abc import Iterable, Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import BinaryIO
 
 from rollback_console.errors import InputError, JournalUnwritable, UsageError
 from rollback_console.journal.chain import COLUMNS, SECOND, Row
@@ -113,14 +114,22 @@ def rfc3339(nanos: int) -> str:
 
 
 def write(lines_: Iterable[str], output: Path, *, force: bool = False) -> None:
-    """Write lines to a file, whole or not at all. Raises UsageError when it exists and `force` is not given,
-    JournalUnwritable when it cannot be written."""
+    """Write lines to a file, whole or not at all. Errors as for `whole_file`."""
+    with whole_file(output, force=force) as file:
+        for line in lines_:
+            file.write(line.encode("utf-8", "surrogateescape"))
+
+
+@contextmanager
+def whole_file(output: Path, *, force: bool = False) -> Iterator[BinaryIO]:
+    """A file to write, which becomes `output` when all went well, durable, and leaves nothing else. Raises UsageError
+    when `output` exists and `force` is not given, JournalUnwritable when it cannot be written."""
     temp = output.with_name(f".{output.name}.{secrets.token_hex(8)}")
     try:
         if not force and os.path.lexists(output):
             raise UsageError(f"{output} exists", "name another file, or give --force to replace it")
-        with temp.open("x", encoding="utf-8", errors="surrogateescape", newline="") as file:
-            file.writelines(lines_)
+        with temp.open("xb") as file:
+            yield file
             file.flush()
             os.fsync(file.fileno())
         if force:

@@ -114,6 +114,15 @@ class JournalReader:
             raise JournalBroken(f"the blob {digest} of {self.path} is not what its digest says", KEEP)
         return data
 
+    def blob_digests(self) -> Iterator[str]:
+        """The digests of all blobs that are here, sorted."""
+        after = ""
+        while found := self._all(
+            "SELECT digest FROM blobs WHERE digest > ? ORDER BY digest LIMIT ?", after, database.PAGE
+        ):
+            yield from (digest for (digest,) in found)
+            after = found[-1][0]
+
     def get_live(self) -> tuple[float, bytes] | None:
         """(at, data) of the derived cache, or None."""
         found = self._one("SELECT at, data FROM live WHERE id = 1")

@@ -3,8 +3,8 @@
 Streams: memory does not grow with the journal. Needs neither Textual nor pydantic, no configuration and no key but the
 one in the first entry; a kind that this program has never heard of verifies like any other.
 
-What no walk can see: entries cut off at the end (only somebody else's copy of a head shows that), and a whole journal
-made anew with another key (name the device you expect, or the chain).
+What no walk can see: entries cut off at the end (only what others saw shows that: `journal.against`), and a whole
+journal made anew with another key (name the device you expect, or the chain).
 """
 
 from __future__ import annotations
@@ -22,16 +22,17 @@ from rollback_console.journal import chain as chains
 from rollback_console.journal import database
 from rollback_console.journal.chain import Row
 from rollback_console.journal.device import public_key, signed_by
-from rollback_console.journal.diagnose import Expected, diagnose
+from rollback_console.journal.diagnose import Expected, What, diagnose
+from rollback_console.journal.findings import Finding, Findings
 from rollback_console.model.value import dataclass
 
 if TYPE_CHECKING:
+    from rollback_console.journal.against import Against
     from rollback_console.journal.entry import Entry
 
 Blobs = Callable[[str], bytes | None]
 Recompute = Callable[["Entry", Blobs], str | None]
 
-MOST = 100  # findings kept of each sort; the rest are counted
 _REMEMBERED = 10_000  # digests of blobs already checked
 _DECLARATIONS = ("exclusion", "expected")  # by hand; a decision says what it knew of them
 # Where entries name blobs. A kind that is not here names none, or is newer than this program.
@@ -42,17 +43,6 @@ BLOB_FIELDS: dict[str, tuple[str, ...]] = {
     "request": ("plan_blob",),
     "walk": ("digest",),
 }
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """One thing wrong: the entry's number (None: the file as a whole), and what, in a sentence."""
-
-    seq: int | None
-    message: str
-
-    def __str__(self) -> str:
-        return f"entry {self.seq}: {self.message}" if self.seq is not None else self.message
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +64,7 @@ class Verification:
     head: tuple[int, str] = (0, "")
     blobs_missing: int = 0
     decisions: int = 0  # transitions recomputed
+    witnessed: int = 0  # receipts, heads and copies it was held against
     not_recomputed: int = 0  # transitions whose samples or policy are not here, or that another engine decided
 
 
@@ -84,6 +75,8 @@ def verify(
     chain: str | None = None,
     recompute: Recompute | None = None,
     blobs: Blobs | None = None,
+    against: Against | None = None,
+    others: Callable[[], Iterable[str]] | None = None,
 ) -> Verification:
     """Verify a journal's file, or rows from elsewhere (`export.read_jsonl`).
 
@@ -91,13 +84,16 @@ def verify(
     word. `chain`: the chain id it must be. `recompute` is called for every `transition` that verifies (and
     for what people declared, which later ones say they knew) and returns what
     is wrong with it, or None, or raises OtherEngine where it cannot tell; `blobs` serves it when `source` is rows.
-    Raises UsageError when there is no such file; a file that is no journal is a problem, not an error.
+    `against`: what others saw of it; `others`, called after the walk: what else is wrong with a bundle. Raises
+    UsageError when there is no such file; a file that is no journal is a problem, not an error.
     """
-    walk = _Walk(devices, chain, recompute)
+    walk = _Walk(devices, chain, recompute, against)
     if not isinstance(source, Path):
         walk.blobs = blobs
         for row in source:
             walk.step(row)
+        for message in others() if others is not None else ():
+            walk.problem(None, message, "bundle")
         return walk.result()
     try:
         connection = database.connect_read_only(source)
@@ -124,13 +120,13 @@ def _walk_file(walk: _Walk, connection: sqlite3.Connection, path: Path) -> None:
     except JournalError as error:
         walk.problem(None, error.message)
         return
-    if walk.problems:
+    if walk.found.problems:
         return
     walk.blobs = _Blobs(connection)
     try:
         _walk_rows(walk, connection, path)
     except database.ERRORS as error:
-        walk.bad(walk.expected.seq, f"it cannot be read ({error}); nothing after it was looked at")
+        walk.bad(walk.expected.seq, f"it cannot be read ({error}); nothing after it was looked at", "damaged")
     except JournalError as error:
         walk.problem(None, str(error))
 
@@ -148,7 +144,7 @@ def _walk_rows(walk: _Walk, connection: sqlite3.Connection, path: Path) -> None:
             walk.step(Row._make(row))
         if page:
             if not isinstance(page[-1][1], int) or page[-1][1] <= after:
-                walk.bad(walk.expected.seq, "the table's order is damaged")
+                walk.bad(walk.expected.seq, "the table's order is damaged", "damaged")
                 return
             after = page[-1][1]
             continue
@@ -156,7 +152,8 @@ def _walk_rows(walk: _Walk, connection: sqlite3.Connection, path: Path) -> None:
         if stored == walk.entries:
             return
         if not database.fetch(connection, path, "SELECT 1 FROM entries WHERE seq > ? LIMIT 1", (after,)):
-            walk.bad(walk.expected.seq, f"{stored} entries are stored, {walk.entries} can be reached in order")
+            reached = f"{stored} entries are stored, {walk.entries} can be reached in order"
+            walk.bad(walk.expected.seq, reached, "damaged")
             return
 
 
@@ -213,19 +210,20 @@ class _Blobs:
 class _Walk:
     """The state of one walk: what the next entry must be, and what was found."""
 
-    def __init__(self, devices: Collection[str] | None, chain: str | None, recompute: Recompute | None) -> None:
-        self.expected = Expected(seq=1, prev="", chain=chain)
+    def __init__(
+        self, devices: Collection[str] | None, chain: str | None, recompute: Recompute | None, against: Against | None
+    ) -> None:
+        self.expected = Expected(seq=1, prev="", chain=None)
         self.entries = 0
-        self.problems: list[Finding] = []
-        self.warnings: list[Finding] = []
+        self.found = Findings()
+        self._asked_chain = chain
+        self._against = against
         self.blobs: Blobs | None = None
         self._devices = {_bare(device) for device in devices} if devices is not None else None
         self._recompute = recompute
         self._key: Ed25519PublicKey | None = None
         self._device = ""
         self._rehearsal = False
-        self._first_bad: int | None = None
-        self._suppressed = 0
         self._missing = 0
         self._decisions = 0
         self._not_recomputed = 0
@@ -258,12 +256,15 @@ class _Walk:
             self._device, self._rehearsal = str(body["device"]), body.get("rehearsal") is True
             self._key = public_key(self._device)
             if self._devices is not None and _bare(self._device) not in self._devices:
-                self.bad(row.seq, "the journal was signed by another device than the ones named")
-            if self.expected.chain is None:
-                self.expected.chain = str(body["chain"])
+                self.bad(row.seq, "the journal was signed by another device than the ones named", "replaced")
+            self.expected.chain = str(body["chain"])
+            if self._asked_chain is not None and self.expected.chain != self._asked_chain:
+                self.bad(row.seq, f"this is the chain {self.expected.chain}, not {self._asked_chain}", "replaced")
         except (ValueError, KeyError, TypeError, AttributeError, JournalError) as error:
-            if self._first_bad is None:
-                self.bad(1, f"the first entry does not say whose journal this is ({error}); nothing can be verified")
+            if self.found.first_bad is None:
+                gone = isinstance(row.seq, int) and row.seq > 1
+                why = f"the first entry does not say whose journal this is ({error}); nothing can be verified"
+                self.bad(1, why, "removed" if gone else "changed")
             self._key = None
             return False
         return True
@@ -283,14 +284,15 @@ class _Walk:
             ):
                 value = chains.parse_canonical(row.body)
                 expected.move_on(row, row.hash)
+                expected.doubtful = False
+                self.found.sound()
                 self._head = (row.seq, row.hash)
+                if self._against is not None:
+                    self._against.sound(row, self._key, self.found.problem)
                 return value
         except ValueError:
             pass  # not UTF-8, or not canonical: `diagnose` says which
-        diagnosis = diagnose(row, expected, self._key)
-        for message in diagnosis.messages:
-            self.bad(diagnosis.seq, message)
-        expected.move_on(row, diagnosis.believed_hash)
+        self.found.entry(row, expected, diagnose(row, expected, self._key))
         return None
 
     def _check_blobs(self, row: Row, body: Any) -> None:
@@ -307,7 +309,7 @@ class _Walk:
                     self._missing += 1
                     self.warn(row.seq, f"its {field}, blob {digest}, is not here (retention may have dropped it)")
             except ValueError as error:
-                self.bad(row.seq, f"its {field}, blob {digest}, {error}")
+                self.bad(row.seq, f"its {field}, blob {digest}, {error}", "blob")
 
     def _check_decision(self, row: Row, body: Any) -> None:
         from rollback_console.journal.reading import entry_of  # pydantic: only where decisions are recomputed
@@ -326,7 +328,7 @@ class _Walk:
             message = error.message
         self._decisions += 1
         if message:
-            self.bad(row.seq, f"its decision does not recompute: {message}")
+            self.bad(row.seq, f"its decision does not recompute: {message}", "decision")
 
     def _blob_or_none(self, digest: str) -> bytes | None:
         try:
@@ -334,29 +336,30 @@ class _Walk:
         except ValueError:
             return None  # noted where the blob is checked
 
-    def bad(self, seq: int, message: str) -> None:
+    def bad(self, seq: int, message: str, what: What = "changed") -> None:
         """An entry is bad: the lowest number is the first."""
-        self._first_bad = seq if self._first_bad is None else min(self._first_bad, seq)
-        self.problem(seq, message)
+        self.found.problem(seq, message, what)
 
-    def problem(self, seq: int | None, message: str) -> None:
-        if len(self.problems) < MOST:
-            self.problems.append(Finding(seq, message))
-        else:
-            self._suppressed += 1
+    def problem(self, seq: int | None, message: str, what: What = "damaged") -> None:
+        self.found.problem(seq, message, what)
 
     def warn(self, seq: int | None, message: str) -> None:
-        if len(self.warnings) < MOST:
-            self.warnings.append(Finding(seq, message))
+        self.found.warn(seq, message)
 
     def result(self) -> Verification:
-        if self.entries == 0 and not self.problems:
-            self.bad(1, "there is no entry: a journal begins with its genesis")
+        found = self.found
+        if self.entries == 0 and not found.problems:
+            self.bad(1, "there is no entry: a journal begins with its genesis", "removed")
+        found.end()
+        if self._against is not None:
+            last = self._head[0] if found.first_bad is None else self.expected.seq - 1
+            self._against.end(self.expected.chain or "", last, self._key, found.problem)
         return Verification(
-            ok=not self.problems, entries=self.entries, first_bad_seq=self._first_bad, problems=tuple(self.problems),
-            warnings=tuple(self.warnings), suppressed=self._suppressed, chain=self.expected.chain or "",
+            ok=not found.problems, entries=self.entries, first_bad_seq=found.first_bad, problems=tuple(found.problems),
+            warnings=tuple(found.warnings), suppressed=found.suppressed, chain=self.expected.chain or "",
             device=self._device, rehearsal=self._rehearsal, head=self._head, blobs_missing=self._missing,
             decisions=self._decisions, not_recomputed=self._not_recomputed,
+            witnessed=self._against.compared if self._against is not None else 0,
         )  # fmt: skip
 
 

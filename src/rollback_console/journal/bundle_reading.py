@@ -1,0 +1,202 @@
+"""A bundle read back without unpacking it: its rows for `verify`, its blobs, and whatever else is wrong with it."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import json
+import re
+import tarfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+
+from rollback_console.authorize import sshsig
+from rollback_console.errors import ConsoleError, InputError
+from rollback_console.journal import chain as chains
+from rollback_console.journal.bundle import EXPORTER, MANIFEST, NAMESPACE
+from rollback_console.journal.chain import Row
+from rollback_console.journal.device import public_key, signed_by
+
+_LARGEST = 1 << 30  # bytes of one file that are read at once
+_LINE = re.compile(r"([0-9a-f]{64})  ([A-Za-z0-9._/-]+)")
+_HASH = re.compile(r"[0-9a-f]{64}")
+_CHUNK = 1 << 20
+
+
+class Bundle:
+    """An archive that `bundle.write` made, or something that was made to look like one."""
+
+    def __init__(self, path: Path, tar: tarfile.TarFile, members: dict[str, tarfile.TarInfo], odd: list[str]) -> None:
+        self._path, self._tar, self._members, self._odd = path, tar, members, odd
+        self._unread: list[str] = []
+        self._key: Ed25519PublicKey | None = None
+
+    def rows(self) -> Iterator[Row]:
+        """The entries in order. A line that is none ends them, and `problems` says so."""
+        number = 1
+        waiting: Row | None = None
+        try:
+            for stem in sorted(n.removesuffix(".envelopes") for n in self._members if n.endswith(".envelopes")):
+                files = [self._lines(f"{stem}.{end}") for end in ("envelopes", "bodies", "signatures")]
+                for envelope, body, signature in zip(*files, strict=True):
+                    row = _row(envelope, body, signature)
+                    if waiting is not None:
+                        yield self._as_stored(waiting, row.prev)
+                    waiting, number = row, number + 1
+        except (ValueError, KeyError, TypeError) as error:  # UnicodeDecodeError and binascii.Error are ValueErrors
+            self._unread.append(f"entry {number} cannot be read from it ({error}); nothing after it was looked at")
+        if waiting is not None:
+            yield waiting
+
+    def _as_stored(self, row: Row, prev: str) -> Row:
+        """An entry's hash stands in the next one's `prev`. Where that is not what its envelope hashes to, the one that
+        the device signed is the true one: `verify` then says which of the two was changed."""
+        if self._key is None:
+            try:
+                self._key = public_key(str(json.loads(row.body)["device"]))
+            except (ValueError, KeyError, TypeError, ConsoleError):
+                return row
+        if prev != row.hash and _HASH.fullmatch(prev) and signed_by(self._key, prev, row.signature):
+            return row._replace(hash=prev)
+        return row
+
+    def blob(self, digest: str) -> bytes | None:
+        """As `verify` asks: None where there is none, ValueError where the bytes are not the digest's."""
+        if f"blobs/{digest}" not in self._members:
+            return None
+        data = self._read(f"blobs/{digest}")
+        if chains.digest(data) != digest:
+            raise ValueError("is not what its digest says")
+        return data
+
+    def problems(self) -> Iterator[str]:
+        """What is wrong beside the entries: files that were changed, added or removed, keys, the exporter's
+        signature."""
+        yield from self._unread
+        yield from self._odd
+        if MANIFEST not in self._members:
+            yield f"{MANIFEST} is not in it"
+            return
+        manifest = self._read(MANIFEST)
+        listed = {}
+        for line in manifest.decode("utf-8", "replace").removesuffix("\n").split("\n"):
+            if match := _LINE.fullmatch(line):
+                listed[match[2]] = match[1]
+            else:
+                yield f"{MANIFEST} has a line that is no sum"
+        if not manifest.endswith(b"\n"):
+            yield f"{MANIFEST} does not end with its last line"
+        for name in sorted(self._members.keys() | listed.keys()):
+            if name in (MANIFEST, f"{MANIFEST}.sig"):
+                continue
+            if name not in listed:
+                yield f"{name} is not in the manifest: it was added"
+            elif name not in self._members:
+                yield f"{name} is in the manifest and not here"
+            elif self._sum(name) != listed[name]:
+                yield f"{name} is not the file that was put in"
+        yield from self._signed(manifest)
+        yield from self._facts()
+
+    def _signed(self, manifest: bytes) -> Iterator[str]:
+        lines = self._text("allowed_signers").splitlines()
+        exporters = [line.split()[-2:] for line in lines if line.startswith(f"{EXPORTER} ")]
+        name = f"{MANIFEST}.sig"
+        if name not in self._members:
+            if exporters:
+                yield f"{name} is gone: allowed_signers names who signed it"
+            return
+        try:
+            blob = sshsig.verify(manifest, NAMESPACE, self._text(name))
+            if blob not in [sshsig.parse_line(" ".join(words)) for words in exporters]:
+                yield f"{MANIFEST} is signed by another key than the exporter's"
+        except (ConsoleError, ValueError) as error:
+            yield f"the signature over {MANIFEST} does not hold ({error})"
+
+    def _facts(self) -> Iterator[str]:
+        if self._key is None:
+            return
+        openssh = self._key.public_bytes(Encoding.OpenSSH, PublicFormat.OpenSSH).decode()
+        if self._text("device.pub").split()[:2] != openssh.split():
+            yield "device.pub is not the key in the first entry"
+        pem = self._key.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo).decode()
+        if self._text("device.pem") != pem:
+            yield "device.pem is not the key in the first entry"
+
+    def _text(self, name: str) -> str:
+        return self._read(name).decode("utf-8", "replace") if name in self._members else ""
+
+    def _lines(self, name: str) -> list[bytes]:
+        data = self._read(name)
+        if not data.endswith(b"\n"):
+            raise ValueError(f"{name} does not end with its last line")
+        return data[:-1].split(b"\n")
+
+    def _read(self, name: str) -> bytes:
+        member = self._members[name]
+        if member.size > _LARGEST:
+            raise InputError(f"{self._path}: {name} is larger than {_LARGEST} bytes", "unpack it and run verify.sh")
+        file = self._tar.extractfile(member)
+        return file.read() if file is not None else b""
+
+    def _sum(self, name: str) -> str:
+        """By pieces: a file may be large."""
+        file = self._tar.extractfile(self._members[name])
+        sum_ = hashlib.sha256()
+        while file is not None and (data := file.read(_CHUNK)):
+            sum_.update(data)
+        return sum_.hexdigest()
+
+
+def open_bundle(path: Path) -> Bundle:
+    """Raises InputError where the archive cannot be read as one."""
+    try:
+        tar = tarfile.open(path, mode="r:")  # noqa: SIM115 - it is open as long as the bundle is read
+        members, odd = _members(tar)
+    except (tarfile.TarError, OSError, ValueError) as error:
+        raise InputError(f"{path} cannot be read as an archive ({error})", "fetch it again") from error
+    if not any(name.startswith("entries/") for name in members):
+        raise InputError(
+            f"{path} is an archive and no bundle of a journal", "`journal export --format bundle` makes one"
+        )
+    return Bundle(path, tar, members, odd)
+
+
+def _members(tar: tarfile.TarFile) -> tuple[dict[str, tarfile.TarInfo], list[str]]:
+    """Files by their names below the one folder, and what does not belong there."""
+    found: dict[str, tarfile.TarInfo] = {}
+    odd = []
+    folders: set[str] = set()
+    for member in tar:
+        folder, _, name = member.name.partition("/")
+        folders.add(folder)
+        if not member.isfile():
+            if not member.isdir():
+                odd.append(f"{member.name} is neither a file nor a folder")
+        elif name in found:
+            odd.append(f"{name} is in it twice")
+        else:
+            found[name] = member
+    if len(folders) > 1:
+        odd.append(f"it holds more than one folder: {', '.join(sorted(folders))}")
+    return found, odd
+
+
+def _row(envelope: bytes, body: bytes, signature: bytes) -> Row:
+    """Raises ValueError, KeyError or TypeError for lines that are no entry."""
+    columns = json.loads(envelope.decode())
+    if not isinstance(columns, dict):
+        raise TypeError("the envelope is no object")
+    try:
+        raw = base64.b64decode(signature, validate=True)
+    except binascii.Error as error:
+        raise ValueError(f"its signature is not base64: {error}") from error
+    return Row(
+        columns["chain"], columns["seq"], int(columns["at"]), int(columns["mono"]), columns["kind"],
+        columns["deployment"], columns["operator"], body.decode(), columns["prev"],
+        hashlib.sha256(envelope).hexdigest(), raw,
+    )  # fmt: skip
