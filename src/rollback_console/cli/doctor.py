@@ -161,7 +161,7 @@ def _journal(config: Path | None, journal: Path | None) -> Iterator[Finding]:
         device = DeviceKey.default()
         yield Finding("journal", True, f"{path}: {seq} entries")
         yield Finding(
-            "device key", True, f"{device.fingerprint}: a file that only you can read (0600), not a keyring's"
+            "device key", True, f"{device.fingerprint()}: a file that only you can read (0600), not a keyring's"
         )
     except ConsoleError as error:
         yield Finding("journal", False, error.message, error.next_step)
