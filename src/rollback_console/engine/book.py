@@ -61,9 +61,7 @@ class Book(Protocol):
         level; who knows when the version before ended puts its rate in the place of p."""
         ...
 
-    def dwell(
-        self, index: int, number: int, at: float, frozen_at: float | None, stakes: Stakes
-    ) -> float | None:
+    def dwell(self, index: int, number: int, at: float, frozen_at: float | None, stakes: Stakes) -> float | None:
         """What an adaptive dwell (seconds) comes to where so much is at stake, as of the same time as `norm`; None
         where the signal's is not adaptive, or its past excursions are unknown."""
         ...

@@ -204,9 +204,7 @@ class Sampler:
         )  # fmt: skip
         return self._by_stakes(index, seen, carried) if carried and self._staked[index] else seen
 
-    def _by_stakes(
-        self, index: int, observation: Observation, carried: Sequence[EvidenceMemory | None]
-    ) -> Observation:
+    def _by_stakes(self, index: int, observation: Observation, carried: Sequence[EvidenceMemory | None]) -> Observation:
         """The observation with the adaptive dwells that what is at stake chooses: where something is suspected, and it
         is known what another minute of it loses."""
         rule = self.rules[index]

@@ -332,9 +332,7 @@ class SeasonalBook:
         norm = replace(norm, hours=hours, dwell_s=dwell, budget_s=share)
         return InForce(hour, known_hour, profile, level, norm, p)
 
-    def dwell(
-        self, index: int, number: int, at: float, frozen_at: float | None, stakes: Stakes
-    ) -> float | None:
+    def dwell(self, index: int, number: int, at: float, frozen_at: float | None, stakes: Stakes) -> float | None:
         """See `engine.book.Book`."""
         place = self._places.of(index, number, at)
         if place is None or place.rule.adaptive is None or isinstance(self.norm(index, number, at, frozen_at), Blind):
@@ -346,9 +344,7 @@ class SeasonalBook:
         """See `engine.book.Book`."""
         return self._shares.budget_s(index, self._rules[index].signals[number], at)
 
-    def _dwell(
-        self, place: Place, known_hour: float, profile: Profile, stakes: Stakes | None = None
-    ) -> float | None:
+    def _dwell(self, place: Place, known_hour: float, profile: Profile, stakes: Stakes | None = None) -> float | None:
         """What an adaptive dwell comes to by the past excursions, and by what is at stake where that is known; None
         where it is not adaptive, or the excursions are unknown."""
         bounds = place.rule.adaptive
