@@ -15,7 +15,7 @@ from sqlalchemy.exc import DBAPIError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from starlette.exceptions import HTTPException
 
-from rollback_console.hub import problems, routes_about, routes_log, routes_read
+from rollback_console.hub import problems, routes_about, routes_log, routes_read, routes_team
 from rollback_console.hub.deps import State
 from rollback_console.hub.hub import Hub
 from rollback_console.hub.limits import Gate, Metrics
@@ -45,7 +45,7 @@ def create_app(hub: Hub) -> FastAPI:
         docs_url=None, redoc_url=None,
     )  # fmt: skip
     app.state.hub = state
-    for module in (routes_about, routes_log, routes_read):
+    for module in (routes_about, routes_log, routes_read, routes_team):
         app.include_router(module.router)
     _errors(app)
     app.add_middleware(Gate, metrics=metrics, concurrency=hub.settings.concurrency)

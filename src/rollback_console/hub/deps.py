@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 from collections.abc import AsyncIterator
 from typing import Annotated
@@ -14,6 +15,7 @@ from rollback_console.hub.devices import Device
 from rollback_console.hub.hub import Hub
 from rollback_console.hub.limits import Metrics, Rates
 from rollback_console.hub.problems import unauthorized
+from rollback_console.hub.stream import Stream
 
 
 class State:
@@ -24,18 +26,26 @@ class State:
         self.database = hub.database
         self.log = hub.log
         self.metrics = metrics
+        self.stream = Stream(hub.database, hub.settings.poll_s, hub.settings.streams)
         self.rates = Rates(hub.settings.rate, hub.settings.burst)
 
     @contextlib.asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         """While the service answers."""
-        yield
+        task = asyncio.create_task(self.stream.run())
+        try:
+            yield
+        finally:
+            self.stream.end()
+            await task
 
     def changed(self) -> None:
         """Something was committed: whoever follows may look."""
+        self.stream.wake()
 
     def end_streams(self) -> None:
-        """The service is about to end."""
+        """The service is about to end: streams would keep it waiting for ever."""
+        self.stream.end()
 
 
 def state_of(request: Request) -> State:
