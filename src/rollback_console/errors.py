@@ -17,6 +17,7 @@
     │   └── WorldChanged         5  the pointer is not where the plan says
     └── JournalError             1
         ├── JournalUnwritable    1  nothing may be executed: its intent could not be recorded
+        │   └── JournalBusy      1  another process holds the file, and whoever asked does not wait
         ├── OtherEngine          1  a decision that an engine made which decides otherwise than this program
         └── JournalBroken        1  the chain does not verify
 
@@ -121,6 +122,10 @@ class JournalUnwritable(JournalError):
 
 
 class OtherEngine(JournalError):
+    pass
+
+
+class JournalBusy(JournalUnwritable):
     pass
 
 

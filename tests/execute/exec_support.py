@@ -185,8 +185,12 @@ class WatchedJournal:
         self._switch.boundary(f"after {name}")
         return entry
 
-    def append_all(self, items: Sequence[tuple[Body, str, str]]) -> tuple[Entry, ...]:
-        return self._journal.append_all(items)
+    def append_all(self, items: Sequence[tuple[Body, str, str]], blobs: Sequence[bytes] = ()) -> tuple[Entry, ...]:
+        name = " ".join(f"{body.kind} {getattr(body, 'step', '')}" for body, _, _ in items)
+        self._switch.boundary(f"before {name}")
+        entries = self._journal.append_all(items, blobs)
+        self._switch.boundary(f"after {name}")
+        return entries
 
     def put_blob(self, data: bytes) -> str:
         self._switch.boundary("before blob")

@@ -66,7 +66,7 @@ def test_the_boundaries_cover_every_step_before_and_after_intent_touch_and_outco
     assert passed[touch - 1 : touch + 3] == [
         "after intent set", "before write_pointer", "after write_pointer", "before outcome set",
     ]  # fmt: skip
-    assert passed[0] == "before blob"
+    assert passed[0] == "before request "
     assert passed[-1] == "after execution "
 
 

@@ -522,14 +522,21 @@ async def test_a_tag_that_cannot_be_written_does_not_hold_up_the_rollback(bench:
 
 @pytest.mark.parametrize("kind", ["request", "intent lock", "intent set"])
 async def test_no_journal_no_touch(bench: Bench, kind: str) -> None:
-    original = bench.journal.append
+    original, original_all = bench.journal.append, bench.journal.append_all
 
-    def append(body: Any, **more: str) -> Any:
+    def refuse(body: Any) -> None:
         if f"{body.kind} {getattr(body, 'step', '')}".strip() == kind:
             raise JournalUnwritable("the disk is full", "make room")
+
+    def append(body: Any, **more: str) -> Any:
+        refuse(body)
         return original(body, **more)
 
-    bench.journal.append = append  # type: ignore[method-assign]
+    def append_all(items: Any, blobs: Any = ()) -> Any:
+        refuse(items[0][0])
+        return original_all(items, blobs)
+
+    bench.journal.append, bench.journal.append_all = append, append_all  # type: ignore[method-assign]
     with pytest.raises(JournalUnwritable):
         await bench.whole()
     assert bench.files.moves() == []

@@ -12,7 +12,7 @@ from rollback_console.engine.backfill import BASELINES, Known, Replayed
 from rollback_console.engine.present import ON_GRID, Present, Publish
 from rollback_console.engine.queries import Answer
 from rollback_console.engine.record import Decided
-from rollback_console.errors import ConsoleError, JournalError
+from rollback_console.errors import ConsoleError, JournalBusy, JournalError
 from rollback_console.model.observation import Blind, Tick
 from rollback_console.model.snapshot import Snapshot
 from rollback_console.model.verdict import TriggerMemory, TriggerState, Verdict
@@ -263,7 +263,10 @@ class Engine(Present):
         from rollback_console.engine.live import live_state
 
         try:
-            found = live_state(self.writer.journal, self.rules)
+            with self.writer.journal.without_waiting():
+                found = live_state(self.writer.journal, self.rules)
+        except JournalBusy:
+            return False
         except JournalError as error:
             self._journal_problem = str(error)
             return False

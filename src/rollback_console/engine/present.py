@@ -22,7 +22,7 @@ from rollback_console.engine.outages import Outages
 from rollback_console.engine.registry import PointerWatch
 from rollback_console.engine.sampler import Sampler
 from rollback_console.engine.versions import HISTORY_S, VersionHistory
-from rollback_console.errors import JournalError
+from rollback_console.errors import JournalBusy, JournalError
 from rollback_console.journal.entry import Recorder
 from rollback_console.model.identity import DeploymentId
 from rollback_console.model.incident import Incident
@@ -45,6 +45,7 @@ if TYPE_CHECKING:
 Publish = Callable[[Snapshot], None]
 _REGISTRY_S = 30.0
 _DETAIL_S = 30.0
+_BUSY_S = 0.25  # until a journal that somebody held is read again
 ON_GRID = 1e-6  # evaluation times nearer than this are one
 _UNDER_WAY = (ExecutionState.RUNNING, ExecutionState.VERIFYING)
 _TOUCHES = ("set", "registry")  # steps after which the pointer stands elsewhere
@@ -103,6 +104,7 @@ class Present:
         self._shown = False  # the first evaluation was
         self._inline = inline
         self._opens = opens
+        self._folds_again = False
         if journal is not None:
             self._keep(journal)
 
@@ -162,8 +164,18 @@ class Present:
         try:
             self.folded.refresh()
             self._journal_problem = self.options.journal_problem
+        except JournalBusy:
+            if not self._folds_again:  # somebody holds the file; whether that lasts, who writes finds out
+                self._folds_again = True
+                self._spawn(self._fold_again())
         except JournalError as error:
             self._journal_problem = str(error)
+
+    async def _fold_again(self) -> None:
+        await self.clock.sleep(_BUSY_S)
+        self._folds_again = False
+        self.fold()
+        self.publish()
 
     def _state(self, index: int) -> TriggerState:
         verdict = self.board.verdicts.get(index)

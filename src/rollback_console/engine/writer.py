@@ -77,10 +77,16 @@ class Writer:
         self._closed: set[str] = set()  # noted as closed, not yet read back
 
     async def run(self, function: Callable[[], _T]) -> _T:
-        """Run `function` on the journal's thread, in order with everything else written."""
+        """Run `function` on the journal's thread, in order with everything else written. Cancelled, it ends when what
+        was under way has ended: nobody may go on while an entry of ours can still land."""
         if self._pool is None:
             return function()
-        return await asyncio.get_running_loop().run_in_executor(self._pool, function)
+        work = asyncio.get_running_loop().run_in_executor(self._pool, function)
+        try:
+            return await asyncio.shield(work)
+        except asyncio.CancelledError:
+            await asyncio.wait({work})
+            raise
 
     def tick(self, tick: Tick, verdicts: Sequence[Verdict], *, always: bool = False) -> Packed:
         """Note a tick; returns its blob. Its entry is written when something is not healthy, when a decision

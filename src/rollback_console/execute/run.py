@@ -3,19 +3,33 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import field, replace
 from enum import StrEnum
-from typing import Literal, Protocol
+from typing import Literal, Protocol, TypeVar
 
 from rollback_console.execute.fold import VERIFYING, History, fold
 from rollback_console.execute.locks import DeploymentLock
 from rollback_console.execute.protocol import Pointer
 from rollback_console.journal.entry import Recorder
-from rollback_console.journal.kinds import ExecutionEnded, Intent, Outcome
+from rollback_console.journal.kinds import ExecutionEnded, Intent, Outcome, PointerMoved
 from rollback_console.model.identity import DeploymentId
 from rollback_console.model.plan import Execution, ExecutionState, Plan
 from rollback_console.model.value import dataclass
+
+_T = TypeVar("_T")
+
+
+class OnJournal(Protocol):
+    """Runs what blocks on the journal where it holds up no key, one at a time and in order: `Writer.run`. Cancelled, it
+    ends when what was under way has ended: nobody may take up a deployment while an entry of ours can still land."""
+
+    def __call__(self, function: Callable[[], _T]) -> Awaitable[_T]: ...
+
+
+async def here(function: Callable[[], _T]) -> _T:
+    """Right here: for a rehearsal's journal, which nobody shares, and whose order is its seed's."""
+    return function()
 
 
 class RecoveryState(StrEnum):
@@ -80,6 +94,7 @@ class Run:
     lock: DeploymentLock
     publish: Callable[[Execution], None]
     operator: str  # who is at it now: the requester, whoever resumed it, whoever aborts it
+    on_journal: OnJournal = here
     abort_by: str = ""
     abort_reason: str = ""
     task: asyncio.Task[Execution] | None = None
@@ -100,24 +115,36 @@ class Run:
         """The advisory lock's holder: the same words after a resume, whoever resumes, so that it finds its own lock."""
         return f"{self.id} by {self.history.request.operator or 'unknown'}"
 
-    def intent(self, step: str, detail: str) -> int:
+    async def intent(self, step: str, detail: str) -> int:
         """Journal that a step is about to touch the world; returns the attempt's number. When this raises, the world
         must not be touched."""
         attempt = len(self.history.intents(step)) + 1
-        self._write(Intent(execution=self.id, step=step, detail=detail, attempt=attempt))
+        await self._write(Intent(execution=self.id, step=step, detail=detail, attempt=attempt))
         return attempt
 
-    def outcome(self, step: str, state: Literal["done", "failed", "skipped"], detail: str, attempt: int) -> None:
+    async def outcome(self, step: str, state: Literal["done", "failed", "skipped"], detail: str, attempt: int) -> None:
         self._said.pop(step, None)
-        self._write(Outcome(execution=self.id, step=step, state=state, detail=detail, attempt=attempt))
+        await self._write(Outcome(execution=self.id, step=step, state=state, detail=detail, attempt=attempt))
 
-    def end(self, state: Literal["done", "not confirmed", "failed", "aborted"], detail: str) -> None:
-        self._write(ExecutionEnded(execution=self.id, state=state, detail=detail))
+    async def end(self, state: Literal["done", "not confirmed", "failed", "aborted"], detail: str) -> None:
+        await self._write(ExecutionEnded(execution=self.id, state=state, detail=detail))
 
-    def _write(self, body: Intent | Outcome | ExecutionEnded) -> None:
-        entry = self.journal.append(body, deployment=str(self.plan.deployment), operator=self.operator)
-        self.history.add(entry)
+    async def _write(self, body: Intent | Outcome | ExecutionEnded) -> None:
+        """Durable when it returns, without holding up a key meanwhile."""
+        by = self.operator
+        where = str(self.plan.deployment)
+        self.history.add(await self.on_journal(lambda: self.journal.append(body, deployment=where, operator=by)))
         self.changed()
+
+    async def moves(self, after: int) -> list[PointerMoved]:
+        """Moves of the plan's pointer that the journal holds after entry `after`."""
+        entries = await self.on_journal(lambda: list(self.journal.entries(after=after, kinds=("pointer",))))
+        bodies = (entry.parsed() for entry in entries)
+        return [
+            body
+            for body in bodies
+            if isinstance(body, PointerMoved) and (body.model, body.alias) == (self.plan.model, self.plan.alias)
+        ]
 
     def say(self, step: str, detail: str) -> None:
         """What a waiting step waits for, now. Not journaled: it says nothing that lasts."""

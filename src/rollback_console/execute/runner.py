@@ -8,6 +8,7 @@ lost, undone by somebody else before anybody saw it, looks like a move that neve
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import random as randoms
 import secrets
 from collections.abc import Awaitable, Callable, Mapping
@@ -33,10 +34,11 @@ from rollback_console.execute.plan import phrase as phrase_of
 from rollback_console.execute.plan import plan_bytes, plan_digest
 from rollback_console.execute.preflight import check_not_current, check_not_expired
 from rollback_console.execute.protocol import Driver
-from rollback_console.execute.run import Aborted, NotConfirmed, Observer, Run
+from rollback_console.execute.run import Aborted, NotConfirmed, Observer, OnJournal, Run, here
 from rollback_console.execute.steps import Result, Steps
 from rollback_console.journal.entry import Recorder
 from rollback_console.journal.kinds import PersonSignature, Refusal, Requested
+from rollback_console.journal.redact import free
 from rollback_console.model.identity import DeploymentId
 from rollback_console.model.plan import Execution, Plan
 
@@ -69,8 +71,9 @@ class Runner:
     """Starts, resumes and aborts executions on one journal.
 
     `drivers` by name; `lock_of` makes the local lock of `environment/name`; `on_change` gets every execution whenever
-    it changes (on the event loop); ids come from `random` (a drill's is seeded). Whether the operator *may* is asked by
-    the caller; what is gated here is the plan, the world, the locks and the typed phrase.
+    it changes (on the event loop); `on_journal` runs what blocks on the journal (`Writer.run`: off the event loop, in
+    order with what the engine writes); ids come from `random` (a drill's is seeded). Whether the operator *may* is
+    asked by the caller; what is gated here is the plan, the world, the locks and the typed phrase.
     """
 
     def __init__(
@@ -86,6 +89,7 @@ class Runner:
         rehearsal: bool = False,
         poll_s: float = POLL_S,
         lock_s: float = LOCK_S,
+        on_journal: OnJournal = here,
     ) -> None:
         self._journal = journal
         self._drivers = drivers
@@ -97,6 +101,7 @@ class Runner:
         self._rehearsal = rehearsal
         self._poll_s = poll_s
         self._lock_s = lock_s
+        self._on_journal = on_journal
         self._runs: dict[str, Run] = {}
 
     # What others call
@@ -107,16 +112,17 @@ class Runner:
         `sign` signs the request as the person at the console (`PersonKey.signer`). Raises PreflightFailed, LockHeld or
         UsageError (each journaled as a refusal, nothing touched), JournalUnwritable, BackendError.
         """
+        reason = free(reason, frozenset({operator}))  # before it is signed: what is signed is never changed
         lock = self._lock_of(str(plan.deployment))
         execution = f"ex-{self._random.getrandbits(48):012x}"
         try:
             self._check_asked(plan, reason, phrase)
             self._take(lock, plan.deployment, f"{execution} by {operator or 'unknown'}")
-            self._check_nothing_left(plan)
+            await self._check_nothing_left(plan)
             await self._check_world(plan)
         except (Refused, UsageError) as error:
             lock.release()
-            self._refuse("execute", str(plan.deployment), operator, error)
+            await self._refuse("execute", str(plan.deployment), operator, error)
             raise
         except BaseException:
             lock.release()
@@ -134,25 +140,25 @@ class Runner:
 
         Raises LockHeld when somebody runs it, Refused when it has ended, UsageError when there is none of that id.
         """
-        history, plan = self._unfinished(execution)
+        history, plan = await self._unfinished(execution)
         lock = self._lock_of(history.deployment)
         try:
             self._take(lock, plan.deployment, f"{execution}, resumed by {operator or 'unknown'}")
-            history, plan = self._unfinished(execution)  # again, now that nobody else can be at it
+            history, plan = await self._unfinished(execution)  # again, now that nobody else can be at it
         except LockHeld as error:
-            self._refuse("resume", history.deployment, operator, error)
+            await self._refuse("resume", history.deployment, operator, error)
             raise
         except BaseException:
             lock.release()
             raise
-        self._begin(Run(plan, history, self._journal, lock, self._on_change, operator))
+        self._begin(Run(plan, history, self._journal, lock, self._on_change, operator, self._on_journal))
 
     async def wait(self, execution: str) -> Execution:
         """Until the task of `start` or `resume` is over. Raises what stopped it short of its end (JournalError,
         BackendError); it is then unfinished and can be resumed."""
         run = self._runs.get(execution)
         if run is None or run.task is None:
-            return self._find(execution)
+            return await self._find(execution)
         return await asyncio.shield(run.task)
 
     async def abort(self, execution: str, operator: str, reason: str) -> Execution:
@@ -163,17 +169,17 @@ class Runner:
         if run is not None and run.task is not None and not run.task.done():
             run.stop(operator, reason)
             return await asyncio.shield(run.task)
-        history, plan = self._unfinished(execution)
+        history, plan = await self._unfinished(execution)
         lock = self._lock_of(history.deployment)
         try:
             self._take(lock, plan.deployment, f"{execution}, aborted by {operator or 'unknown'}")
-            history, plan = self._unfinished(execution)
-            run = Run(plan, history, self._journal, lock, self._on_change, operator)
+            history, plan = await self._unfinished(execution)
+            run = Run(plan, history, self._journal, lock, self._on_change, operator, self._on_journal)
             run.stop(operator, reason)
             await self._finish(run, self._steps(run), "aborted", f"aborted by {operator or 'unknown'}: {reason}")
             return run.execution()
         except LockHeld as error:
-            self._refuse("abort", history.deployment, operator, error)
+            await self._refuse("abort", history.deployment, operator, error)
             raise
         finally:
             lock.release()
@@ -216,9 +222,10 @@ class Runner:
             failing = [check.detail for check in plan.checks if check.ok is not True]
             raise PreflightFailed("; ".join(failing) or "the plan was never checked", "plan again")
 
-    def _check_nothing_left(self, plan: Plan) -> None:
+    async def _check_nothing_left(self, plan: Plan) -> None:
         """With the lock in hand: whatever else has not ended on this deployment was left by a process that is gone."""
-        for left in histories(self._journal.entries(kinds=KINDS)).values():
+        found = await self._on_journal(lambda: histories(self._journal.entries(kinds=KINDS)))
+        for left in found.values():
             if left.ended is None and left.deployment == str(plan.deployment):
                 whose = f"{left.asked.execution} by {left.request.operator or 'unknown'}"
                 raise PreflightFailed(
@@ -243,10 +250,9 @@ class Runner:
             who = words(holder) if holder is not None else "another process"
             raise LockHeld(f"{who} is executing on {deployment}", "watch it there, or wait")
 
-    def _refuse(self, act: str, deployment: str, operator: str, error: ConsoleError) -> None:
-        self._journal.append(
-            Refusal(act=act, rule=error.message, who_could=error.next_step), deployment=deployment, operator=operator
-        )
+    async def _refuse(self, act: str, deployment: str, operator: str, error: ConsoleError) -> None:
+        body = Refusal(act=act, rule=error.message, who_could=error.next_step)
+        await self._on_journal(lambda: self._journal.append(body, deployment=deployment, operator=operator))
 
     async def _request(
         self, plan: Plan, operator: str, reason: str, phrase: str, execution: str, lock: DeploymentLock,
@@ -255,27 +261,28 @@ class Runner:
         """The request in the journal, durably, before anything else."""
         signed = sign(statement(execution, plan, phrase, reason, self._clock.now())) if sign is not None else None
         person = await signed if isinstance(signed, Awaitable) else signed
-        blob = self._journal.put_blob(plan_bytes(plan))
+        data = plan_bytes(plan)
         asked = Requested(
-            execution=execution, plan=plan.digest, plan_blob=blob, phrase=phrase, reason=reason, person=person,
-            against=plan.against,
+            execution=execution, plan=plan.digest, plan_blob=hashlib.sha256(data).hexdigest(), phrase=phrase,
+            reason=reason, person=person, against=plan.against,
         )  # fmt: skip
-        entry = self._journal.append(asked, deployment=str(plan.deployment), operator=operator)
-        return Run(plan, History(entry, asked), self._journal, lock, self._on_change, operator)
+        items = [(asked, str(plan.deployment), operator)]
+        (entry,) = await self._on_journal(lambda: self._journal.append_all(items, [data]))
+        return Run(plan, History(entry, asked), self._journal, lock, self._on_change, operator, self._on_journal)
 
-    def _unfinished(self, execution: str) -> tuple[History, Plan]:
-        history = histories(self._journal.entries(kinds=KINDS)).get(execution)
+    async def _unfinished(self, execution: str) -> tuple[History, Plan]:
+        history = (await self._on_journal(lambda: histories(self._journal.entries(kinds=KINDS)))).get(execution)
         if history is None:
             raise UsageError(f"no execution {execution} in this journal", "rollback-console executions")
         if history.ended is not None:
             raise Refused(f"{execution} has ended: {history.ended[1].state}", "plan a new one")
-        plan = plan_of(history, self._journal.get_blob)
+        plan = await self._on_journal(lambda: plan_of(history, self._journal.get_blob))
         if plan_digest(plan) != plan.digest or plan.driver not in self._drivers:
             raise Refused(f"{execution} cannot go on: {plan.why_target}", "abort it, and plan again")
         return history, plan
 
-    def _find(self, execution: str) -> Execution:
-        found = next((item for item in self.executions() if item.id == execution), None)
+    async def _find(self, execution: str) -> Execution:
+        found = next((item for item in await self._on_journal(self.executions) if item.id == execution), None)
         if found is None:
             raise UsageError(f"no execution {execution} in this journal", "rollback-console executions")
         return found
@@ -330,23 +337,23 @@ class Runner:
 
     async def _step(self, run: Run, steps: Steps, name: str) -> str:
         """Intent, touch, outcome. Returns "" or what a step that holds up nothing could not do."""
-        attempt = run.intent(name, steps.announce(name, run))
+        attempt = await run.intent(name, steps.announce(name, run))
         try:
             result = await self._patiently(run, steps, name)
         except Aborted:
-            run.outcome(name, "skipped", "aborted while waiting", attempt)
+            await run.outcome(name, "skipped", "aborted while waiting", attempt)
             raise
         except (Refused, NotConfirmed) as error:
-            run.outcome(name, "failed", error.message, attempt)
+            await run.outcome(name, "failed", error.message, attempt)
             raise
         except BackendError as error:
             if name == "set" and not isinstance(error, BackendRefused):
                 raise  # whether it took effect is unknown: no outcome, and resume looks
-            run.outcome(name, "failed", str(error), attempt)
+            await run.outcome(name, "failed", str(error), attempt)
             if name in _NOT_GATING:
                 return f"the step {name} failed: {error.message}"
             raise
-        run.outcome(name, "skipped" if result.skipped else "done", result.detail, attempt)
+        await run.outcome(name, "skipped" if result.skipped else "done", result.detail, attempt)
         return ""
 
     async def _patiently(self, run: Run, steps: Steps, name: str) -> Result:
@@ -365,7 +372,7 @@ class Runner:
             await self._step(run, steps, "unlock")
         if state != "done":
             detail = f"{detail}. {await self._stands(run)}"
-        run.end(state, detail)
+        await run.end(state, detail)
 
     async def _stands(self, run: Run) -> str:
         """What is so now: where the pointer is, and what was not done."""

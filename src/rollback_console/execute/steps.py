@@ -84,14 +84,18 @@ class Steps:
         if run.history.done("set") is not None:
             if current == plan.to_version:
                 return Result(f"{plan.alias} names v{current}, where this execution had set it")
-            raise self._changed(run, current, f"this execution had set it to v{plan.to_version}; it is not set again")
+            raise await self._changed(
+                run, current, f"this execution had set it to v{plan.to_version}; it is not set again"
+            )
         if current == plan.from_version:
-            if tried and (seen := self._seen(run, plan.to_version)):
-                raise self._changed(run, current, f"it was seen at v{plan.to_version} at {seen}; it is not set again")
+            if tried and (seen := await self._seen(run, plan.to_version)):
+                raise await self._changed(
+                    run, current, f"it was seen at v{plan.to_version} at {seen}; it is not set again"
+                )
             return Result(f"{plan.alias} names v{current}, as planned")
         if current == plan.to_version and tried:
             return Result(f"{plan.alias} names v{current} already: the move took effect before the stop")
-        raise self._changed(run, current, f"the plan starts from v{plan.from_version}; nothing was set")
+        raise await self._changed(run, current, f"the plan starts from v{plan.from_version}; nothing was set")
 
     async def _set(self, run: Run) -> Result:
         plan = run.plan
@@ -100,7 +104,7 @@ class Steps:
         if current == plan.to_version:
             return Result(f"{plan.alias} names v{current} already; nothing was written")
         if current != plan.from_version:
-            raise self._changed(run, current, "somebody moved it after it was compared; nothing was set")
+            raise await self._changed(run, current, "somebody moved it after it was compared; nothing was set")
         if self._clock.now() >= plan.expires_at:
             raise PreflightFailed(
                 f"the plan expired at {utc(plan.expires_at)}, before the pointer was set", "plan again"
@@ -112,8 +116,10 @@ class Steps:
         plan = run.plan
         current = await self._driver.current(run.pointer)
         if current != plan.to_version:
-            raise self._changed(run, current, f"this execution had set it to v{plan.to_version}; it is not set again")
-        others = self._others(run)
+            raise await self._changed(
+                run, current, f"this execution had set it to v{plan.to_version}; it is not set again"
+            )
+        others = await self._others(run)
         note = (
             f"; in between somebody else had it at {', '.join(others)}: this pointer has another hand" if others else ""
         )
@@ -193,7 +199,7 @@ class Steps:
         except BackendError:
             return  # a look that failed is no news: the next one tells
         if current != run.plan.to_version:
-            raise self._changed(
+            raise await self._changed(
                 run, current, f"this execution had set it to v{run.plan.to_version}; it is not set again"
             )
 
@@ -215,28 +221,22 @@ class Steps:
 
     # What the journal knows of other hands
 
-    def _moves(self, run: Run) -> list[PointerMoved]:
+    async def _moves(self, run: Run) -> list[PointerMoved]:
         """Pointer moves that were recorded since this execution first compared."""
         begun = run.history.intents("compare")
-        after = begun[0][0].seq if begun else run.history.request.seq
-        bodies = (entry.parsed() for entry in run.journal.entries(after=after, kinds=("pointer",)))
-        return [
-            body
-            for body in bodies
-            if isinstance(body, PointerMoved) and (body.model, body.alias) == (run.plan.model, run.plan.alias)
-        ]
+        return await run.moves(begun[0][0].seq if begun else run.history.request.seq)
 
-    def _seen(self, run: Run, version: str) -> str:
+    async def _seen(self, run: Run, version: str) -> str:
         """When the journal saw the pointer at `version` since, or ""."""
-        return next((utc(move.at) for move in self._moves(run) if move.after == version), "")
+        return next((utc(move.at) for move in await self._moves(run) if move.after == version), "")
 
-    def _others(self, run: Run) -> list[str]:
+    async def _others(self, run: Run) -> list[str]:
         ours = (run.plan.from_version, run.plan.to_version)
-        return [f"v{move.after} ({utc(move.at)})" for move in self._moves(run) if move.after not in ours]
+        return [f"v{move.after} ({utc(move.at)})" for move in await self._moves(run) if move.after not in ours]
 
-    def _changed(self, run: Run, current: str | None, then: str) -> WorldChanged:
+    async def _changed(self, run: Run, current: str | None, then: str) -> WorldChanged:
         where = f"points to v{plain(current)}" if current is not None else "is gone"
-        by = next((f", as seen at {utc(m.at)}" for m in reversed(self._moves(run)) if m.after == current), "")
+        by = next((f", as seen at {utc(m.at)}" for m in reversed(await self._moves(run)) if m.after == current), "")
         return WorldChanged(
             f"{run.plan.alias} of {run.plan.model} {where}{by}: {then}", "look who moved it, then plan again"
         )

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from rollback_console.errors import JournalBroken, JournalError, JournalUnwritable, UsageError
+from rollback_console.errors import JournalBroken, JournalBusy, JournalError, JournalUnwritable, UsageError
 from rollback_console.journal.chain import COLUMNS
 
 APPLICATION_ID = 0x52424A31  # "RBJ1", in the file's header
@@ -181,7 +181,8 @@ def translate(error: Exception, path: Path) -> JournalError:
     code = primary_code(error)
     if code in _UNWRITABLE:
         why, step = _UNWRITABLE[code]
-        return JournalUnwritable(f"the journal {path} cannot be used: {why} ({error})", step)
+        sort = JournalBusy if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED) else JournalUnwritable
+        return sort(f"the journal {path} cannot be used: {why} ({error})", step)
     why = _BROKEN.get(code, "it does not answer as a journal does")
     return JournalBroken(
         f"the journal {path} is broken: {why} ({error})",

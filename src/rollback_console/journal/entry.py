@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Protocol
 
 from rollback_console.model.value import dataclass
@@ -75,4 +76,8 @@ class Recorder(Protocol):
 
     def head(self) -> tuple[int, str]:
         """(seq, hash) of the last entry; (0, "") before the first."""
+        ...
+
+    def without_waiting(self, limit_s: float = 0.05) -> AbstractContextManager[None]:
+        """Within, reads wait for nobody: they raise `JournalBusy`."""
         ...

@@ -6,11 +6,11 @@ import os
 import sqlite3
 import threading
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Self
 
-from rollback_console.errors import JournalBroken
+from rollback_console.errors import JournalBroken, JournalBusy
 from rollback_console.journal import chain as chains
 from rollback_console.journal import database
 from rollback_console.journal.blobs import unpack
@@ -148,6 +148,25 @@ class JournalReader:
     def mode(self) -> str:
         """SQLite's journal mode of this connection: `wal`, `truncate`, ..."""
         return str(self._all("PRAGMA journal_mode")[0][0])
+
+    @contextmanager
+    def without_waiting(self, limit_s: float = 0.05) -> Iterator[None]:
+        """Within, reads wait neither for another process that holds the file nor for an append of this object, but for
+        `limit_s` seconds each: for whoever must answer keys. Raises JournalBusy; what was read until then is right."""
+        if not self._lock.acquire(timeout=limit_s):
+            raise JournalBusy(f"the journal {self.path} is being written", "it is read again in a moment")
+        try:
+            ((before,),) = self._connection.execute("PRAGMA busy_timeout").fetchall()
+            self._connection.execute(f"PRAGMA busy_timeout = {round(limit_s * 1000)}")
+            try:
+                yield
+            finally:
+                with suppress(*database.ERRORS):
+                    self._connection.execute(f"PRAGMA busy_timeout = {before}")
+        except database.ERRORS as error:
+            raise database.translate(error, self.path) from error
+        finally:
+            self._lock.release()
 
     def close(self) -> None:
         """Close the file; the object is of no more use."""
