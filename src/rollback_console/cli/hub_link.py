@@ -208,6 +208,8 @@ def findings(config: Path | None, journal: Path, clock: Clock) -> list[tuple[str
         client = hub.connect()
         try:
             about = client.about()
+            if about.key == hub.key:
+                client.head("none")  # does it take our token
         finally:
             client.close()
     except ConsoleError as error:

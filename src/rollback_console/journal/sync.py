@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NoReturn
@@ -237,6 +238,8 @@ class Sync:
                 f"entry {seq:,} exists twice, signed by this device's key both times: this machine is a copy, or has "
                 "one, or the journal was put back from a backup"
             )  # fmt: skip
+            with suppress(BackendError):  # refused, and kept there as evidence: the hub shows both ends to others
+                self._up.put_entries(book.chain, [ours])
         if kind == "changed":
             self._alarm(book, kind, why, detail)
             raise Halted(why, "`rollback-console journal verify` says more; keep the file as it is")

@@ -127,9 +127,12 @@ class HubClient:
         transport: httpx.BaseTransport | None = None,
     ) -> None:
         self._server = server("hub", url)
-        auth = Auth("bearer", token=token) if token else None
-        self._headers = request_headers(self._server, auth, {})
+        self._headers = request_headers(self._server, None, {})
         self._headers["Accept-Encoding"] = "identity"  # a cap on what arrives is then one on what it becomes
+        auth = Auth("bearer", token=token) if token else None
+        self._auth = {
+            name: value for name, value in request_headers(self._server, auth, {}).items() if name == "Authorization"
+        }
         self._timeout_s = timeout_s
         self._ca_file = ca_file
         self._transport = transport
@@ -143,13 +146,13 @@ class HubClient:
     # -- who it is
 
     def about(self) -> About:
-        answer = self._json("GET", "/v1/about")
+        answer = self._json("GET", "/v1/about", known=False)  # whoever answers there may not be our hub: no token
         return About(*(_text(self, answer, name) for name in ("name", "version", "key", "time")))
 
     def enrol(self, key: str, name: str, code: str, proof: bytes) -> tuple[str, str]:
         """Make this device known by its one-time code: (device fingerprint, token)."""
         document = {"key": key, "name": name, "code": code, "proof": base64.b64encode(proof).decode()}
-        answer = self._json("POST", "/v1/devices", document)
+        answer = self._json("POST", "/v1/devices", document, known=False)
         return _text(self, answer, "device"), _text(self, answer, "token")
 
     # -- chains
@@ -214,9 +217,9 @@ class HubClient:
         """One request of JSON, and its answer, an object ({} for an empty one)."""
         return self._json(method, path, document)
 
-    def _json(self, method: str, path: str, document: object = None) -> dict[str, Any]:
+    def _json(self, method: str, path: str, document: object = None, known: bool = True) -> dict[str, Any]:
         content = json.dumps(document, separators=(",", ":")).encode() if document is not None else None
-        body = self._bytes(method, path, content, "application/json")
+        body = self._bytes(method, path, content, "application/json", known)
         if not body:
             return {}
         try:
@@ -227,12 +230,12 @@ class HubClient:
             raise wrong_shape(self._server, f"a {type(loaded).__name__} instead of an object")
         return loaded
 
-    def _bytes(self, method: str, path: str, content: bytes | None = None, kind: str = "") -> bytes:
+    def _bytes(self, method: str, path: str, content: bytes | None = None, kind: str = "", known: bool = True) -> bytes:
         """One request, one capped body, one deadline over all of it."""
         import httpx
 
         client = self._connected()
-        headers = {"Content-Type": kind} if content is not None else {}
+        headers = {**({"Content-Type": kind} if content is not None else {}), **(self._auth if known else {})}
         received = bytearray()
         answering = False
         deadline = time.monotonic() + self._timeout_s
@@ -260,7 +263,7 @@ class HubClient:
         silent for longer than the heartbeat that the hub promises."""
         import httpx
 
-        headers = {"Accept": "text/event-stream", **({"Last-Event-ID": last} if last else {})}
+        headers = {"Accept": "text/event-stream", **self._auth, **({"Last-Event-ID": last} if last else {})}
         timeout = httpx.Timeout(self._timeout_s, read=3 * 15.0)
         try:
             with self._connected().stream("GET", self._server.url + path, headers=headers, timeout=timeout) as response:

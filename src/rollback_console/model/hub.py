@@ -83,7 +83,8 @@ def sentences(state: HubState, now: float) -> tuple[str, ...]:
     if state.link is Link.NOT_CONFIGURED:
         return ("hub not configured: nobody but this machine holds these entries",)
     lines = [f"{plain(state.url, 120)}: {words(state)}" + (f" ({plain(state.problem, 300)})" if state.problem else "")]
-    lines.append(f"{state.waiting:,} entries wait to be sent" if state.waiting else "every entry is at the hub")
+    many = "1 entry waits" if state.waiting == 1 else f"{state.waiting:,} entries wait"
+    lines.append(f"{many} to be sent" if state.waiting else "every entry is at the hub")
     if state.receipt_at is None:
         lines.append("no receipt yet: a cut-off end of this journal would not be found")
     else:
