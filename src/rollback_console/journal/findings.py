@@ -19,8 +19,9 @@ class Finding:
     what: What | None = None
 
     def __str__(self) -> str:
-        said = f"{self.what}: {self.message}" if self.what else self.message
-        return f"entry {self.seq}: {said}" if self.seq is not None else said
+        if self.seq is None:
+            return self.message
+        return f"entry {self.seq}: {self.what}: {self.message}" if self.what else f"entry {self.seq}: {self.message}"
 
 
 class Findings:
