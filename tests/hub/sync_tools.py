@@ -12,7 +12,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from rollback_console.clock import WallClock
-from rollback_console.hub.devices import ENROL_DOMAIN
+from rollback_console.hub.devices import ENROL_DOMAIN, make_code
+from rollback_console.hub.hub import database_of
+from rollback_console.hub.settings import HubSettings
 from rollback_console.journal.device import DeviceKey
 from rollback_console.journal.hubstate import HubStore
 from rollback_console.journal.kinds import Body, Note, Repaired
@@ -25,6 +27,15 @@ from rollback_console.model.hub import HubState
 from servers.hub import Hub
 
 CLOCK = WallClock()
+
+
+def code_of(hub: Hub, name: str) -> str:
+    """What `hub enrol` does, in this process: a second of a subprocess for each device would be most of a test."""
+    database = database_of(HubSettings(data=hub.folder, database=hub.where[3] if len(hub.where) > 2 else ""))
+    try:
+        return make_code(database, name)
+    finally:
+        database.close()
 
 
 class Laptop:
@@ -50,7 +61,7 @@ class Laptop:
         return copy
 
     def enrol(self, hub: Hub, code: str = "") -> str:
-        device, code = self.device, code or hub.code(self.folder.name)
+        device, code = self.device, code or code_of(hub, self.folder.name)
         client = HubClient(hub.url)
         try:
             _, token = client.enrol(device.public_openssh(), "", code, device.sign(ENROL_DOMAIN + code.encode()))

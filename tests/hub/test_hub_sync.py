@@ -249,7 +249,7 @@ def test_a_receipt_that_does_not_prove_our_entry_is_not_believed(
     with pytest.raises(Halted, match=why):
         laptop.sync()
     state = laptop.state()
-    assert (state.waiting, state.receipt_at, kinds(laptop)) == (4, None, ["receipt"])
+    assert (state.waiting, state.receipt_at, kinds(laptop)) == (5, None, ["receipt"])  # with the line about it
     liar.lie = lambda method, path, answer: None
     assert laptop.sync().duplicates == 4  # an honest answer is believed again; the alarm stays until it is accepted
     assert kinds(laptop) == ["receipt"]
@@ -311,7 +311,7 @@ def test_a_hub_that_forgot_gets_everything_again_and_is_called_out(tmp_path: Pat
     try:
         laptop.write(2)
         done = laptop.sync()
-        assert done.sent == 9  # 5 and 1 that it had acknowledged, 2 new, and the line about it
+        assert done.sent == 10  # 5 and 1 that it had acknowledged, 2 new, and the lines about it
         assert kinds(laptop) == ["lost", "tree"]
         assert "had acknowledged entry 10 and now holds 4" in laptop.said()[0]
         laptop.sync()
