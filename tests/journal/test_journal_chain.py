@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import hashlib
+import itertools
 import json
 import math
 import struct
+from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 import rfc8785
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from journal_tools import CAMPAIGN
 
 from rollback_console.journal import chain
 
@@ -85,6 +90,32 @@ def test_numbers_of_appendix_b(bits: str, expected: str) -> None:
     (value,) = struct.unpack(">d", bytes.fromhex(bits))
     assert chain.canonical(value).decode() == expected
     assert chain.parse_canonical(f'{{"n":{expected}}}')["n"] == value
+
+
+def _es6_numbers(static: list[str]) -> Iterator[bytes]:
+    """The published sequence of IEEE 754 values, big-endian: fixed ones, small ones, then a chain of SHA-256."""
+    yield from map(bytes.fromhex, static)
+    for n in range(2000):
+        yield (0x0010000000000000 + n).to_bytes(8, "big")
+    block = bytes(32)
+    while True:
+        block = hashlib.sha256(block).digest()
+        for start in range(0, 32, 8):
+            bits = block[start : start + 8][::-1]
+            (value,) = struct.unpack(">d", bits)
+            if value != 0.0 and math.isfinite(value):
+                yield bits
+
+
+@pytest.mark.parametrize("lines", [1_000, 10_000, *([100_000] if CAMPAIGN else [])])
+def test_published_numbers(lines: int) -> None:
+    """cyberphone's table of ES6 numbers, made again: its SHA-256 is the published one."""
+    published = json.loads((Path(__file__).parent / "vectors" / "es6_numbers.json").read_text())
+    table = hashlib.sha256()
+    for bits in itertools.islice(_es6_numbers(published["static"]), lines):
+        (value,) = struct.unpack(">d", bits)
+        table.update(f"{int.from_bytes(bits, 'big'):x},".encode() + chain.canonical(value) + b"\n")
+    assert table.hexdigest() == published["sha256"][str(lines)]
 
 
 @pytest.mark.parametrize("name", VECTORS)
