@@ -7,61 +7,160 @@ import select
 import signal
 import subprocess
 import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
+import pytest
 from journal_tools import CAMPAIGN, CHAIN, new_journal
 
 from rollback_console.journal.kinds import Note
+from rollback_console.journal.locks import RecorderLock
 from rollback_console.journal.store import Journal
 from rollback_console.journal.verify import verify
 
 ROUNDS = 200 if CAMPAIGN else 15
+PROCESSES = 4
 
 WRITER = """
-import itertools, pathlib, sys
+import itertools, os, pathlib, sys
 from rollback_console.clock import WallClock
 from rollback_console.journal.device import DeviceKey
 from rollback_console.journal.kinds import Note
+from rollback_console.journal.locks import RecorderLock
 from rollback_console.journal.store import Journal
 key = DeviceKey.from_seed(b"tests")
-journal = Journal.open(pathlib.Path(sys.argv[1]), device=key, clock=WallClock(), rehearsal=True, chain=sys.argv[2])
+path = pathlib.Path(sys.argv[1])
+journal = Journal.open(path, device=key, clock=WallClock(), rehearsal=True, chain=sys.argv[2], busy_timeout=60.0)
+lock = RecorderLock(path)
 for n in itertools.count():
-    body = Note(text="x" * (n * 37 % 3000))
-    entries = journal.append_all([(body, "", "")] * (n % 3 + 1), blobs=[str(n).encode() * 999])
+    recorder = lock.try_acquire("records")
+    body = Note(text=f"{os.getpid()} " + "x" * (n * 37 % 3000))
+    entries = journal.append_all([(body, "", "")] * (n % 3 + 1), blobs=[str(n).encode() * 999] if recorder else [])
     for entry in entries:
-        print(entry.seq, entry.hash, flush=True)
+        print(entry.seq, entry.hash, "recorder" if recorder else "beside", flush=True)
 """
 
 
-def test_no_acknowledged_entry_is_lost_to_kill_9(tmp_path: Path) -> None:
+class Writer:
+    """A process that appends, and what it was told is durable."""
+
+    def __init__(self, path: Path) -> None:
+        self.process = subprocess.Popen(
+            [sys.executable, "-c", WRITER, path, CHAIN], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        )
+        self.lines: list[str] = []
+        self._reader = threading.Thread(target=self._read)
+        self._reader.start()
+
+    def _read(self) -> None:
+        assert self.process.stdout is not None
+        for line in self.process.stdout:
+            if line.endswith(b"\n"):  # half a line tells nobody anything
+                self.lines.append(line.decode())
+
+    def kill(self) -> None:
+        self.process.send_signal(signal.SIGKILL)
+        self.process.wait()
+        self._reader.join()
+        assert self.process.stdout is not None
+        assert self.process.stderr is not None
+        errors = self.process.stderr.read()
+        self.process.stdout.close()
+        self.process.stderr.close()
+        assert errors == b"", errors
+
+    def told(self) -> dict[int, str]:
+        return {int(seq): hash_ for seq, hash_, _ in (line.split() for line in list(self.lines))}
+
+    @property
+    def recorded(self) -> bool:
+        return any(line.endswith("recorder\n") for line in list(self.lines))
+
+
+@contextmanager
+def writers(path: Path) -> Iterator[list[Writer]]:
+    found = [Writer(path) for _ in range(PROCESSES)]
+    try:
+        yield found
+    finally:
+        for each in found:
+            if each.process.poll() is None:
+                each.kill()
+
+
+def _wait(condition: object, what: str) -> None:
+    assert callable(condition)
+    for _ in range(6_000):
+        if condition():
+            return
+        select.select([], [], [], 0.01)
+    raise AssertionError(what)
+
+
+def _check(path: Path, acknowledged: dict[int, str], when: object) -> int:
+    """No acknowledged entry is lost, no number missing or twice, the chain whole. How many entries there are."""
+    found = verify(path)
+    assert found.ok, (when, found.problems)
+    with Journal.open_read_only(path) as journal:
+        stored = [(entry.seq, entry.hash) for entry in journal.entries()]
+    assert [seq for seq, _ in stored] == list(range(1, len(stored) + 1)), when
+    lost = {seq for seq, hash_ in acknowledged.items() if dict(stored).get(seq) != hash_}
+    assert not lost, (when, lost)
+    return len(stored)
+
+
+def test_no_acknowledged_entry_is_lost_to_kill_9_among_four_processes(tmp_path: Path) -> None:
+    """Four processes on one journal, one of them the recorder; in each round one of them is killed (every other time
+    the recorder) somewhere in its appends, the others go on, and another takes its place."""
     path = tmp_path / "journal.db"
     new_journal(path).close()
     acknowledged: dict[int, str] = {}
     dice = random.Random(9)
-    for number in range(ROUNDS):
-        wanted = dice.randrange(1, 60)
-        with subprocess.Popen([sys.executable, "-c", WRITER, path, CHAIN], stdout=subprocess.PIPE) as writer:
-            assert writer.stdout is not None
-            out = b""
-            while out.count(b"\n") < wanted:
-                chunk = writer.stdout.read1(65536)
-                assert chunk, "the writer ended by itself"
-                out += chunk
+    recorders = 0
+    with writers(path) as running:
+        for number in range(ROUNDS):
+            # Each has written since it began: a newcomer too, among three that hold the file nearly all the time.
+            _wait(lambda: all(each.lines for each in running), "a writer wrote nothing for a minute")
+            holder = RecorderLock(path).holder()
+            victim = next(
+                (each for each in running if number % 2 and holder is not None and each.process.pid == holder.pid),
+                dice.choice(running),
+            )
             # Not always right after an acknowledgement: somewhere in the next appends.
-            select.select([], [], [], dice.random() * 0.01)
-            writer.send_signal(signal.SIGKILL)
-            out += writer.stdout.read()
-        whole = out[: out.rfind(b"\n") + 1].decode().split()
-        acknowledged |= {int(seq): hash_ for seq, hash_ in zip(whole[::2], whole[1::2], strict=True)}
-        found = verify(path)
-        assert found.ok, (number, found.problems)
-        with Journal.open_read_only(path) as journal:
-            stored = {entry.seq: entry.hash for entry in journal.entries()}
-        lost = {seq for seq, hash_ in acknowledged.items() if stored.get(seq) != hash_}
-        assert not lost, (number, lost)
+            select.select([], [], [], dice.random() * 0.02)
+            victim.kill()
+            recorders += victim.recorded
+            for seq, hash_ in victim.told().items():
+                assert seq not in acknowledged, "one number was acknowledged twice"
+                acknowledged[seq] = hash_
+            if number % 10 == 9 or number == ROUNDS - 1:
+                _check(path, acknowledged, number)  # while the others write
+            running[running.index(victim)] = Writer(path)
+    for each in running:
+        acknowledged |= each.told()
+    count = _check(path, acknowledged, "the end")
+    assert recorders >= ROUNDS // 4
+    assert len(acknowledged) > ROUNDS * 4
     with new_journal(path) as journal:
-        assert journal.append(Note(text="on")).seq == found.entries + 1
-    assert len(acknowledged) > ROUNDS
+        assert journal.append(Note(text="on")).seq == count + 1
+
+
+@pytest.mark.parametrize("number", range(3 if CAMPAIGN else 1))
+def test_all_four_killed_at_one_moment(tmp_path: Path, number: int) -> None:
+    path = tmp_path / "journal.db"
+    new_journal(path).close()
+    with writers(path) as running:
+        _wait(lambda: all(each.lines for each in running), "a writer wrote nothing for a minute")
+        for each in running:
+            each.process.send_signal(signal.SIGKILL)
+        for each in running:
+            each.kill()
+    acknowledged = {seq: hash_ for each in running for seq, hash_ in each.told().items()}
+    count = _check(path, acknowledged, number)
+    with new_journal(path) as journal:
+        assert journal.append(Note(text="on")).seq == count + 1
 
 
 def test_kill_9_while_a_journal_is_made_leaves_none_or_a_whole_one(tmp_path: Path) -> None:
