@@ -29,7 +29,7 @@ from rollback_console.errors import (
     UsageError,
 )
 from rollback_console.execute.fold import KINDS, STEPS, History, executions, histories, plan_of
-from rollback_console.execute.locks import DeploymentLock, LockOf, words
+from rollback_console.execute.locks import DeploymentLock, LockOf, TeamLock, words
 from rollback_console.execute.plan import phrase as phrase_of
 from rollback_console.execute.plan import plan_bytes, plan_digest
 from rollback_console.execute.preflight import check_not_current, check_not_expired
@@ -117,7 +117,7 @@ class Runner:
         execution = f"ex-{self._random.getrandbits(48):012x}"
         try:
             self._check_asked(plan, reason, phrase)
-            self._take(lock, plan.deployment, f"{execution} by {operator or 'unknown'}")
+            await self._take(lock, plan.deployment, f"{execution} by {operator or 'unknown'}")
             await self._check_nothing_left(plan)
             await self._check_world(plan)
         except (Refused, UsageError) as error:
@@ -143,7 +143,7 @@ class Runner:
         history, plan = await self._unfinished(execution)
         lock = self._lock_of(history.deployment)
         try:
-            self._take(lock, plan.deployment, f"{execution}, resumed by {operator or 'unknown'}")
+            await self._take(lock, plan.deployment, f"{execution}, resumed by {operator or 'unknown'}")
             history, plan = await self._unfinished(execution)  # again, now that nobody else can be at it
         except LockHeld as error:
             await self._refuse("resume", history.deployment, operator, error)
@@ -172,7 +172,7 @@ class Runner:
         history, plan = await self._unfinished(execution)
         lock = self._lock_of(history.deployment)
         try:
-            self._take(lock, plan.deployment, f"{execution}, aborted by {operator or 'unknown'}")
+            await self._take(lock, plan.deployment, f"{execution}, aborted by {operator or 'unknown'}")
             history, plan = await self._unfinished(execution)
             run = Run(plan, history, self._journal, lock, self._on_change, operator, self._on_journal)
             run.stop(operator, reason)
@@ -244,11 +244,17 @@ class Runner:
         if failing:
             raise PreflightFailed("; ".join(failing), "plan again; nothing was touched")
 
-    def _take(self, lock: DeploymentLock, deployment: DeploymentId, note: str) -> None:
+    async def _take(self, lock: DeploymentLock, deployment: DeploymentId, note: str) -> None:
         if not lock.try_acquire(note):
             holder = lock.holder()
             who = words(holder) if holder is not None else "another process"
             raise LockHeld(f"{who} is executing on {deployment}", "watch it there, or wait")
+        if isinstance(lock, TeamLock):
+            try:
+                await lock.share()
+            except BaseException:
+                lock.release()
+                raise
 
     async def _refuse(self, act: str, deployment: str, operator: str, error: ConsoleError) -> None:
         body = Refusal(act=act, rule=error.message, who_could=error.next_step)

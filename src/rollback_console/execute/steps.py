@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 
 from rollback_console.clock import Clock
 from rollback_console.errors import BackendError, LockHeld, PreflightFailed, WorldChanged
+from rollback_console.execute.locks import TeamLock
 from rollback_console.execute.marks import bad_tags, rollback_tags, utc
 from rollback_console.execute.protocol import Driver
 from rollback_console.execute.run import NotConfirmed, Observer, RecoveryState, Run
@@ -68,7 +69,8 @@ class Steps:
 
     async def _lock(self, run: Run) -> Result:
         await self._hold(run)
-        return Result(f"held until {utc(run.lock_until)}; advisory: only tools that look at it heed it")
+        team = f"; across the team: {run.lock.words}" if isinstance(run.lock, TeamLock) else ""
+        return Result(f"held until {utc(run.lock_until)}; advisory: only tools that look at it heed it{team}")
 
     async def _hold(self, run: Run) -> None:
         until = self._clock.now() + self._lock_s
@@ -99,6 +101,8 @@ class Steps:
 
     async def _set(self, run: Run) -> Result:
         plan = run.plan
+        if isinstance(run.lock, TeamLock) and (who := await run.lock.lost()):
+            raise LockHeld(f"{plain(who)} has the team's lease on {plan.deployment} by now", "nothing was set here")
         # Read once more, right before: MLflow has no compare-and-set, this makes the race as narrow as it gets.
         current = await self._driver.current(run.pointer)
         if current == plan.to_version:
