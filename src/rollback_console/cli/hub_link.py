@@ -24,6 +24,7 @@ from rollback_console.model.value import dataclass
 
 if TYPE_CHECKING:
     from rollback_console.clock import Clock
+    from rollback_console.execute.leases import HubLeases
     from rollback_console.journal.sync import Tell
     from rollback_console.policy.settings import HubServer
 
@@ -43,14 +44,17 @@ class Target:
     def key(self) -> str:
         return self.settings.key
 
-    def connect(self) -> HubClient:
+    def connect(self, timeout_s: float | None = None) -> HubClient:
         """A client with the token, which is looked for now (a keyring may take 3 s). Raises InputError."""
         from rollback_console.observe.connect import secret
 
         where = self.settings
         ca_file = str(self.base / Path(where.tls.ca_file).expanduser()) if where.tls.ca_file else None
         return HubClient(
-            where.url, secret(where.token, "hub.token", self.base), timeout_s=where.timeout, ca_file=ca_file
+            where.url,
+            secret(where.token, "hub.token", self.base),
+            timeout_s=timeout_s or where.timeout,
+            ca_file=ca_file,
         )
 
 
@@ -120,6 +124,12 @@ class Link:
     def open_journal(self) -> Journal:
         """The live journal, for appending."""
         return open_journal(self._path, self._clock, self._hub)
+
+    def leases(self) -> HubLeases:
+        """The team's leases on deployments."""
+        from rollback_console.execute.leases import HubLeases
+
+        return HubLeases(lambda: self._hub.connect(timeout_s=min(5.0, self._hub.settings.timeout)))
 
     def start(self, publish: Callable[[], object]) -> None:
         """Begin to send, on a thread of its own; `publish` is called on this event loop when there is news."""
