@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from rollback_console.cli.hub_link import Link
     from rollback_console.clock import Clock
     from rollback_console.engine.shelf import Shelf
+    from rollback_console.execute.locks import LockOf
     from rollback_console.model.snapshot import Snapshot
     from rollback_console.policy.load import Configuration
 
@@ -150,7 +151,7 @@ def live(
         engine,
         authority or nobody(configuration),
         drivers,
-        lambda deployment: ExecutionLock(path, deployment),
+        _lock_of(path, link),
         library,
         poll_s=min(5.0, settings.evaluate_every),
     )
@@ -159,6 +160,16 @@ def live(
 
         Automatic(engine, acts)
     return Seat(engine, acts, opened, recorder, link=link if opened is not None and writes else None)
+
+
+def _lock_of(path: Path, link: Link | None) -> LockOf:
+    """The lock of a deployment: this machine's, and the team's lease where there is a hub."""
+    if link is None:
+        return lambda deployment: ExecutionLock(path, deployment)
+    from rollback_console.execute.locks import TeamLock
+
+    leases = link.leases()
+    return lambda deployment: TeamLock(ExecutionLock(path, deployment), leases, deployment)
 
 
 def _link(configuration: Configuration, settings_path: Path, journal: Path, clock: Clock) -> Link | None:
