@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import field, replace
 
-from rollback_console.decide.clues import INPUTS, inputs_words, not_counted, pairs, silent, unanswered
+from rollback_console.decide.clues import INPUTS, inputs_words, mismatch_words, not_counted, pairs, silent, unanswered
 from rollback_console.decide.explain import signal_words
 from rollback_console.decide.guards import Acts, Guard, advice_held, holding
 from rollback_console.decide.shared import Dependencies, Shared, behind, shared_dependency
@@ -136,6 +136,8 @@ def _attributed(case: Case) -> Finding:
     culprits = [found for name in case.members if (found := release_before(case, name)) is not None]
     if culprits:
         return _release(case, culprits)
+    if all(_uneven(case, name) for name in case.members):
+        return _mismatched(case)
     if all(silent(case.verdicts[name]) for name in case.members):
         return _silent(case)
     if len(case.members) >= 2:
@@ -201,7 +203,9 @@ def _in_its_favour(case: Case, name: DeploymentId) -> Iterator[str]:
     inputs = [(s, v) for s, v in pairs(rule, verdict) if s.area == INPUTS]
     if inputs and all(found.breached is False for _, found in inputs):
         yield "its inputs are well: " + ", ".join(signal_words(signal, found) for signal, found in inputs)
-    if name in case.control_well:
+    if words := mismatch_words(rule, verdict):
+        yield f"its control tells nothing: {words}"
+    elif name in case.control_well:
         yield f"its control {case.control_well[name].name}, without that release, did not degrade"
 
 
@@ -247,6 +251,21 @@ def _silent(case: Case) -> Finding:
         _advice(case, advice, "blind-telemetry"),
         f"telemetry: {reason}",
     )
+
+
+def _uneven(case: Case, name: DeploymentId) -> bool:
+    """Is all that is wrong with it that its arms do not get their share of the traffic."""
+    rule, verdict = case.rules[name], case.verdicts[name]
+    bad = any(found.breached or found.blind is not None for _, found in pairs(rule, verdict) if not found.aside)
+    return not bad and bool(mismatch_words(rule, verdict))
+
+
+def _mismatched(case: Case) -> Finding:
+    first = case.members[0]
+    reason = f"{first.name} {mismatch_words(case.rules[first], case.verdicts[first])}"
+    advice = "find out who is lost before the arms are counted; a rollback cannot be judged by this control"
+    attribution = Attribution(AttributionKind.TELEMETRY, (reason,))
+    return attribution, _advice(case, advice, "blind-telemetry"), f"telemetry: {reason}"
 
 
 def _no_release(case: Case) -> str:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from rollback_console.decide.explain import signal_words
+from rollback_console.decide.arms import MISMATCH
+from rollback_console.decide.explain import signal_words, title_of
 from rollback_console.model.observation import Blind
 from rollback_console.model.rules import DeploymentRule, SignalRule
 from rollback_console.model.verdict import SignalVerdict, TriggerState, Verdict
@@ -34,6 +35,12 @@ def inputs_words(rule: DeploymentRule, verdict: Verdict) -> str:
     """Which of its inputs are bad now, with their numbers, or ""."""
     bad = [pair for pair in pairs(rule, verdict) if pair[0].area == INPUTS and pair[1].breached]
     return ", ".join(signal_words(signal, found) for signal, found in bad)
+
+
+def mismatch_words(rule: DeploymentRule, verdict: Verdict) -> str:
+    """Which of its comparisons cannot be trusted, for the control gets another share than it was meant to, or ""."""
+    found = [pair for pair in pairs(rule, verdict) if pair[1].note.startswith(MISMATCH)]
+    return ", ".join(f"{title_of(signal)}: {judged.note}" for signal, judged in found)
 
 
 def not_counted(rule: DeploymentRule, verdict: Verdict) -> str:

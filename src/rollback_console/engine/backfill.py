@@ -209,13 +209,19 @@ class Backfill:
     ) -> list[Tick]:
         """The ticks from `start` to `end`, both on the grid, inclusive, `every` so many seconds (default: each), with
         what is learned as of each, no suspicion considered."""
-        ticks, _ = await self._ticks(start, end, only, every)
+        ticks = await self.unlearned(start, end, only, every)
         await self._sampler.prepare(end, start)
         numbers = range(len(self._sampler.rules)) if only is None else only
         return [
             Tick(tick.at, tuple(map(self._sampler.normed, numbers, tick.observations, itertools.repeat(None))))
             for tick in ticks
         ]
+
+    async def unlearned(
+        self, start: float, end: float, only: Sequence[int] | None = None, every: float | None = None
+    ) -> list[Tick]:
+        """As `between`, without what is learned."""
+        return (await self._ticks(start, end, only, every))[0]
 
     async def _ticks(
         self, start: float, end: float, only: Sequence[int] | None = None, every: float | None = None
@@ -314,7 +320,7 @@ class _Certain:
     def __init__(self, rule: DeploymentRule, certain: float) -> None:
         self._rule, self._certain = rule, certain
         self._clocked = (
-            {number for number, signal in enumerate(rule.signals) if signal.evidence is None}
+            {number for number, signal in enumerate(rule.signals) if signal.evidence is None and not signal.aside}
             if weighed(rule)
             else set()
         )

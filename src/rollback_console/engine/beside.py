@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from math import isfinite
 
 from rollback_console.decide.baselines import control_margin
+from rollback_console.decide.calendar import DAY_S, LAG_S
 from rollback_console.engine.queries import Answer, Splitter, split_points
 from rollback_console.errors import BackendError
 from rollback_console.model.observation import Blind, Norm
@@ -16,6 +17,7 @@ from rollback_console.observe.protocol import MetricBackend
 
 _ALONE = (1.0,)  # what both arms share cancels: what is left is as noisy as chance
 _ON_GRID = 1e-6
+_LEAST_HOURS = 24  # of a week's, behind a split that is learned
 
 
 def labels_beside(rule: DeploymentRule, control: str) -> tuple[tuple[str, str], ...]:
@@ -40,6 +42,9 @@ class _Asked:
     answers: dict[float, Answer] = field(default_factory=dict)  # by evaluation time
 
 
+_UNSPLIT: tuple[tuple[_Asked | None, int], ...] = ((None, -1),) * 3
+
+
 class Beside:
     """The controls of a fleet. `prepare` reads, `norm` answers; evaluations count once a window, at whole multiples of
     it, so that is what is asked for."""
@@ -48,6 +53,7 @@ class Beside:
         self._metrics = metrics
         self._asked: dict[tuple[str, float, float], _Asked] = {}
         self._places: dict[tuple[int, int], tuple[SignalRule, _Asked | None, _Asked | None, int, int]] = {}
+        self._splits: dict[tuple[int, int], tuple[tuple[_Asked | None, int], ...]] = {}  # own, the control's, hours
         for index, rule in enumerate(rules):
             for number, signal in enumerate(rule.signals):
                 base = signal.baseline
@@ -60,26 +66,36 @@ class Beside:
         labels = labels_beside(rule, control)
         beside = replace(rule, deployment=replace(rule.deployment, labels=labels))
         late = signal.evidence.maturity_s if signal.evidence is not None else 0.0  # of trials, as in `queries`
-        events, at_events = self._ask(signal.x or signal.value, 0.0, signal, rule, beside, (index, number))
-        trials, at_trials = self._ask(signal.n, late, signal, rule, beside, (index, number))
-        self._places[index, number] = signal, events, trials, at_events, at_trials
+        place, step = (index, number), signal.window_s
+        events, at_events = self._ask(signal.x or signal.value, (step, 0.0), rule, beside, place)
+        trials, at_trials = self._ask(signal.n, (step, late), rule, beside, place)
+        self._places[place] = signal, events, trials, at_events, at_trials
+        if signal.n_hour is not None and signal.baseline is not None and signal.baseline.share is None:
+            week = f"sum_over_time(({signal.n_hour}\n)[7d:1h])"
+            hours = f"count_over_time(({signal.n_hour}\n)[7d:1h])"
+            pace = (DAY_S, LAG_S + late)
+            self._splits[place] = (
+                self._ask(week, pace, rule, rule, place),
+                self._ask(week, pace, rule, beside, place),
+                self._ask(hours, pace, rule, beside, place),
+            )
 
     def _ask(
         self,
         promql: str | None,
-        late: float,
-        signal: SignalRule,
+        pace: tuple[float, float],
         rule: DeploymentRule,
         beside: DeploymentRule,
         place: tuple[int, int],
     ) -> tuple[_Asked | None, int]:
-        """The query that the control's part of an answer comes from, asked `late` seconds before the evaluation, and
-        the control's number in it. A query that names its deployment is asked with the control's name."""
+        """The query that the control's part of an answer comes from, and the control's number in it. `pace`: it is
+        asked at whole multiples of the one, the other as much earlier (seconds). A query that names its deployment is
+        asked with the control's name."""
         if promql is None:
             return None, -1
         for (_, own), (_, other) in zip(rule.deployment.labels, beside.deployment.labels, strict=True):
             promql = promql.replace(f'="{_escaped(own)}"', f'="{_escaped(other)}"')
-        key = (promql, signal.window_s, late)
+        key = (promql, *pace)
         asked = self._asked.setdefault(key, _Asked(*key))
         asked.members.append(place)
         asked.rules.append(beside)
@@ -129,7 +145,18 @@ class Beside:
             return n
         if n <= 0.0:
             return Blind.NO_DATA
-        return x / n, Norm(margin, _ALONE, (x, n))
+        return x / n, Norm(margin, _ALONE, (x, n), split=self._split(index, number, at))
+
+    def _split(self, index: int, number: int, at: float) -> float | None:
+        """The part of all trials that the control is meant to get: as written, or as it got in the week before today
+        (UTC) began; None where that is less than a day."""
+        signal = self._places[index, number][0]
+        if signal.baseline is not None and signal.baseline.share is not None:
+            return signal.baseline.share
+        own, control, hours = (_look(asked, at, place) for asked, place in self._splits.get((index, number), _UNSPLIT))
+        if isinstance(own, Blind) or isinstance(control, Blind) or isinstance(hours, Blind) or hours < _LEAST_HOURS:
+            return None
+        return control / (own + control) if own > 0.0 and control > 0.0 else None
 
 
 def _escaped(value: str) -> str:

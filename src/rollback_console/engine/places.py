@@ -8,11 +8,12 @@ from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import replace
 
-from rollback_console.decide.baselines import Hours, Level, Profile
+from rollback_console.decide.baselines import Hours, Level, Profile, norm_beside, norm_of, week_before
+from rollback_console.decide.baselines import Windows as Counted
 from rollback_console.decide.calendar import DAY_S, HOUR_S, Calendar, calendar_of
 from rollback_console.decide.dispersion import Block
 from rollback_console.engine.book import LeftOut
-from rollback_console.engine.hourbook import Column, Trailing
+from rollback_console.engine.hourbook import Column, Trailing, Windows
 from rollback_console.engine.shelf import key_of
 from rollback_console.model.observation import Norm
 from rollback_console.model.rules import Baseline, BaselineKind, DeploymentRule, EvidenceRule, SignalRule, Stretch
@@ -39,8 +40,8 @@ class Place:
     """One signal of one deployment, and what was learned of it."""
 
     __slots__ = (
-        "baseline", "calendar", "history_s", "index", "last", "n", "name", "noise", "of", "past", "profiles",
-        "queries", "rule", "signal", "wanted", "x",
+        "baseline", "calendar", "columns", "history_s", "index", "last", "n", "name", "noise", "of", "past", "profiles",
+        "queries", "rule", "signal", "wanted", "worse", "x",
     )  # fmt: skip
 
     def __init__(
@@ -49,12 +50,14 @@ class Place:
     ) -> None:  # fmt: skip
         self.index, self.of, self.signal, self.baseline, self.rule = index, of, signal, baseline, rule
         self.x, self.n = x, n
+        self.columns: tuple[Column, ...] = (x, n)
+        self.worse = signal.worse  # which way its share of events is worse
         self.name = key_of(  # by all that its noise hangs on
-            "noise", str(of.deployment), signal.name, signal.x_hour or "", signal.n_hour or "", str(signal.x),
-            str(signal.n), str(rule.maturity_s), str(signal.window_s),
+            "noise", str(of.deployment), signal.name, signal.x_hour or x.promql, signal.n_hour or n.promql,
+            str(signal.x), str(signal.n), str(rule.maturity_s), str(signal.window_s),
             *map(str, (baseline.history_s, baseline.timezone, baseline.holidays, baseline.exclude)),
         )  # fmt: skip
-        self.queries: tuple[Trailing, Trailing] = ((signal.x or "", 0.0), (signal.n or "", rule.maturity_s))
+        self.queries: tuple[Trailing, ...] = ((signal.x or "", 0.0), (signal.n or "", rule.maturity_s))
         self.calendar: Calendar = calendar_of(baseline)
         self.history_s = baseline.history_s if baseline.kind in _OWN_HISTORY else HISTORY_S
         self.profiles: dict[float, Profile | None] = {}
@@ -63,7 +66,12 @@ class Place:
         self.past: dict[float, tuple[float, ...]] = {}  # excursions, by anchor; only for an adaptive dwell
         self.last: InForce | None = None
 
-    def hours(self) -> Hours | None:
+    def trials(self) -> Hours | None:
+        """Hours of which the trials count: where history begins."""
+        return self.hours(0.0)
+
+    def hours(self, anchor: float) -> Hours | None:
+        """The hours of history, counted as whoever learns at `anchor` (Unix seconds) counts them."""
         x, n = self.x.values.get(self.index), self.n.values.get(self.index)
         if x is None or n is None:
             return None
@@ -71,9 +79,35 @@ class Place:
         before_x, before_n = round((start - self.x.first) / HOUR_S), round((start - self.n.first) / HOUR_S)
         return Hours(start, x[before_x:] if before_x else x, n[before_n:] if before_n else n)
 
+    def windows(self, read: Windows, hour: float, anchor: float) -> Counted | None:
+        """The single windows of an hour that was read, counted so; None where there are none."""
+        step = self.signal.window_s
+        x, n = (read.of(query, step, hour, self.index) for query in self.queries)
+        return Counted(hour, step, x, n) if x is not None and n is not None else None
+
+    def norm_of(
+        self, profile: Profile, level: Level, short: Sequence[Block], rule: EvidenceRule, hour: float, position: float
+    ) -> tuple[float | None, Norm] | None:
+        """(a baseline that stands for the hour, or None where it glides with the profile; the norm); None where there
+        is nothing to compare with."""
+        base = self.baseline
+        if base.kind is BaselineKind.FIXED and base.value is not None:
+            return base.value, norm_beside(profile, short, rule, self.worse, position, base.value)
+        if base.kind is BaselineKind.LAST_WEEK:
+            kept = self.hours(profile.anchor)
+            found = None if kept is None else week_before(kept, hour + HOUR_S / 2, self.calendar, base.exclude)
+            return (
+                None if found is None else (found[0], norm_beside(profile, short, rule, self.worse, position, *found))
+            )
+        return None, norm_of(profile, level, short, rule, self.worse, position)[1]
+
+    @property
+    def read_from(self) -> float:
+        return max(column.low for column in self.columns)
+
     @property
     def read_until(self) -> float:
-        return min(self.x.high, self.n.high)
+        return min(column.high for column in self.columns)
 
 
 class Places:
@@ -145,7 +179,7 @@ class Places:
 def _leaving_out(place: Place, stretches: Sequence[Stretch]) -> Place:
     """The same, without what happened in these stretches."""
     base = replace(place.baseline, exclude=(*place.baseline.exclude, *stretches))
-    return Place(place.index, place.of, place.signal, base, place.rule, place.x, place.n)
+    return type(place)(place.index, place.of, place.signal, base, place.rule, *place.columns)
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import field
 
-from rollback_console.model.observation import Series
+from rollback_console.model.observation import Blind, Series
 from rollback_console.model.rules import BaselineKind, DeploymentRule, SignalKind, SignalRule
 from rollback_console.model.value import dataclass
 
@@ -224,6 +224,17 @@ class Answer:
 
 
 FAILED = Answer(failed=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Before:
+    """What a distribution was until `ended` (Unix seconds), when the version before ended: cumulative buckets."""
+
+    ended: float
+    buckets: tuple[tuple[float, float], ...]
+
+
+VersionBaseline = float | Blind | Before  # of the version before; or why there is none
 
 
 def split_points(

@@ -6,33 +6,37 @@ import asyncio
 from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import replace
 from functools import lru_cache
-from math import isfinite
+from math import inf, isfinite
 from typing import TYPE_CHECKING
 
+from rollback_console.decide.ranks import GAUGE_SHARE
 from rollback_console.decide.stakes import staked, stakes_of, suspected_loss
 from rollback_console.engine.book import Book, LeftOut
 from rollback_console.engine.queries import (
     FAILED,
     WEEK_S,
     Answer,
+    Before,
     QueryPlan,
     SignalColumns,
     Splitter,
+    VersionBaseline,
     plan_queries,
     split_instant,
     split_points,
 )
 from rollback_console.errors import BackendError
 from rollback_console.model.observation import Blind, Norm, Observation, Reading, Tick
-from rollback_console.model.rules import BaselineKind, DeploymentRule, EvidenceRule, SignalRule
+from rollback_console.model.rules import BaselineKind, DeploymentRule, EvidenceRule, SignalKind, SignalRule
 from rollback_console.model.verdict import EvidenceMemory, TriggerMemory
 from rollback_console.observe.protocol import MetricBackend
 
 if TYPE_CHECKING:
+    from rollback_console.engine.seldom import Seldom
     from rollback_console.engine.weeks import WeeksBefore
 
 # (deployment number, signal number) -> the version baseline in force, or why there is none
-VersionBaselines = Mapping[tuple[int, int], float | Blind]
+VersionBaselines = Mapping[tuple[int, int], VersionBaseline]
 _LEARNED = (BaselineKind.SEASONAL, BaselineKind.CONTROL)
 _UNLEARNED_MARGIN = 0.02
 _UNLEARNED_PHI = (
@@ -58,10 +62,18 @@ class Sampler:
         self._divided = tuple(rule.trigger.false_alarms_a_week is not None for rule in self.rules)
         # Per deployment: the signals whose norm, or whose baseline itself, is learned.
         self._learned = [
-            tuple(number for number, signal in enumerate(rule.signals) if signal.evidence or _from_book(signal))
+            tuple(
+                number
+                for number, signal in enumerate(rule.signals)
+                if signal.evidence or signal.aside or _from_book(signal)
+            )
             for rule in self.rules
         ]
+        self.seldom: Seldom | None = None
+        if any(signal.aside for rule in self.rules for signal in rule.signals):
+            from rollback_console.engine.seldom import Seldom
 
+            self.seldom = Seldom(self.rules, metrics)
         self._leave_out_weeks(any(s.baseline.exclude for r in self.rules for s in r.signals if s.baseline is not None))
 
     def leave_out(self, left_out: LeftOut) -> None:
@@ -69,6 +81,8 @@ class Sampler:
         self.left_out = left_out
         if self.book is not None:
             self.book.leave_out(left_out)
+        if self.seldom is not None:
+            self.seldom.left_out = left_out
         self._leave_out_weeks(True)
 
     def _leave_out_weeks(self, any_excluded: bool) -> None:
@@ -108,7 +122,7 @@ class Sampler:
             series = await self._metrics.query(query.promql, at - query.offset_s)
         except BackendError:
             return FAILED
-        answer = split_instant(self._splitter, series, self.plan.scopes[index], index in self.plan.version_queries)
+        answer = split_instant(self._splitter, series, self.plan.scopes[index], query.version, buckets=query.buckets)
         if self._weeks is not None and self._weeks.concerns(index):
             return await self._weeks.instant(index, at, answer)
         return answer
@@ -121,7 +135,7 @@ class Sampler:
             return [FAILED] * times
         answers = split_points(
             self._splitter, series, self.plan.scopes[index], times, start - query.offset_s, step,
-            index in self.plan.version_queries,
+            query.version, buckets=query.buckets,
         )  # fmt: skip
         if self._weeks is not None and self._weeks.concerns(index):
             return await self._weeks.between(index, start, step, answers)
@@ -148,6 +162,11 @@ class Sampler:
                 )
         return found
 
+    async def buckets_at(self, promql: str, owners: set[int], at: float) -> dict[int, dict[float, float]]:
+        """A histogram's cumulative buckets, for each of `owners`. Raises `BackendError`."""
+        series = await self._metrics.query(promql, at)
+        return split_instant(self._splitter, series, owners, False, buckets=True).buckets
+
     async def serving_now(self, deployment: int, at: float) -> str | None:
         """What a deployment's serving reports at `at`, asked for it alone; None when it cannot be told."""
         index = self.plan.columns[deployment].version
@@ -164,6 +183,8 @@ class Sampler:
         """Have the learned baselines ready for the evaluations from `since` (default: `at` alone) to `at`."""
         if self.book is not None:
             await self.book.prepare(at, since)
+        if self.seldom is not None:
+            await self.seldom.prepare(at, since)
 
     async def assemble(
         self,
@@ -222,6 +243,8 @@ class Sampler:
 
     def _normed(self, index: int, number: int, reading: Reading, at: float, frozen_at: float | None) -> Reading:
         signal = self.rules[index].signals[number]
+        if signal.aside and self.seldom is not None:
+            return self.seldom.reading(index, number, at, reading)
         found = self.book.norm(index, number, at, frozen_at) if self.book is not None else Blind.NO_DATA
         norm = None if signal.evidence is None else _unlearned(signal.evidence)
         if norm is not None and isinstance(found, Blind) and self._divided[index] and self.book is not None:
@@ -233,6 +256,10 @@ class Sampler:
                 base, blind = found[0], None
         elif self.book is not None and _from_book(signal):
             base, blind = None, found
+        if signal.kind is SignalKind.GAUGE:
+            return _gauge(signal, reading, base, blind, norm)
+        if signal.kind is SignalKind.VALUE:
+            return _valued(reading, base, blind, norm)
         return Reading(reading.value, base, reading.n, reading.blind, blind, reading.x, norm)
 
     def _observe(self, index: int, at: float, answers: Sequence[Answer], baselines: VersionBaselines) -> Observation:
@@ -257,11 +284,34 @@ class Sampler:
 
 def _from_book(signal: SignalRule) -> bool:
     """Is the baseline itself learned."""
-    if signal.baseline is None:
+    if signal.baseline is None or signal.aside:
         return False
+    if signal.kind is SignalKind.GAUGE:
+        return signal.baseline.kind is not BaselineKind.VERSION
     if signal.evidence is not None and signal.baseline.kind is BaselineKind.LAST_WEEK:
         return True  # of hours: one window of last week would be too few events to compare with
     return signal.baseline.kind in _LEARNED
+
+
+def _gauge(signal: SignalRule, reading: Reading, base: float | None, blind: Blind | None, norm: Norm | None) -> Reading:
+    """A gauge's reading: its baseline is its median, its bound stands in the norm. Against another version the bound is
+    what that version rarely passed, and takes the median's place."""
+    if norm is not None and signal.baseline is not None and signal.baseline.kind is BaselineKind.VERSION:
+        norm = replace(norm, bound=base, share=GAUGE_SHARE)
+    return Reading(reading.value, base, None, reading.blind, blind, None, norm)
+
+
+def _valued(reading: Reading, base: float | None, blind: Blind | None, norm: Norm | None) -> Reading:
+    """Orders above the learned target, counted from the buckets as they were asked."""
+    if reading.buckets is None or norm is None or norm.bound is None:
+        why = reading.blind or (Blind.NO_DATA if reading.buckets is None else None)
+        return Reading(None, None, None, why, blind or Blind.NO_DATA, None, norm, None, reading.buckets)
+    counts = dict(reading.buckets)
+    n, under = counts.get(inf), counts.get(norm.bound)
+    if n is None or under is None or n <= 0.0:
+        return Reading(None, base, n, Blind.NO_DATA, blind, None, norm, None, reading.buckets)
+    x = max(0.0, n - under)
+    return Reading(x / n, base, n, reading.blind, blind, x, norm, None, reading.buckets)
 
 
 @lru_cache(maxsize=1024)
@@ -305,11 +355,23 @@ def _reading(
     index: int,
     at: float,
     answers: Sequence[Answer],
-    version_baseline: float | Blind | None,
+    version_baseline: VersionBaseline | None,
 ) -> Reading:
+    if signal.aside:
+        if isinstance(version_baseline, Before):
+            return Reading(baseline=version_baseline.ended, buckets=version_baseline.buckets)
+        return Reading(baseline_blind=version_baseline if isinstance(version_baseline, Blind) else None)
+    if isinstance(version_baseline, Before):
+        version_baseline = None  # of a distribution alone
+    if columns.buckets >= 0:
+        return _counted(signal, columns, index, answers, version_baseline)
     trials: float | None = None
     if columns.value >= 0:
-        if columns.heartbeat < 0 and (signal.baseline is None or signal.baseline.kind is BaselineKind.FIXED):
+        if (
+            columns.heartbeat < 0
+            and signal.evidence is None
+            and (signal.baseline is None or signal.baseline.kind is BaselineKind.FIXED)
+        ):
             answer = answers[columns.value]  # most signals, most of the time: a number, and nothing to set beside it
             plain = answer.values.get(index)
             if plain is not None and isfinite(plain) and not answer.failed and index not in answer.ambiguous:
@@ -341,6 +403,25 @@ def _reading(
         base if isinstance(base, Blind) else None,
         events,
     )
+
+
+def _counted(
+    signal: SignalRule, columns: SignalColumns, index: int, answers: Sequence[Answer], version: float | Blind | None
+) -> Reading:
+    """A histogram's buckets, which `normed` counts once it is known above what."""
+    answer = answers[columns.buckets]
+    base: float | Blind = Blind.NO_DATA
+    if signal.baseline is not None and signal.baseline.kind is BaselineKind.VERSION and version is not None:
+        base = version
+    blind, found = None, answer.buckets.get(index)
+    if answer.failed or index in answer.ambiguous:
+        blind, found = Blind.QUERY_FAILED, None
+    elif found is None or not all(map(isfinite, found.values())):
+        blind, found = (Blind.NO_DATA if found is None else Blind.NOT_A_NUMBER), None
+    return Reading(
+        None, base if not isinstance(base, Blind) else None, None, blind, base if isinstance(base, Blind) else None,
+        buckets=tuple(sorted(found.items())) if found is not None else None,
+    )  # fmt: skip
 
 
 def _fresh(value: float, newest: float | Blind, at: float, stale_s: float | None) -> float | Blind:

@@ -13,7 +13,7 @@ from dataclasses import replace
 
 from rollback_console.decide import baselines, past
 from rollback_console.decide.adaptive import Stakes, adaptive_dwell
-from rollback_console.decide.baselines import Profile, norm_beside
+from rollback_console.decide.baselines import Profile
 from rollback_console.decide.calendar import (
     DAY_S,
     HOUR_S,
@@ -34,7 +34,7 @@ from rollback_console.engine.shares import Shares
 from rollback_console.engine.shelf import Shelf, key_of, noises_packed, noises_unpacked
 from rollback_console.errors import BackendError
 from rollback_console.model.observation import Blind, Norm
-from rollback_console.model.rules import BaselineKind, DeploymentRule, SignalRule
+from rollback_console.model.rules import BaselineKind, DeploymentRule, SignalKind, SignalRule
 from rollback_console.observe.protocol import MetricBackend
 
 _FROZEN_S = WEEK_S  # a level stays frozen for no longer: by then it is what is normal
@@ -70,6 +70,13 @@ class SeasonalBook:
         self._places.left_out = left_out
 
     def _enter(self, index: int, number: int, signal: SignalRule) -> None:
+        if signal.kind is not SignalKind.PLAIN:
+            from rollback_console.engine.derived import place_of
+
+            found = place_of(index, self._rules[index], signal, self._columns)
+            if found is not None:
+                self._places.enter(number, found)
+            return
         if signal.evidence is None or signal.baseline is None or signal.x_hour is None or signal.n_hour is None:
             return
         if signal.baseline.kind is BaselineKind.CONTROL:
@@ -109,21 +116,21 @@ class SeasonalBook:
     async def _read(self, at: float, since: float) -> bool:
         """Read the hours that are missing; False where the backend did not answer something."""
         answered = True
-        wanted: dict[Trailing, tuple[float, float]] = {}
+        wanted: dict[Column, tuple[float, float]] = {}
         async for place in self._each():
             place.last = None
             low, high = self._reach(place, at, since)
-            for column in (place.x, place.n):
-                had = wanted.get((column.promql, column.late), (low, high))
-                wanted[column.promql, column.late] = (min(had[0], low), max(had[1], high))
+            for column in place.columns:
+                had = wanted.get(column, (low, high))
+                wanted[column] = (min(had[0], low), max(had[1], high))
         for column, low, high in self._shares.wanted(at, since):
-            had = wanted.get((column.promql, column.late), (low, high))
-            wanted[column.promql, column.late] = (min(had[0], low), max(had[1], high))
-        for (promql, late), (low, high) in wanted.items():
-            column = self._columns[promql, late]
+            had = wanted.get(column, (low, high))
+            wanted[column] = (min(had[0], low), max(had[1], high))
+        for column, (low, high) in wanted.items():
             for start, end in column.missing(low, high):
+                ends = (start + column.step - column.late, end - column.late)
                 try:
-                    found = await self._metrics.query_range(promql, start + HOUR_S - late, end - late, HOUR_S)
+                    found = await self._metrics.query_range(column.promql, *ends, column.step)
                 except BackendError:
                     column.failed()
                     answered = False
@@ -203,49 +210,45 @@ class SeasonalBook:
     @staticmethod
     def _suspects(place: Place, anchor: float, hours: Sequence[float]) -> tuple[float, ...] | None:
         """The hours that an adaptive dwell is chosen by; None where none is, or history is less than a day."""
-        kept = place.hours()
+        kept = place.hours(anchor)
         if place.rule.adaptive is None or kept is None or hours[-1] - hours[0] < 6 * HOUR_S:
             return None
-        return past.suspects(kept, anchor, place.history_s, place.calendar, place.baseline.exclude, place.signal.worse)
+        return past.suspects(kept, anchor, place.history_s, place.calendar, place.baseline.exclude, place.worse)
 
     async def _read_windows(self, due: Sequence[Due]) -> bool:
-        wanted: dict[tuple[Trailing, float], tuple[set[float], set[int]]] = {}
+        wanted: dict[tuple[Trailing, float], tuple[set[float], Column]] = {}
         for count, one in enumerate(due):
             if count % _SLICE == _SLICE - 1:
                 await asyncio.sleep(0)
-            for query, column in zip(one.place.queries, (one.place.x, one.place.n), strict=True):
-                wanted.setdefault((query, one.place.signal.window_s), (set(), column.scope))[0].update(one.hours)
-        for (query, step), (times, scope) in wanted.items():
+            for query, column in zip(one.place.queries, one.place.columns, strict=True):
+                wanted.setdefault((query, one.place.signal.window_s), (set(), column))[0].update(one.hours)
+        for (query, step), (times, column) in wanted.items():
             promql, late = query
             for low, high in self._windows.missing(query, step, times):
                 try:
                     found = await self._metrics.query_range(promql, low + step - late, high - late, step)
                 except BackendError:
                     return False
-                await self._windows.file(query, step, low, high, found, self._splitter, scope)
+                await self._windows.file(query, step, low, high, found, self._splitter, column)
         return True
 
     def _learn_windows(self, due: Due) -> None:
         """What single windows say: the noise of short blocks, and past excursions."""
         place, base = due.place, due.place.baseline
-        kept = place.hours()
+        kept = place.hours(due.anchor)
         known = (due.anchor, place.history_s, place.calendar, base.exclude)
         if due.noisy is not None:
-            stretches = self._stretches(place, due.noisy)
+            stretches = self._stretches(place, due.noisy, due.anchor)
             place.noise[due.anchor] = baselines.short_noise(kept, *known, stretches) if kept is not None else ()
             self._noise_is_new = True
         if due.past is not None and kept is not None:
-            stretches = self._stretches(place, due.past)
-            place.past[due.anchor] = past.past_excursions(kept, *known, place.signal.worse, stretches)
+            stretches = self._stretches(place, due.past, due.anchor)
+            place.past[due.anchor] = past.past_excursions(kept, *known, place.worse, stretches)
         place.last = None
 
-    def _stretches(self, place: Place, hours: Sequence[float]) -> list[baselines.Windows]:
-        found, step = [], place.signal.window_s
-        for hour in hours:
-            x, n = (self._windows.of(query, step, hour, place.index) for query in place.queries)
-            if x is not None and n is not None:
-                found.append(baselines.Windows(hour, step, x, n))
-        return found
+    def _stretches(self, place: Place, hours: Sequence[float], anchor: float) -> list[baselines.Windows]:
+        found = [place.windows(self._windows, hour, anchor) for hour in hours]
+        return [one for one in found if one is not None]
 
     # -- between runs -------------------------------------------------------------------------------------------------
 
@@ -304,11 +307,12 @@ class SeasonalBook:
 
     def _look(self, place: Place, hour: float, known_hour: float) -> InForce | None:
         """What is in force during the hour, as known at `known_hour`."""
-        kept, profile = place.hours(), self._profile(place, known_hour)
+        profile = self._profile(place, known_hour)
+        kept = place.hours(profile.anchor) if profile is not None else None
         position = place.calendar.position(hour + HOUR_S / 2)
         if kept is None or profile is None or position is None:
             return None
-        rule, worse, base = place.rule, place.signal.worse, place.baseline
+        rule, base = place.rule, place.baseline
         share = self._shares.budget_s(place.index, place.signal, hour) if self._shares else None
         if share is not None:
             rule = replace(rule, budget_s=share)
@@ -318,16 +322,10 @@ class SeasonalBook:
             place.wanted.add(known_hour)
             self._ready = None
         short = place.noise.get(anchor, ())
-        p: float | None = None
-        if base.kind is BaselineKind.FIXED and base.value is not None:
-            p, norm = base.value, norm_beside(profile, short, rule, worse, position, base.value)
-        elif base.kind is BaselineKind.LAST_WEEK:
-            found = baselines.week_before(kept, hour + HOUR_S / 2, place.calendar, base.exclude)
-            if found is None:
-                return None
-            p, norm = found[0], norm_beside(profile, short, rule, worse, position, *found)
-        else:
-            _, norm = baselines.norm_of(profile, level, short, rule, worse, position)
+        found = place.norm_of(profile, level, short, rule, hour, position)
+        if found is None:
+            return None
+        p, norm = found
         hours, dwell = baselines.little(profile, place.history_s), self._dwell(place, known_hour, profile)
         norm = replace(norm, hours=hours, dwell_s=dwell, budget_s=share)
         return InForce(hour, known_hour, profile, level, norm, p)
@@ -355,21 +353,19 @@ class SeasonalBook:
         return adaptive_dwell(bounds, place.past[anchor], seen_s, stakes, otherwise_s)
 
     def _since(self, place: Place, moment: float) -> float | None:
-        kept = place.hours()
+        kept = place.trials()
         return baselines.since_of(kept, hour_of(moment), place.history_s) if kept is not None else None
 
     def _profile(self, place: Place, moment: float) -> Profile | None:
         """The profile in force at `moment`, learned now if it was not yet."""
-        kept = place.hours()
-        if kept is None:
-            return None
         anchor = anchor_of(moment, self._since(place, moment))
         if anchor in place.profiles:
             return place.profiles[anchor]
-        base = place.baseline
+        kept, base = place.hours(anchor), place.baseline
+        if kept is None:
+            return None
         found = baselines.learn(kept, anchor, place.history_s, place.calendar, base.exclude)
-        low = max(place.x.low, place.n.low)
-        if low <= anchor - LAG_S - place.history_s and anchor - LAG_S <= place.read_until:
+        if place.read_from <= anchor - LAG_S - place.history_s and anchor - LAG_S <= place.read_until:
             place.profiles[anchor] = found  # else some of its history was not read: learned again when it is
         return found
 

@@ -57,7 +57,6 @@ class Seldom:
         self._splitter = Splitter(rules)
         self._columns: dict[str, _Column] = {}
         self._signals: dict[Place, SignalRule] = {}
-        self._before: dict[tuple[Place, float], Histogram | Blind] = {}  # a version's, by when it ended
         self._drifts: dict[tuple[Place, float, float], Drift | None] = {}
         self._again = Backoff(_WAIT_S)
         self._names = [str(rule.deployment.id) for rule in rules]
@@ -136,34 +135,17 @@ class Seldom:
             column.answers[first + k * step] = answer
         return True
 
-    async def before(self, place: Place, ended: float) -> float | Blind:
-        """Have ready what a distribution was in the `history` before `ended`, when the version before ended. Returns
-        `ended`, by which `reading` then asks for it, or why there is nothing."""
-        signal = self._signals[place]
-        known = self._before.get((place, ended))
-        if known is None or known is Blind.QUERY_FAILED:
-            try:
-                series = await self._metrics.query(signal.buckets_then or "", ended)
-            except BackendError:
-                return Blind.QUERY_FAILED
-            scope = {index for index, number in self._signals if self._signals[index, number] == signal}
-            answer = split_points(self._splitter, series, scope, 1, ended, inf, False, buckets=True)[0]
-            for index, number in self._signals:
-                if index in scope and self._signals[index, number] == signal:
-                    self._before[(index, number), ended] = answer.buckets.get(index, Blind.NO_DATA)
-            known = self._before[place, ended]
-        return ended if not isinstance(known, Blind) else known
-
     # -- answering ----------------------------------------------------------------------------------------------------
 
-    def reading(self, index: int, number: int, at: float, base: float | Blind | None) -> Reading:
-        """What is known of the signal at `at`. `base`: of a version baseline, when that version ended."""
+    def reading(self, index: int, number: int, at: float, raw: Reading) -> Reading:
+        """What is known of the signal at `at`. `raw`: of a version baseline, when that version ended and its buckets
+        before that, or why there are none."""
         signal = self._signals[index, number]
         if signal.kind is SignalKind.SLOW:
             return self._slow(signal, index, at)
-        return self._distribution(signal, (index, number), at, base)
+        return self._distribution(signal, (index, number), at, raw)
 
-    def _distribution(self, signal: SignalRule, place: Place, at: float, base: float | Blind | None) -> Reading:
+    def _distribution(self, signal: SignalRule, place: Place, at: float, base: Reading) -> Reading:
         pace = pace_of(signal)
         now = _aligned(at, pace)
         seen = self._histogram(signal.buckets, now, place[0])
@@ -185,8 +167,8 @@ class Seldom:
             found = replace(found, since=since - signal.window_s / 2)
         return Reading(found.psi, n=found.m, drift=found)
 
-    def _drift(self, signal: SignalRule, place: Place, at: float, base: float | Blind | None) -> Drift | None:
-        key = (place, at, base if isinstance(base, float) else 0.0)
+    def _drift(self, signal: SignalRule, place: Place, at: float, base: Reading) -> Drift | None:
+        key = (place, at, base.baseline or 0.0)
         if key not in self._drifts:
             now = self._histogram(signal.buckets, at, place[0])
             before = self._compared_with(signal, place, at, base)
@@ -195,16 +177,12 @@ class Seldom:
             self._drifts[key] = _compared(before, now)
         return self._drifts[key]
 
-    def _compared_with(
-        self, signal: SignalRule, place: Place, at: float, base: float | Blind | None
-    ) -> Histogram | Blind:
+    def _compared_with(self, signal: SignalRule, place: Place, at: float, base: Reading) -> Histogram | Blind:
         baseline = signal.baseline
         if baseline is None:
             return Blind.NO_DATA
         if baseline.kind is BaselineKind.VERSION:
-            if base is None or isinstance(base, Blind):
-                return base or Blind.NO_DATA
-            return self._before.get((place, base), Blind.NO_DATA)
+            return dict(base.buckets) if base.buckets is not None else base.baseline_blind or Blind.NO_DATA
         if baseline.kind is BaselineKind.PERIOD and baseline.period is not None:
             return self._histogram(signal.buckets_then, baseline.period.end, place[0])
         then = at - WEEK_S

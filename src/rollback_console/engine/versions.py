@@ -8,16 +8,17 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Sequence, Set
+from collections.abc import Mapping, Sequence, Set
 
 from rollback_console.decide.attribution import Release
 from rollback_console.decide.calendar import touched
+from rollback_console.decide.ranks import bound_of
 from rollback_console.engine.backoff import Backoff
-from rollback_console.engine.queries import ROLL_OUT, Answer
+from rollback_console.engine.queries import ROLL_OUT, Answer, Before, VersionBaseline
 from rollback_console.engine.sampler import Sampler
 from rollback_console.errors import BackendError
 from rollback_console.model.observation import Blind
-from rollback_console.model.rules import BaselineKind, SignalRule, Stretch
+from rollback_console.model.rules import BaselineKind, SignalKind, SignalRule, Stretch
 
 HISTORY_S = 2 * 86_400.0  # how far back a version before is looked for, at each evaluation
 _COARSE_S = 600.0  # read so finely first ...
@@ -54,7 +55,7 @@ class VersionHistory:
         self.loaded = False  # the history was read, all of it
         self._load_again, self._baselines_again = Backoff(step_s), Backoff(step_s)
         # -> ((anchor, what is left out), value)
-        self._baselines: dict[tuple[int, int], tuple[tuple[float, tuple[Stretch, ...]], float | Blind]] = {}
+        self._baselines: dict[tuple[int, int], tuple[tuple[float, tuple[Stretch, ...]], VersionBaseline]] = {}
         self._wanted = [
             (index, number, signal)
             for index, rule in enumerate(sampler.rules)
@@ -184,12 +185,12 @@ class VersionHistory:
                     found.append(Release(name, when, before, after, rollback=rollback))
         return tuple(sorted(found, key=lambda release: release.at))
 
-    async def baselines(self, at: float, failing: Set[int] = _ALL_ANSWER) -> dict[tuple[int, int], float | Blind]:
+    async def baselines(self, at: float, failing: Set[int] = _ALL_ANSWER) -> dict[tuple[int, int], VersionBaseline]:
         """The version baselines in force at `at`. Fetched once for each moment at which a version ended: deployments
         that changed together, or not at all, share one query. Nothing is asked for a signal whose own query is among
         the `failing`."""
         missing: dict[tuple[SignalRule, float], list[tuple[int, int]]] = {}
-        found: dict[tuple[int, int], float | Blind] = {}
+        found: dict[tuple[int, int], VersionBaseline] = {}
         again = self._baselines_again.due(at)
         for index, number, signal in self._wanted:
             anchor = self._anchor(index, at)
@@ -205,10 +206,10 @@ class VersionHistory:
         for (signal, anchor), places in missing.items():
             medians = await self._medians(signal, anchor, {index for index, _ in places}, at)
             for place in places:
-                value = medians.get(place[0], Blind.NO_DATA) if isinstance(medians, dict) else medians
+                value = medians if isinstance(medians, Blind) else medians.get(place[0], Blind.NO_DATA)
                 self._baselines[place] = ((anchor, self._left_out(place[0], signal, at)), value)
                 found[place] = value
-            failed = failed or not isinstance(medians, dict)
+            failed = failed or isinstance(medians, Blind)
         if failed:
             self._baselines_again.failed(at)
         elif missing:
@@ -244,26 +245,40 @@ class VersionHistory:
 
     async def _medians(
         self, signal: SignalRule, anchor: float, owners: set[int], at: float
-    ) -> dict[int, float] | Blind:
+    ) -> Mapping[int, VersionBaseline] | Blind:
         """The median of each owner's values over the signal's history before `anchor`, as the evaluation at `at` knows
-        what is left out of it; of a ratio, x over n summed."""
+        what is left out of it; of a ratio, x over n summed; of a gauge what it rarely passed; of a distribution its
+        histogram."""
         stretches = {owner: found for owner in owners if (found := self._left_out(owner, signal, at))}
 
         def leaves_out(owner: int, time: float) -> bool:
             return owner in stretches and touched(stretches[owner], time - signal.window_s, time)
 
         history = signal.baseline.history_s if signal.baseline else _DAY_S
+        if signal.aside:
+            return await self._histograms(signal, anchor, owners - stretches.keys())
         step = max(self._step, history / _POINTS // self._step * self._step)
         span = (anchor - history, anchor - self._step, step)
         try:
             if signal.value is not None:
                 values = await self._sampler.history(signal.value, owners, *span, leaves_out)
+                if signal.kind is SignalKind.GAUGE:
+                    bounds = {owner: bound_of(found, signal.worse) for owner, found in values.items()}
+                    return {owner: bound for owner, bound in bounds.items() if bound is not None}
                 return {owner: statistics.median(found) for owner, found in values.items()}
             x = await self._sampler.history(signal.x or "", owners, *span, leaves_out)
             n = await self._sampler.history(signal.n or "", owners, *span, leaves_out)
         except BackendError:
             return Blind.QUERY_FAILED
         return {owner: sum(x.get(owner, ())) / sum(trials) for owner, trials in n.items() if sum(trials) > 0}
+
+    async def _histograms(self, signal: SignalRule, anchor: float, owners: set[int]) -> dict[int, Before] | Blind:
+        """What a distribution was before `anchor`, of those whose history is whole."""
+        try:
+            found = await self._sampler.buckets_at(signal.buckets_then or "", owners, anchor)
+        except BackendError:
+            return Blind.QUERY_FAILED
+        return {owner: Before(anchor, tuple(sorted(buckets.items()))) for owner, buckets in found.items()}
 
 
 def _lasting(changes: Sequence[Change], shortest: float) -> list[Change]:

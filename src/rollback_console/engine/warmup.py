@@ -79,7 +79,16 @@ class Warmup:
                 wanted.add(columns.revenue)
             for signal, own in zip(self._sampler.rules[index].signals, columns.signals, strict=True):
                 if signal.evidence is not None:
-                    wanted |= {own.value, own.x, own.n, own.base_value, own.base_x, own.base_n, own.heartbeat}
+                    wanted |= {
+                        own.value,
+                        own.x,
+                        own.n,
+                        own.base_value,
+                        own.base_x,
+                        own.base_n,
+                        own.heartbeat,
+                        own.buckets,
+                    }
         return wanted - {-1}
 
     def begin(self, until: float) -> float:

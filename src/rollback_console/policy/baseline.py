@@ -10,7 +10,7 @@ from pydantic import PlainValidator, WithJsonSchema, model_validator
 from rollback_console.model.rules import BlindPolicy, BlindPolicyKind
 from rollback_console.policy.curves import Bound, laxer
 from rollback_console.policy.quantities import Amount, Percentage, Span, parse_duration, refusal
-from rollback_console.policy.times import Holiday, TimeZone
+from rollback_console.policy.times import Holiday, PolicyStretch, TimeZone
 from rollback_console.policy.words import Complaint, Text, Words, several
 
 _DAY_S = 86_400.0
@@ -20,6 +20,8 @@ _OF_KIND = {  # the keys that only some kinds have, and what is wrong with them 
     "value": (("fixed",), "a {kind} baseline measures its value"),
     "history": (("version", "seasonal"), "a {kind} baseline has no history"),
     "control": (("control",), "a {kind} baseline has no control"),
+    "share": (("control",), "a {kind} baseline has no control to share traffic with"),
+    "period": (("period",), "a {kind} baseline names no period"),
     "timezone": (("seasonal", "last_week"), "a {kind} baseline knows no time of the week"),
     "holidays": (("seasonal", "last_week"), "a {kind} baseline knows no holidays"),
 }
@@ -27,12 +29,15 @@ _OF_KIND = {  # the keys that only some kinds have, and what is wrong with them 
 
 class PolicyBaseline(Words):
     """What a signal is compared with. `history`: how much of the past (version 24h, seasonal 28d). `control`: what
-    metrics call the deployment that runs beside it, `$deployment` being this one's name."""
+    metrics call the deployment that runs beside it, `$deployment` being this one's name; `share`: of all trials, the
+    part that it is meant to get. `period`: the stretch that a distribution is compared with."""
 
-    kind: Literal["fixed", "last_week", "version", "seasonal", "control"]
+    kind: Literal["fixed", "last_week", "version", "seasonal", "control", "period"]
     value: Amount | None = None
     history: Span | None = None
     control: Text | None = None
+    share: Percentage | None = None
+    period: PolicyStretch | None = None
     timezone: TimeZone | None = None
     holidays: tuple[Holiday, ...] | None = None
 
@@ -49,6 +54,11 @@ class PolicyBaseline(Words):
         if self.kind == "control" and self.control is None:
             found.append(Complaint((), "a control needs its name", "Write `{kind: control, control: checkout-canary}`, "
                                    "the name that metrics have for what runs beside it"))  # fmt: skip
+        if self.kind == "period" and self.period is None:
+            remedy = "Write `period: {from: 2026-10-05, to: 2026-10-11, why: a usual week}`"
+            found.append(Complaint((), "a period needs its stretch", remedy))
+        if self.share is not None and not 0 < self.share < 1:
+            found.append(Complaint(("share",), "is not a part of the traffic", "Write `share: 50%`"))
         for key, (kinds, message) in _OF_KIND.items():
             if key in self.model_fields_set and self.kind not in kinds:
                 found.append(Complaint((key,), message.format(kind=self.kind), f"Take `{key}` out"))

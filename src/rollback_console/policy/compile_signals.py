@@ -14,6 +14,7 @@ from rollback_console.model.rules import (
     EvidenceRule,
     Expression,
     Or,
+    SignalKind,
     SignalRule,
     Stretch,
     Uses,
@@ -56,7 +57,9 @@ def compile_signals(
             continue
         evidence = _evidence(signal, trigger, defaults, budget_s) if signal.by_evidence else None
         if signal.slices is None:
-            found.append(_rule(name, signal, queries_of(signal, labels), evidence, exclude))
+            rule = _rule(name, signal, queries_of(signal, labels), evidence, exclude)
+            buckets = buckets_of(signal, labels)
+            found.append(rule if buckets is None else _with_buckets(rule, buckets, signal))
         elif evidence is not None:
             found += _slices(name, signal, queries_of(signal, labels), evidence, exclude)
     return tuple(found)
@@ -83,6 +86,8 @@ def _slices(
 
 def queries_of(signal: PolicySignal, labels: Sequence[str] | None) -> Queries:
     """A signal's queries as written, or as its histogram asks for them: x counts what is above the target."""
+    if signal.learns_target or signal.kind == "distribution":
+        return None, None, None  # its buckets are asked, all of them
     if signal.buckets is None and signal.histogram is None:
         return signal.value, signal.x, signal.n
     by = f" by ({', '.join(labels)})" if labels is not None else ""
@@ -99,6 +104,23 @@ def queries_of(signal: PolicySignal, labels: Sequence[str] | None) -> Queries:
     count = f"histogram_count({seen})"
     over = f"(1 - histogram_fraction(-Inf, {target_of(signal):.12g}, {seen})) * {count}"
     return None, f"({over} and {count} > 0) or {count}", count  # nothing seen: no share, and none above it
+
+
+def buckets_of(signal: PolicySignal, labels: Sequence[str] | None) -> str | None:
+    """The query of a whole histogram, cumulative buckets by `le`; None of a signal that asks for none. Of a native one:
+    its share below each edge times its count, and all of it, named as buckets are."""
+    if not (signal.learns_target or signal.kind == "distribution"):
+        return None
+    metric, own = parts_of(signal.buckets or signal.histogram or "")
+    matchers = [part for part in (own, None if labels is not None else "$selector") if part]
+    if signal.buckets is not None:
+        return _increase(metric, matchers, f" by ({', '.join([*(labels or ()), 'le'])})")
+    seen = _increase(metric, matchers, f" by ({', '.join(labels)})" if labels is not None else "")
+    count = f"histogram_count({seen})"
+    below = [
+        (f"{edge:.12g}", f"histogram_fraction(-Inf, {edge:.12g}, {seen}) * {count}") for edge in signal.edges or ()
+    ]
+    return " or ".join(f'label_replace({query}, "le", "{edge}", "", "")' for edge, query in [*below, ("+Inf", count)])
 
 
 def _increase(metric: str, matchers: Sequence[str], by: str) -> str:
@@ -124,6 +146,8 @@ def _baseline(signal: PolicySignal, exclude: tuple[Stretch, ...]) -> Baseline | 
         timezone=written.timezone or "UTC",
         holidays=written.holidays or (),
         exclude=exclude,
+        share=written.share,
+        period=written.period.stretch() if written.period is not None else None,
     )
 
 
@@ -175,7 +199,32 @@ def _rule(
         heartbeat=filled(signal.heartbeat, words),
         x_hour=_hourly(x, signal.window_s) if evidence is not None else None,
         n_hour=_hourly(n, signal.window_s) if evidence is not None else None,
+        kind=_kind_of(signal),
+        maturity_s=(signal.maturity or 0.0) if signal.aside else 0.0,
     )
+
+
+def _with_buckets(rule: SignalRule, buckets: str, signal: PolicySignal) -> SignalRule:
+    """The rule with its histogram's queries: over its window, over what it is compared with, over an hour."""
+    then = None
+    if rule.baseline is not None and rule.baseline.kind is BaselineKind.VERSION:
+        then = fill(buckets, {"window": format_duration(rule.baseline.history_s)})
+    elif rule.baseline is not None and rule.baseline.period is not None:
+        length = rule.baseline.period.end - rule.baseline.period.start
+        then = fill(buckets, {"window": format_duration(max(60.0, round(length)))})
+    return replace(
+        rule,
+        unit=signal.unit if signal.unit is not None else "%" if rule.kind is SignalKind.VALUE else "",
+        buckets=fill(buckets, {"window": format_duration(rule.window_s)}),
+        buckets_then=then,
+        buckets_hour=fill(buckets, {"window": "1h"}) if rule.kind is SignalKind.VALUE else None,
+    )
+
+
+def _kind_of(signal: PolicySignal) -> SignalKind:
+    if signal.learns_target:
+        return SignalKind.VALUE
+    return SignalKind(signal.kind) if signal.kind in ("gauge", "distribution", "slow") else SignalKind.PLAIN
 
 
 def title_of(name: str, signal: PolicySignal) -> str:

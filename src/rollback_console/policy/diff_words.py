@@ -10,14 +10,15 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from rollback_console.model.rules import Baseline, BaselineKind, BlindPolicy, SignalRule, Worse
+from rollback_console.model.rules import Baseline, BaselineKind, BlindPolicy, SignalKind, SignalRule, Worse
 from rollback_console.model.text import number, plain
 from rollback_console.policy.curves import curve_words
 from rollback_console.policy.promql_words import PromqlError, one_line, tokens
 from rollback_console.policy.quantities import format_duration, format_percentage
 
 QUERIES = frozenset({
-    "value", "x", "n", "heartbeat", "x_hour", "n_hour", "serving_version", "revenue_per_minute", "users_per_minute",
+    "value", "x", "n", "heartbeat", "buckets", "buckets_then", "buckets_hour", "x_hour", "n_hour", "serving_version",
+    "revenue_per_minute", "users_per_minute",
 })  # fmt: skip
 _DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 
@@ -37,6 +38,10 @@ def briefly(signal: SignalRule) -> str:
 def judged(signal: SignalRule) -> str:
     """Where a signal counts as degraded: `above 2 %`, `at -5 % of the same time last week`, `by evidence`."""
     breach = signal.breach
+    if signal.kind is SignalKind.DISTRIBUTION:
+        return f"when it drifted from {_compared(signal.baseline, signal.unit)}"
+    if signal.kind is SignalKind.SLOW:
+        return f"when mature and worse than {_compared(signal.baseline, signal.unit)}"
     if breach.curve is not None:
         side = "above" if breach.above is not None else "below"
         return f"{side} {curve_words(breach.curve, signal.unit)}"
@@ -60,6 +65,7 @@ def _compared(baseline: Baseline | None, unit: str) -> str:
         BaselineKind.VERSION: f"the {format_duration(baseline.history_s)} before the version now serving",
         BaselineKind.SEASONAL: f"what it learned in {format_duration(baseline.history_s)}",
         BaselineKind.CONTROL: f"its control {plain(baseline.control or '', 100)}".rstrip(),
+        BaselineKind.PERIOD: f"the period {plain(baseline.period.why if baseline.period else '', 100)}".rstrip(),
     }
     return words.get(baseline.kind, str(baseline.kind))
 

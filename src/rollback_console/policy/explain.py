@@ -18,6 +18,7 @@ from rollback_console.model.rules import (
     Not,
     Or,
     RecoveryPath,
+    SignalKind,
     SignalRule,
     Tiered,
     TriggerRule,
@@ -83,12 +84,15 @@ def _slices(loaded: LoadedPolicy, signal: SignalRule) -> str:
 
 
 def _signal(signal: SignalRule, slices: str) -> str:
-    of = "x out of n" if signal.x is not None else "its value"
-    parts = [f"{signal.title} ({signal.name}, {signal.area}): {of} over {format_duration(signal.window_s)}"]
+    of = "x out of n" if signal.x is not None else "its histogram" if signal.buckets is not None else "its value"
+    if signal.aside:
+        return f"{_head(signal, of)}; {_aside(signal)}."
+    parts = [_head(signal, of)]
     if signal.evidence is not None:
         late = signal.evidence.maturity_s
         parts[0] += f", of trials {format_duration(late)} earlier" if late else ""
         parts.append(f"judged by evidence that it is {_side(signal)} {_against(signal)}" + _minimum(signal))
+        parts += _learned(signal)
     else:
         parts.append(f"counts as degraded when {_bound(signal)}" + _minimum(signal))
     if signal.sufficient_alone:
@@ -99,6 +103,30 @@ def _signal(signal: SignalRule, slices: str) -> str:
     if signal.stale_s is not None:
         parts.append(f"its data are stale when the newest sample is older than {format_duration(signal.stale_s)}")
     return "; ".join(parts) + "."
+
+
+def _head(signal: SignalRule, of: str) -> str:
+    return f"{signal.title} ({signal.name}, {signal.area}): {of} over {format_duration(signal.window_s)}"
+
+
+def _aside(signal: SignalRule) -> str:
+    """How a signal is shown that never triggers."""
+    if signal.kind is SignalKind.DISTRIBUTION:
+        return f"compared with {_against(signal)}; it explains where trouble comes from, and never triggers"
+    beyond = f" by more than {_percent(signal.breach.degraded_by)}" if signal.breach.degraded_by else ""
+    return (
+        f"judged {format_duration(signal.maturity_s)} later, when its events have come in, as degraded when it is "
+        f"{_side(signal)} {_against(signal)}{beyond}; it is shown, and never triggers"
+    )
+
+
+def _learned(signal: SignalRule) -> list[str]:
+    """What is counted where that is learned."""
+    if signal.kind is SignalKind.GAUGE:
+        return [f"counted is how often it is {_side(signal)} what a fifth of its history passed at that time of day"]
+    if signal.kind is SignalKind.VALUE:
+        return ["x are the orders above the baseline's median, which is learned"]
+    return []
 
 
 def _bound(signal: SignalRule) -> str:

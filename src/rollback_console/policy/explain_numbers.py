@@ -25,6 +25,8 @@ def baseline_words(baseline: Baseline, unit: str) -> str:
         return "the same time last week" + ("" if baseline.timezone == "UTC" else f" in {baseline.timezone}")
     if baseline.kind is BaselineKind.CONTROL:
         return f"{baseline.control}, which runs beside it"
+    if baseline.kind is BaselineKind.PERIOD:
+        return f"a period: {baseline.period.why}" if baseline.period is not None else "a period"
     history = format_duration(baseline.history_s)
     if baseline.kind is BaselineKind.SEASONAL:
         zone = "" if baseline.timezone == "UTC" else f" in {baseline.timezone}"

@@ -40,7 +40,8 @@ class ExpressionError(ValueError):
 
 
 class _Parser:
-    def __init__(self, text: str, signals: Collection[str] | None) -> None:
+    def __init__(self, text: str, signals: Collection[str] | None, aside: Collection[str] = ()) -> None:
+        self.aside = aside
         self.text, self.signals, self.depth, self.position = text, signals, 0, 0
         self.tokens: list[tuple[str, str, int]] = []  # kind, word, offset
         at = 0
@@ -205,6 +206,8 @@ class _Parser:
     def signal(self, name: str, offset: int) -> Expression:
         if self.signals is not None and name not in self.signals:
             raise self.fail(f"there is no signal {name[:60]}", _nearest(name, self.signals), offset)
+        if name in self.aside:
+            raise self.fail(f"{name[:60]} stands aside: it explains, and never triggers", "Take it out", offset)
         return Uses(name)
 
     def whole(self) -> Expression:
@@ -231,8 +234,8 @@ def _nearest(name: str, signals: Collection[str]) -> str:
     return "The signals are " + ", ".join(sorted(signals)[:12]) if signals else "The policy has no signals"
 
 
-def parse(text: str, signals: Collection[str] | None = None) -> Expression:
-    """The expression that `text` is. With `signals`, every name must be one of them.
+def parse(text: str, signals: Collection[str] | None = None, aside: Collection[str] = ()) -> Expression:
+    """The expression that `text` is. With `signals`, every name must be one of them; none may be among those `aside`.
 
     Raises ExpressionError with the offset of the first thing that is wrong.
     """
@@ -240,7 +243,7 @@ def parse(text: str, signals: Collection[str] | None = None) -> Expression:
         raise ExpressionError(MAX_LENGTH, f"longer than {MAX_LENGTH:,} characters", "Use `any k of [...]`")
     if not text.strip():
         raise ExpressionError(0, "the expression is empty", "Name a signal, or leave `when:` out for the default")
-    return _Parser(text, signals).whole()
+    return _Parser(text, signals, aside).whole()
 
 
 def unparse(expression: Expression) -> str:

@@ -6,6 +6,7 @@ says what is meant, and what is missing for it is said too.
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -21,34 +22,25 @@ from rollback_console.policy.quantities import (
     parse_duration,
     refusal,
 )  # fmt: skip
-from rollback_console.policy.words import Complaint, Words, later, several
+from rollback_console.policy.words import Complaint, Words, several
 
 if TYPE_CHECKING:
     from rollback_console.policy.signal import PolicySignal
 
-Kind = Literal["ratio", "latency", "value_per_order", "count", "volume", "absolute", "burn_rate"]
-_LATER = {
-    "gauge": ("the kind gauge (judged by ranks)", "Write `breach:` with a bound, or `margin:` with a baseline"),
-    "distribution": ("the kind distribution (drift of inputs and scores)",
-                     "Write a share of it as a ratio, with `area: inputs`"),
-    "slow": ("the kind slow (judged when mature, never paging)", "Write it as a ratio and leave it out of `when:`"),
-}  # fmt: skip
+Kind = Literal[
+    "ratio", "latency", "value_per_order", "count", "volume", "absolute", "burn_rate", "gauge", "distribution", "slow"
+]
 # What is worse, where a kind has only one answer.
-WORSE = {"latency": "higher", "burn_rate": "higher", "volume": "lower", "value_per_order": "lower"}
-_HISTOGRAMS = ("latency", "value_per_order")
-_OF_KIND = {
-    "buckets": _HISTOGRAMS, "histogram": _HISTOGRAMS, "target": _HISTOGRAMS,
-    "objective": ("burn_rate",), "burn": ("burn_rate",),
+WORSE = {
+    "latency": "higher", "burn_rate": "higher", "volume": "lower", "value_per_order": "lower", "distribution": "higher",
 }  # fmt: skip
-
-
-def _kind(kind: object) -> object:
-    if isinstance(kind, str) and kind in _LATER:
-        raise later(*_LATER[kind])
-    return kind
-
-
-KindWords = Annotated[Kind, BeforeValidator(_kind)]
+ASIDE = ("distribution", "slow")  # shown, and evidence of where trouble comes from; no part of any trigger
+_HISTOGRAMS = ("latency", "value_per_order", "distribution")
+_OF_KIND = {
+    "buckets": _HISTOGRAMS, "histogram": _HISTOGRAMS, "target": ("latency", "value_per_order"),
+    "edges": ("distribution",), "objective": ("burn_rate",), "burn": ("burn_rate",),
+}  # fmt: skip
+_DAY_S = 86_400.0
 
 _METRIC = re.compile(r"\s*([A-Za-z_:][A-Za-z0-9_:]*)\s*(?:\{(.*)\}\s*)?", re.DOTALL)
 
@@ -149,6 +141,12 @@ def complaints(signal: PolicySignal) -> Iterator[Complaint]:
             yield from _absolute(signal)
         case "burn_rate":
             yield from _burn_rate(signal)
+        case "gauge":
+            yield from _gauge(signal)
+        case "distribution":
+            yield from _distribution(signal)
+        case "slow":
+            yield from _slow(signal)
 
 
 def _counted(signal: PolicySignal, why: str, example: str) -> Iterator[Complaint]:
@@ -169,9 +167,17 @@ def _histogram(signal: PolicySignal) -> Iterator[Complaint]:
         return
     if signal.buckets is not None and signal.histogram is not None:
         yield Complaint(("histogram",), "stands beside buckets", "Keep one: `buckets` are classic, `histogram` native")
-    if signal.target is None:
-        example = "250ms" if signal.kind == "latency" else "40"
-        yield Complaint((), f"a {signal.kind} needs its target", f"Write `target: {example}`, a bucket's upper bound")
+    if signal.target is None and signal.kind == "latency":
+        yield Complaint((), "a latency needs its target", "Write `target: 250ms`, a bucket's upper bound")
+    elif signal.target is None and signal.histogram is not None:
+        yield Complaint((), "a native histogram needs its target", "Write `target: 40`, the usual order")
+    elif signal.target is None and (signal.breach is not None or signal.baseline is None):
+        yield Complaint((), "what is not compared with a baseline needs its target", "Write `target: 40`")
+    elif signal.target is None and (signal.baseline is None or signal.baseline.kind not in ("seasonal", "last_week")):
+        yield Complaint(("baseline", "kind"), "is no history to learn the usual order from",
+                        "Write `seasonal` or `last_week`, or the usual order as `target: 40`")  # fmt: skip
+    elif signal.target is None and signal.slices is not None:
+        yield Complaint(("slices",), "need one target for all of them", "Write `target: 40`, the usual order")
     if signal.buckets is None and signal.histogram is None:
         remedy = "Write `buckets: request_latency_seconds_bucket`, or `histogram:` for a native one"
         yield Complaint((), f"a {signal.kind} needs its histogram", remedy)
@@ -183,6 +189,65 @@ def _histogram(signal: PolicySignal) -> Iterator[Complaint]:
     if metric is not None and signal.target is not None and signal.target.endswith("s") and _scale(metric) is None:
         yield Complaint(("target",), "is a time, and the metric's name does not say its unit",
                         "Write a number in the metric's own unit")  # fmt: skip
+
+
+def _gauge(signal: PolicySignal) -> Iterator[Complaint]:
+    if signal.x is not None or signal.n is not None:
+        key = "x" if signal.x is not None else "n"
+        yield Complaint((key,), "a gauge is one value", "Write `value:`, or `kind: ratio`")
+    elif signal.value is None:
+        yield Complaint((), "a gauge needs its value", "Write `value: max by (deployment) (queue_depth)`")
+    if signal.breach is not None:
+        yield Complaint(("breach",), "a gauge is judged by what its history rarely passed",
+                        "Take it out, or take `kind` out: a plain bound judges then")  # fmt: skip
+    elif signal.baseline is None:
+        yield Complaint((), "a gauge needs its baseline", "Write `baseline: {kind: seasonal}`")
+    elif signal.baseline.kind == "control":
+        yield Complaint(("baseline", "kind"), "a gauge's control is another machine, with a level of its own",
+                        "Write `seasonal`, or `version`")  # fmt: skip
+    for key in ("margin", "minimum", "maturity", "slices"):
+        if key in signal.model_fields_set:
+            yield Complaint((key,), "has no place in a gauge", "How noisy it is is learned; take it out")
+
+
+def _distribution(signal: PolicySignal) -> Iterator[Complaint]:
+    for key in ("value", "x", "n"):
+        if getattr(signal, key) is not None:
+            yield Complaint((key,), "a distribution is a whole histogram", "Write `buckets: …_bucket`")
+    if signal.buckets is None and signal.histogram is None and not (signal.value or signal.x or signal.n):
+        yield Complaint((), "a distribution needs its histogram", "Write `buckets: prediction_score_bucket`")
+    if signal.buckets is not None and signal.histogram is not None:
+        yield Complaint(("histogram",), "stands beside buckets", "Keep one: `buckets` are classic, `histogram` native")
+    if signal.buckets is not None and not parts_of(signal.buckets)[0].endswith("_bucket"):
+        yield Complaint(("buckets",), "does not end in _bucket", "A native histogram goes under `histogram:`")
+    if signal.buckets is not None and signal.edges is not None:
+        yield Complaint(("edges",), "classic buckets have edges of their own", "Take `edges` out")
+    if signal.histogram is not None and signal.edges is None:
+        yield Complaint((), "a native histogram is compared between edges", "Write `edges: [0.1, 0.2, 0.5, 0.9]`")
+    if signal.edges is not None and any(high <= low for low, high in itertools.pairwise(signal.edges)):
+        yield Complaint(("edges",), "do not rise", "Write them from the smallest to the largest")
+    if signal.baseline is None:
+        yield Complaint((), "a distribution is compared with another", "Write `baseline: {kind: last_week}`")
+    elif signal.baseline.kind not in ("last_week", "version", "period"):
+        yield Complaint(("baseline", "kind"), "is no histogram to compare with", "Write last_week, version or period")
+    for key in ("breach", "margin", "minimum", "maturity", "slices", "sufficient_alone"):
+        if key in signal.model_fields_set:
+            yield Complaint((key,), "has no place in a distribution", "It explains and never triggers; take it out")
+
+
+def _slow(signal: PolicySignal) -> Iterator[Complaint]:
+    if signal.maturity is None or signal.maturity < _DAY_S:
+        yield Complaint(("maturity",) if signal.maturity is not None else (), "a slow signal matures for days",
+                        "Write `maturity: 3d`, or take `kind` out")  # fmt: skip
+    if signal.window is not None and (signal.window % _DAY_S or signal.window > 31 * _DAY_S):
+        yield Complaint(("window",), "is not a number of whole days", "Write `1d`, `7d` or `30d`")
+    if signal.baseline is not None and signal.baseline.kind not in ("last_week", "fixed"):
+        yield Complaint(("baseline", "kind"), "a slow signal is compared with the window before", "Write `last_week`")
+    elif signal.baseline is None:
+        yield Complaint((), "a slow signal is compared with what it was", "Write `baseline: {kind: last_week}`")
+    for key in ("breach", "slices", "sufficient_alone"):
+        if key in signal.model_fields_set:
+            yield Complaint((key,), "has no place in a slow signal", "It is shown and never triggers; take it out")
 
 
 def _scale(metric: str) -> float | None:

@@ -14,10 +14,11 @@ from rollback_console.model.rules import Expression
 from rollback_console.model.text import plain
 from rollback_console.policy import expression
 from rollback_console.policy.doubts import doubts
-from rollback_console.policy.kinds import burn_rates
+from rollback_console.policy.kinds import ASIDE, burn_rates
 from rollback_console.policy.policy import Policy
 from rollback_console.policy.promql import unsplittable
 from rollback_console.policy.quantities import format_duration
+from rollback_console.policy.signal import PolicySignal
 from rollback_console.policy.yaml_marks import Document, Loc
 
 _UNUSED = "nothing uses it yet"
@@ -45,7 +46,8 @@ def _trigger(document: Document) -> Iterator[Problem]:
     if not isinstance(when, str):
         return
     try:
-        expression.parse(when, signals.keys() or None)
+        aside = [name for name, signal in signals.items() if _mapping(signal).get("kind") in ASIDE]
+        expression.parse(when, signals.keys() or None, aside)
     except expression.ExpressionError as error:
         yield document.problem(("trigger", "when"), error.message, error.remedy, offset=error.offset)
 
@@ -106,7 +108,7 @@ def warnings(document: Document, policy: Policy) -> Iterator[Problem]:
     when = when_of(policy)
     used = set(expression.names(when))
     for name in policy.signals:
-        if name not in used and policy.signals[name].area != "inputs":  # these explain, and need not fire
+        if name not in used and not _explains(policy.signals[name]):
             line, column = document.of_key(("signals", name))
             yield Problem(document.file, line, column, f"signals.{name}", "the trigger does not use it",
                           "It is shown, and never fires", "warning")  # fmt: skip
@@ -116,6 +118,11 @@ def warnings(document: Document, policy: Policy) -> Iterator[Problem]:
         yield _warn(
             document, (), "names no recovery path", "The console will alarm and cannot roll back; add `recovery:`"
         )
+
+
+def _explains(signal: PolicySignal) -> bool:
+    """Is it there to explain, and need not fire."""
+    return signal.area == "inputs" or signal.aside
 
 
 def against_settings(document: Document, policy: Policy, scrape_s: float, every_s: float) -> Iterator[Problem]:
@@ -151,7 +158,7 @@ def _unused(policy: Policy) -> Iterator[Loc]:
         if getattr(policy.trigger, key) is not None and not evidence:
             yield ("trigger", key)
     for name, signal in policy.signals.items():
-        if signal.maturity is not None and not signal.by_evidence:
+        if signal.maturity is not None and not signal.by_evidence and not signal.aside:
             yield ("signals", name, "maturity")
     if policy.exclude and not any(signal.compared_with for signal in policy.signals.values()):
         yield ("exclude",)
@@ -159,10 +166,11 @@ def _unused(policy: Policy) -> Iterator[Loc]:
 
 def when_of(policy: Policy) -> Expression:
     """The trigger's expression: what is written, else the default, of which signals that watch inputs are no part: they
-    explain, and alone they never act. Raises ExpressionError for what does not parse."""
+    explain, and alone they never act; nor of those that stand aside. Raises ExpressionError for what does not parse."""
     if policy.trigger.when is not None:
         return expression.parse(policy.trigger.when, policy.signals.keys())
-    judged = {name: signal for name, signal in policy.signals.items() if signal.area != "inputs"} or policy.signals
+    may = {name: signal for name, signal in policy.signals.items() if not signal.aside}
+    judged = {name: signal for name, signal in may.items() if signal.area != "inputs"} or may
     alone = [name for name, signal in judged.items() if signal.sufficient_alone or signal.kind == "burn_rate"]
     evidence = [name for name, signal in judged.items() if signal.by_evidence]
     return expression.default(list(judged), alone, evidence)

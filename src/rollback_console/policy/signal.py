@@ -12,12 +12,14 @@ from rollback_console.model.text import plain
 from rollback_console.policy import kinds
 from rollback_console.policy.baseline import BlindWords, PolicyBaseline, PolicyBreach
 from rollback_console.policy.defaults import VOLUME_FALLS_BY
-from rollback_console.policy.kinds import BurnRate, KindWords, Metric, Objective, Target
+from rollback_console.policy.kinds import ASIDE, BurnRate, Kind, Metric, Objective, Target
 from rollback_console.policy.promql import SignalQuery, names_slice
 from rollback_console.policy.quantities import Duration, Percentage, Span
 from rollback_console.policy.words import Complaint, LabelName, Text, Words, several
 
 _WINDOW_S, _STEP_S = 300.0, 60.0  # the default window of a plain bound; of evidence, which steps once a window
+_HOUR_S, _DAY_S = 3_600.0, 86_400.0  # of a distribution; of a slow signal
+Edge = Annotated[float, Field(allow_inf_nan=False)]
 _LEARNED = ("seasonal", "control")  # baselines that only evidence is measured against
 
 
@@ -66,7 +68,7 @@ class PolicySignal(Words):
 
     title: Text | None = None
     area: Literal["business", "technical", "inputs"] = "technical"
-    kind: KindWords | None = None
+    kind: Kind | None = None
     worse: Literal["lower", "higher"]
     value: SignalQuery | None = None
     x: SignalQuery | None = None
@@ -74,6 +76,7 @@ class PolicySignal(Words):
     buckets: Metric | None = None
     histogram: Metric | None = None
     target: Target | None = None
+    edges: Annotated[tuple[Edge, ...], Field(min_length=2, max_length=100)] | None = None
     objective: Objective | None = None
     burn: Annotated[tuple[BurnRate, ...], Field(min_length=1)] | None = None
     window: Span | None = None
@@ -111,15 +114,27 @@ class PolicySignal(Words):
 
     @property
     def by_evidence(self) -> bool:
-        """Is it judged by evidence: events out of trials, a baseline, and no bound of its own."""
-        counted = self.counted and self.kind != "burn_rate"
+        """Is it judged by evidence: events out of trials (or a gauge), a baseline, and no bound of its own."""
+        counted = self.kind == "gauge" or (self.counted and self.kind != "burn_rate" and not self.aside)
         return counted and self.breach is None and self.baseline is not None
+
+    @property
+    def aside(self) -> bool:
+        """Is it shown, and evidence of where trouble comes from, but never a part of a trigger."""
+        return self.kind in ASIDE
+
+    @property
+    def learns_target(self) -> bool:
+        """Is the order's usual value learned, above which orders are counted."""
+        return self.kind == "value_per_order" and self.buckets is not None and self.target is None
 
     @property
     def window_s(self) -> float:
         """Seconds over which it is counted; evidence steps once in each."""
         if self.window is not None:
             return self.window
+        if self.aside:
+            return _HOUR_S if self.kind == "distribution" else _DAY_S
         return _STEP_S if self.by_evidence else _WINDOW_S
 
     @property
@@ -137,7 +152,9 @@ class PolicySignal(Words):
     @model_validator(mode="after")
     def _fits(self) -> PolicySignal:
         found = [*kinds.complaints(self)]
-        if self.kind != "burn_rate" and not any(complaint.loc == () for complaint in found):
+        if self.aside:
+            found += [*self._measure()]
+        elif self.kind != "burn_rate" and not any(complaint.loc == () for complaint in found):
             found += [*self._measure(), *self._judgement(), *self._compared()]
         elif self.kind == "burn_rate":
             found += [*self._measure()]
@@ -148,7 +165,7 @@ class PolicySignal(Words):
 
     def _measure(self) -> list[Complaint]:
         found = []
-        if self.buckets is not None or self.histogram is not None:
+        if self.buckets is not None or self.histogram is not None or self.kind in ("gauge", "distribution"):
             pass  # its kind says what is wrong with it
         elif self.value is None and self.x is None and self.n is None:
             found.append(Complaint((), "has no query", "Write `value:`, or `x:` (events) and `n:` (out of trials)"))
@@ -203,6 +220,10 @@ class PolicySignal(Words):
         if baseline is None:
             return []
         loc = ("breach", "baseline") if self.breach and self.breach.baseline else ("baseline",)
+        if baseline.kind == "period":
+            return [
+                Complaint((*loc, "kind"), "a period is for distributions", "Write `{kind: seasonal}`, or last_week")
+            ]
         if baseline.kind in _LEARNED and not self.by_evidence:
             remedy = "Write `x:` and `n:` and leave `breach:` out, or use `kind: last_week`"
             return [Complaint((*loc, "kind"), f"{baseline.kind} is for signals that are judged by evidence", remedy)]
@@ -212,7 +233,7 @@ class PolicySignal(Words):
                 for key in ("timezone", "holidays")
                 if getattr(baseline, key) is not None
             ]
-        if self.by_evidence and baseline.kind == "fixed" and not 0 < (baseline.value or 0) < 1:
+        if self.by_evidence and self.kind != "gauge" and baseline.kind == "fixed" and not 0 < (baseline.value or 0) < 1:
             return [Complaint((*loc, "value"), "x out of n lies between 0% and 100%", "Write it as `3.1%`")]
         return []
 

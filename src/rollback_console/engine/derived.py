@@ -1,0 +1,242 @@
+"""Places whose counts are not asked but derived: a gauge's samples beyond its bound, orders above the usual one.
+
+What they are counted against is itself learned, at the very anchor at which the baseline of the counts is, and from the
+same history: it hangs on nothing but the backend's data and fixed times, like everything in the book.
+"""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import MutableMapping, Sequence
+from dataclasses import replace
+from math import inf, nan
+from typing import TypeVar
+
+from rollback_console.decide import gauges
+from rollback_console.decide.baselines import Hours, Level, Profile
+from rollback_console.decide.baselines import Windows as Counted
+from rollback_console.decide.calendar import HOUR_S, LAG_S, SLOTS, lessons
+from rollback_console.decide.dispersion import Block
+from rollback_console.decide.gauges import Bands, Samples
+from rollback_console.decide.ranks import GAUGE_SHARE
+from rollback_console.engine.hourbook import BucketColumn, Column, Trailing, Windows
+from rollback_console.engine.places import Place
+from rollback_console.model.observation import Norm
+from rollback_console.model.rules import (
+    Baseline,
+    BaselineKind,
+    DeploymentRule,
+    EvidenceRule,
+    SignalKind,
+    SignalRule,
+    Worse,
+)
+
+_EVERY_S = (900.0, 1_800.0, 3_600.0)  # a gauge's history is sampled at the first that is no shorter than its window
+T = TypeVar("T")
+_KEPT = 6  # anchors whose counts are kept
+_VERSION_SAMPLES = 96  # behind the bound of another version (`engine.versions`)
+
+
+def place_of(
+    index: int, of: DeploymentRule, signal: SignalRule, columns: MutableMapping[Trailing, Column]
+) -> Place | None:
+    """The place of a signal whose counts are derived; None where nothing is learned of it. What it reads is entered
+    among the book's `columns`."""
+    if signal.evidence is None or signal.baseline is None:
+        return None
+    if signal.kind is SignalKind.GAUGE and signal.value is not None:
+        step = next((each for each in _EVERY_S if each >= signal.window_s), HOUR_S)
+        samples = columns.setdefault((signal.value, -step), Column(signal.value, step=step))
+        samples.scope.add(index)
+        return RankedPlace(index, of, signal, signal.baseline, signal.evidence, samples)
+    if signal.kind is SignalKind.VALUE and signal.buckets_hour is not None:
+        key = (signal.buckets_hour, 0.0)
+        known = columns.get(key)
+        buckets = known if isinstance(known, BucketColumn) else BucketColumn(signal.buckets_hour)
+        columns[key] = buckets
+        buckets.scope.add(index)
+        return ValuePlace(index, of, signal, signal.baseline, signal.evidence, buckets)
+    return None
+
+
+class RankedPlace(Place):
+    """A gauge: one sample an evaluation, beyond its bound or not (`decide.gauges`)."""
+
+    __slots__ = ("_bands", "_hours")
+
+    def __init__(
+        self, index: int, of: DeploymentRule, signal: SignalRule, baseline: Baseline, rule: EvidenceRule,
+        samples: Column,
+    ) -> None:  # fmt: skip
+        super().__init__(index, of, signal, baseline, rule, samples, samples)
+        self.columns = (samples,)
+        self.worse = Worse.HIGHER
+        self.queries = ((signal.value or "", 0.0),)
+        self._bands: dict[float, tuple[float, Bands | None]] = {}
+        self._hours: dict[float, tuple[tuple[float, float], Hours | None]] = {}
+
+    @property
+    def _fixed(self) -> float | None:
+        return self.baseline.value if self.baseline.kind is BaselineKind.FIXED else None
+
+    def _samples(self) -> Samples | None:
+        values = self.x.values.get(self.index)
+        return None if values is None else Samples(self.x.first, self.x.step, values)
+
+    def bands(self, anchor: float) -> Bands | None:
+        """What history before `anchor` rarely passed."""
+        known = self._bands.get(anchor)
+        if known is None or known[0] != self.x.low:
+            samples = self._samples()
+            found = None
+            if samples is not None:
+                found = gauges.bands(
+                    samples, anchor, self.history_s, self.calendar, self.baseline.exclude, self.signal.worse,
+                    weekly=self.baseline.kind is BaselineKind.LAST_WEEK,
+                )  # fmt: skip
+            if anchor - LAG_S > self.read_until:
+                return found  # some of its history is not read yet
+            known = self._bands[anchor] = (self.x.low, found)
+            _forget(self._bands)
+        return known[1]
+
+    def trials(self) -> Hours | None:
+        samples = self._samples()
+        if samples is None:
+            return None
+        per_hour = samples.per_hour
+        seen = array("f")
+        for k in range(len(samples.values) // per_hour):
+            count = sum(value == value for value in samples.values[k * per_hour : (k + 1) * per_hour])
+            seen.append(count or nan)
+        return Hours(samples.start, seen, seen)
+
+    def hours(self, anchor: float) -> Hours | None:
+        known, read = self._hours.get(anchor), (self.x.low, self.x.high)
+        if known is None or known[0] != read:
+            samples, found = self._samples(), self.bands(anchor)
+            kept = None
+            if samples is not None and found is not None:
+                kept = gauges.hours_of(
+                    samples, found, self.calendar, self.baseline.exclude, self.signal.worse, self._fixed
+                )
+            known = self._hours[anchor] = (read, kept)
+            _forget(self._hours)
+        return known[1]
+
+    def windows(self, read: Windows, hour: float, anchor: float) -> Counted | None:
+        step = self.signal.window_s
+        values, found = read.of(self.queries[0], step, hour, self.index), self.bands(anchor)
+        if values is None or found is None:
+            return None
+        slot = lessons(self.calendar, self.baseline.exclude, hour, 1)[0]
+        return gauges.windows_of(values, hour, step, found, slot, self.signal.worse, self._fixed)
+
+    def norm_of(
+        self, profile: Profile, level: Level, short: Sequence[Block], rule: EvidenceRule, hour: float, position: float
+    ) -> tuple[float | None, Norm] | None:
+        """The gauge's median, and a norm with its bound and the share beyond."""
+        found, window = self.bands(profile.anchor), self.signal.window_s
+        kept = self.hours(profile.anchor)
+        if found is None or kept is None:
+            return None
+        slot = round(position) % SLOTS
+        kind = self.baseline.kind
+        if kind in (BaselineKind.FIXED, BaselineKind.VERSION):
+            samples = _VERSION_SAMPLES if kind is BaselineKind.VERSION else 0
+            norm = gauges.norm_at(profile, short, rule, GAUGE_SHARE, samples, window)
+            return found.middles[slot], replace(norm, bound=self._fixed, share=GAUGE_SHARE)
+        usual = gauges.usual_share(kept, found.end)
+        share, norm = gauges.share_and_norm(profile, level, short, rule, position, usual, found.pool, window)
+        return found.middles[slot], replace(norm, bound=found.bound(slot), share=share)
+
+
+class ValuePlace(Place):
+    """Orders above the usual one: the bucket's bound that is nearest to the median of the history."""
+
+    __slots__ = ("_buckets", "_targets")
+
+    def __init__(
+        self, index: int, of: DeploymentRule, signal: SignalRule, baseline: Baseline, rule: EvidenceRule,
+        buckets: BucketColumn,
+    ) -> None:  # fmt: skip
+        super().__init__(index, of, signal, baseline, rule, buckets, buckets)
+        self.columns, self._buckets = (buckets,), buckets
+        self.queries = ((signal.buckets or "", 0.0),)
+        self._targets: dict[float, tuple[float, float | None]] = {}
+
+    def _column(self, bound: float) -> array[float] | None:
+        return self._buckets.values.get(self._buckets.key_of_bucket(self.index, bound))
+
+    def target(self, anchor: float) -> float | None:
+        """The bound that about half of the orders before `anchor` were above; None where there is none."""
+        known = self._targets.get(anchor)
+        if known is None or known[0] != self.x.low:
+            found = self._learned(anchor)
+            if anchor - LAG_S > self.read_until:
+                return found
+            known = self._targets[anchor] = (self.x.low, found)
+            _forget(self._targets)
+        return known[1]
+
+    def _learned(self, anchor: float) -> float | None:
+        end, count = anchor - LAG_S, max(1, round(self.history_s / HOUR_S))
+        first = end - count * HOUR_S
+        slots = lessons(self.calendar, self.baseline.exclude, first, count)
+        sums = {bound: self._sum(bound, first, slots) for bound in self._buckets.bounds(self.index)}
+        whole = sums.get(inf, 0.0)
+        shares = {bound: 1.0 - total / whole for bound, total in sums.items() if bound < inf} if whole > 0.0 else {}
+        near = {bound: abs(share - 0.5) for bound, share in shares.items() if 0.0 < share < 1.0}
+        return min(near, key=lambda bound: (near[bound], bound), default=None)
+
+    def _sum(self, bound: float, first: float, slots: Sequence[int]) -> float:
+        column = self._column(bound)
+        if column is None:
+            return 0.0
+        start = round((first - self.x.first) / HOUR_S)
+        total = 0.0
+        for k, slot in enumerate(slots, start):
+            if slot >= 0 and 0 <= k < len(column) and column[k] == column[k]:
+                total += column[k]
+        return total
+
+    def trials(self) -> Hours | None:
+        whole = self._column(inf)
+        return None if whole is None else Hours(self.x.first, whole, whole)
+
+    def hours(self, anchor: float) -> Hours | None:
+        target, whole = self.target(anchor), self._column(inf)
+        under = self._column(target) if target is not None else None
+        if whole is None or under is None:
+            return None
+        return Hours(self.x.first, array("f", map(_above, whole, under)), whole)
+
+    def windows(self, read: Windows, hour: float, anchor: float) -> Counted | None:
+        step, target, buckets = self.signal.window_s, self.target(anchor), self._buckets
+        if target is None:
+            return None
+        whole, under = (
+            read.of(self.queries[0], step, hour, buckets.key_of_bucket(self.index, bound)) for bound in (inf, target)
+        )
+        if whole is None or under is None:
+            return None
+        return Counted(hour, step, list(map(_above, whole, under)), whole)
+
+    def norm_of(
+        self, profile: Profile, level: Level, short: Sequence[Block], rule: EvidenceRule, hour: float, position: float
+    ) -> tuple[float | None, Norm] | None:
+        found = super().norm_of(profile, level, short, rule, hour, position)
+        target = self.target(profile.anchor)
+        return None if found is None or target is None else (found[0], replace(found[1], bound=target))
+
+
+def _above(whole: float, under: float) -> float:
+    """Orders above a bound; increases are extrapolated bucket by bucket and may cross by a hair."""
+    return whole - under if whole > under else 0.0 if under == under and whole == whole else nan
+
+
+def _forget(kept: dict[float, T]) -> None:
+    """The oldest first, once there are many."""
+    while len(kept) > _KEPT:
+        del kept[next(iter(kept))]
