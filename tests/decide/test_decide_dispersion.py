@@ -12,13 +12,14 @@ from hypothesis import strategies as st
 from rollback_console.decide.dispersion import (
     Block,
     blocks_of,
+    blocks_together,
     dispersion,
     excursions,
     measured,
     phi_at,
     variance_ratio,
 )
-from rollback_console.model.rules import Worse
+from rollback_console.model.rules import EvidenceRule, Worse
 
 squares = st.lists(st.floats(0.0, 1e6, allow_nan=False), min_size=1, max_size=60)
 
@@ -121,7 +122,7 @@ def test_dispersion_between_what_was_measured() -> None:
 def test_every_alternative_has_its_own_dispersion(
     worse: Worse, p: float, margin: float, pace: float, bar: float
 ) -> None:
-    found = dispersion(worse, bar, p, margin, pace, BLOCKS)
+    found = dispersion(worse, EvidenceRule(budget_s=60.0 * math.exp(bar)), p, margin, pace, BLOCKS)
     assert len(found) == 7
     assert all(1.0 <= phi <= 1.0 + 3.0 * 4.0 for phi in found)
     ordered = sorted(found, reverse=True)
@@ -130,9 +131,28 @@ def test_every_alternative_has_its_own_dispersion(
 
 def test_a_large_drop_is_judged_by_the_noise_of_minutes_a_small_one_by_that_of_hours() -> None:
     blocks = tuple(Block(each.minutes, each.phi, each.count, 2000.0) for each in BLOCKS)
-    found = dispersion(Worse.LOWER, 11.77, 0.03, 0.01, 2000.0, blocks)
+    found = dispersion(Worse.LOWER, EvidenceRule(dwell_s=60.0), 0.03, 0.01, 2000.0, blocks)
     assert found[-1] < 1.3
     assert found[0] > 4.1
+    waits = dispersion(Worse.LOWER, EvidenceRule(dwell_s=900.0), 0.03, 0.01, 2000.0, blocks)
+    assert waits[-1] == pytest.approx(1.0 + 0.8 * 1.0), "what a dwell of 15 min adds up is as noisy as 15 min are"
+    assert waits[0] == pytest.approx(found[0])
+
+
+@given(st.floats(1.0, 40.0), st.floats(0.5, 40.0), st.floats(100.0, 20_000.0), st.floats(100.0, 20_000.0))
+def test_blocks_of_minutes_are_no_quieter_than_those_of_hours_leave_them(
+    hour: float, short: float, pace: float, before: float
+) -> None:
+    long = (Block(60.0, hour, 600, before), Block(240.0, hour, 150, before))
+    found = blocks_together((Block(5.0, short, 72, pace), Block(15.0, short, 24, pace)), long)
+    assert found[2:] == long
+    for block in found[:2]:
+        assert block.phi >= short
+        assert block.phi == short or block.phi == pytest.approx(
+            1.0 + (phi_at(long, 60.0, pace) - 1.0) * block.minutes / 60.0
+        )
+    assert blocks_together(found, ()) == found, "where no week is known yet, the hours stand"
+    assert blocks_together((), long) == long
 
 
 def test_excursions_that_recovered_by_themselves_are_measured() -> None:

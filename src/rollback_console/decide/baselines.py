@@ -24,8 +24,16 @@ from math import floor, nan, sqrt
 
 from rollback_console.decide.budget import caution
 from rollback_console.decide.calendar import HOUR_S, LAG_S, SLOTS, Calendar, hour_of, lessons, touched
-from rollback_console.decide.dispersion import LONGEST, SHORT_MINUTES, Block, blocks_of, dispersion, measured, phi_at
-from rollback_console.decide.evidence import bar
+from rollback_console.decide.dispersion import (
+    LONGEST,
+    SHORT_MINUTES,
+    Block,
+    blocks_of,
+    blocks_together,
+    dispersion,
+    measured,
+    phi_at,
+)
 from rollback_console.decide.fitting import HALF, KEEPS, cut, floats, opening_of, told_of, tracked, trials_of, worths_of
 from rollback_console.decide.lessons import taught
 from rollback_console.decide.residuals import long_noise, slow_error
@@ -288,11 +296,11 @@ def norm_of(
     profile: Profile, level: Level, short: Sequence[Block], rule: EvidenceRule, worse: Worse, position: float
 ) -> tuple[float, Norm]:
     """(p, norm) of a signal at a position in the week."""
-    noise = (*short, *profile.long)
+    noise = blocks_together(short, profile.long)
     p = rate_at(profile, level, position)
     margin = margin_of(rule, profile.slow, error_of(profile, level, position, noise), worse)
     trials = _between(profile.trials, position)
-    return p, Norm(margin, dispersion(worse, bar(rule), p, margin, trials, noise))
+    return p, Norm(margin, dispersion(worse, rule, p, margin, trials, noise))
 
 
 def week_before(
@@ -320,11 +328,11 @@ def norm_beside(
     """The norm of a signal whose baseline p is not this one (a fixed value, last week), but whose noise is. `variance`:
     of p, relative, of binomial counts. A baseline that does not follow the level is off by more than one that does, by
     the root of two where it was the level once."""
-    noise = (*short, *profile.long)
+    noise = blocks_together(short, profile.long)
     slow = profile.slow * (sqrt(2.0) if variance else 1.0)
     error = sqrt(variance * phi_at(noise, 180.0, profile.per_minute))
     margin = margin_of(rule, slow, error, worse)
-    return Norm(margin, dispersion(worse, bar(rule), p, margin, _between(profile.trials, position), noise))
+    return Norm(margin, dispersion(worse, rule, p, margin, _between(profile.trials, position), noise))
 
 
 def little(profile: Profile, history_s: float) -> float | None:

@@ -16,8 +16,8 @@ from collections.abc import Sequence
 from itertools import accumulate
 from math import erf, exp, log, log1p, pi, sqrt
 
-from rollback_console.decide.evidence import ALTERNATIVES, bounded
-from rollback_console.model.rules import Worse
+from rollback_console.decide.evidence import ALTERNATIVES, REST, bar, bounded, cap_of
+from rollback_console.model.rules import EvidenceRule, Worse
 from rollback_console.model.value import dataclass
 
 SHORTEST, LONGEST = 1.0, 240.0  # minutes of a block
@@ -88,6 +88,22 @@ def blocks_of(x: Sequence[float], expected: Sequence[float], width: int, p: floa
     return found
 
 
+def blocks_together(short: Sequence[Block], long: Sequence[Block]) -> tuple[Block, ...]:
+    """The blocks of minutes, measured on a few hours, and those of hours, measured on weeks, as one measure of noise.
+
+    A mean over an hour varies no more than one over a quarter of it, so of the excess over 1 that blocks of an hour
+    show, a quarter at least is there in a quarter of an hour. Six hours tell little of a noise that takes half an hour
+    to wander: two dozen blocks of them were off by a factor of three either way, and below this by chance alone.
+    """
+    if not long:
+        return tuple(short)
+    hour, found = long[0], []
+    for block in short:
+        least = 1.0 + _excess(hour, block.per_minute) * block.minutes / hour.minutes
+        found.append(block if block.phi >= least else Block(block.minutes, least, block.count, block.per_minute))
+    return (*found, *long)
+
+
 def phi_at(blocks: Sequence[Block], minutes: float, per_minute: float | None = None) -> float:
     """The dispersion (at least 1) at a block length, between what was measured. `blocks`: shortest first; none: 1.
 
@@ -118,12 +134,17 @@ def _excess(block: Block, per_minute: float | None) -> float:
 
 
 def dispersion(
-    worse: Worse, h: float, p: float, margin: float, per_minute: float, blocks: Sequence[Block]
+    worse: Worse, rule: EvidenceRule, p: float, margin: float, per_minute: float, blocks: Sequence[Block]
 ) -> tuple[float, ...]:
-    """phi_k for each alternative of `decide.evidence`, at its own block length W_k = h phi_k / KL_k (minutes, between 1
-    and 240), with four fifths of the excess over 1 counted. `h`: the bar; `p`: events a trial; `per_minute`: trials a
-    minute. The two depend on each other: from the binomial's W upward until they agree."""
-    pb = bounded(worse, p, margin)
+    """phi_k for each alternative of `decide.evidence`, at its own block length W_k = h phi_k / KL_k (minutes, at most
+    240), with four fifths of the excess over 1 counted. `p`: events a trial; `per_minute`: trials a minute. The two
+    depend on each other: from the binomial's W upward until they agree.
+
+    No W_k is shorter than the minutes that the cap leaves to the fastest evidence: over so many it adds up, however
+    much traffic there is. Without that, a rate that wanders was taken for a drop at 10,000 visits a minute and more.
+    """
+    h, pb = bar(rule), bounded(worse, p, margin)
+    shortest = min(max((h - REST) / cap_of(rule), SHORTEST), LONGEST)
     found = []
     for each in ALTERNATIVES[worse]:
         p1 = (1.0 - each) * pb if worse is Worse.LOWER else min(each * pb, 1.0 - (1.0 - pb) / each)
@@ -131,7 +152,7 @@ def dispersion(
         alone = h / kl if kl > 0.0 else LONGEST
         phi = 1.0
         for _ in range(8):
-            after = phi_at(blocks, min(max(alone * phi, SHORTEST), LONGEST), per_minute)
+            after = phi_at(blocks, min(max(alone * phi, shortest), LONGEST), per_minute)
             if abs(after - phi) < 1e-3:
                 break
             phi = after

@@ -24,8 +24,7 @@ from math import isfinite, nan, sqrt
 
 from rollback_console.decide.baselines import Hours, Level, Profile, Windows, error_of, margin_of, rate_at
 from rollback_console.decide.calendar import HOUR_S, LAG_S, SLOTS, Calendar, lessons
-from rollback_console.decide.dispersion import Block, dispersion, phi_at
-from rollback_console.decide.evidence import bar
+from rollback_console.decide.dispersion import Block, blocks_together, dispersion, phi_at
 from rollback_console.decide.ranks import GAUGE_SHARE, beyond
 from rollback_console.model.observation import Norm
 from rollback_console.model.rules import EvidenceRule, Stretch, Worse
@@ -198,8 +197,8 @@ def _norm(
     profile: Profile, short: Sequence[Block], rule: EvidenceRule, p: float, margin: float, window_s: float
 ) -> Norm:
     pace = 60.0 / window_s
-    noise = (*short, *[_scaled(block, pace) for block in profile.long])
-    return Norm(margin, dispersion(Worse.HIGHER, bar(rule), p, margin, pace, noise))
+    noise = blocks_together(short, [_scaled(block, pace) for block in profile.long])
+    return Norm(margin, dispersion(Worse.HIGHER, rule, p, margin, pace, noise))
 
 
 def _scaled(block: Block, pace: float) -> Block:
