@@ -23,6 +23,9 @@ trigger: {when: orders or volume or errors, dwell: 5m}
 """
 
 
+SWEPT = "what is swept is dwell, margin, budget or SIGNAL.margin"
+
+
 def loaded(text: str = POLICY) -> LoadedPolicy:
     return parse_policy(text.encode(), "policy.yaml")
 
@@ -44,6 +47,33 @@ def test_a_margin_goes_wherever_one_stands_and_nowhere_else() -> None:
     assert found.rules[0].signals[2].breach.above == 0.02
 
 
+def test_a_margin_of_one_signal_is_its_alone() -> None:
+    _, found = variants(loaded(), [parse_sweep("volume.margin=30%")])
+    assert found.setting.text == "volume.margin=30%"
+    assert [each.breach.degraded_by for each in found.rules[0].signals] == [0.05, 0.3, None]
+    both = variants(loaded(), [parse_sweep("orders.margin=2%,5%"), parse_sweep("volume.margin=30%,60%")])
+    assert [each.setting.text for each in both] == [
+        "orders.margin=2% volume.margin=30%", "orders.margin=2% volume.margin=60%",
+        "orders.margin=5% volume.margin=30%", "orders.margin=5% volume.margin=60% (as written)",
+    ]  # fmt: skip
+    assert [each.setting.caution for each in both] == [0, 1, 1, 2]
+
+
+@pytest.mark.parametrize(
+    ("sweeps", "says"),
+    [
+        (["order.margin=1%,2%"], "policy.yaml has no signal 'order': did you mean orders.margin"),
+        (["zzz.margin=1%,2%"], "policy.yaml has no signal 'zzz': it has orders, volume, errors"),
+        (["errors.margin=1%,2%"], "changes nothing in policy.yaml: that signal has no margin"),
+        (["margin=1%,2%", "orders.margin=1%"], "--sweep margin is of every signal, this one too: leave one out"),
+    ],
+)
+def test_a_signal_that_cannot_be_swept_is_said(sweeps: list[str], says: str) -> None:
+    with pytest.raises(UsageError) as error:
+        variants(loaded(), [parse_sweep(each) for each in sweeps])
+    assert says in str(error.value)
+
+
 def test_every_combination_and_the_policy_as_it_stands_first() -> None:
     found = variants(loaded(), [parse_sweep("dwell=1m,2m"), parse_sweep("margin=1%,2%")])
     assert [each.setting.text for each in found] == [
@@ -62,8 +92,10 @@ def test_a_policy_without_a_trigger_has_its_defaults_swept() -> None:
 @pytest.mark.parametrize(
     ("text", "says"),
     [
-        ("hold=1m,2m", "--sweep hold=1m,2m: what is swept is dwell, margin or budget: write --sweep dwell=1m,5m,15m"),
-        ("dwell", "--sweep dwell: what is swept is dwell, margin or budget: write --sweep dwell=1m,5m,15m"),
+        ("hold=1m,2m", f"--sweep hold=1m,2m: {SWEPT}: write --sweep dwell=1m,5m,15m"),
+        ("dwell", f"--sweep dwell: {SWEPT}: write --sweep dwell=1m,5m,15m"),
+        (".margin=1%", f"--sweep .margin=1%: {SWEPT}: write --sweep dwell=1m,5m,15m"),
+        ("orders.margin=5", "--sweep orders.margin: '5' is not a percentage: write --sweep orders.margin=1%,2%,5%"),
         ("dwell=5", "--sweep dwell: 5 is not a duration: write --sweep dwell=1m,5m,15m"),
         ("dwell=1m,,2m", "--sweep dwell: '' is not a duration: write --sweep dwell=1m,5m,15m"),
         ("margin=5", "--sweep margin: '5' is not a percentage: write --sweep margin=1%,2%,5%"),

@@ -2,31 +2,31 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import sys
-from collections.abc import AsyncIterator, Iterator, Sequence
+import time
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from rollback_console.cli.common import config_option, emit_json_line, emit_lines, json_option, need_config, warn
-from rollback_console.errors import BackendError, UsageError
+from rollback_console.cli.common import config_option, emit_json_line, emit_lines, json_option, need_config, warn, write
+from rollback_console.errors import UsageError
 from rollback_console.model.text import plain
 
 if TYPE_CHECKING:
-    from rollback_console.engine.backtest import Lane, Losses, Traffic
-    from rollback_console.engine.history import History, Span
+    from rollback_console.cli.backtest_run import Batch, Outcome, Past
+    from rollback_console.engine.history import Span
     from rollback_console.model.backtest import Costs, Mark
     from rollback_console.model.rules import DeploymentRule
-    from rollback_console.observe.protocol import MetricBackend
     from rollback_console.observe.samples import Samples
     from rollback_console.policy.load import LoadedPolicy
     from rollback_console.policy.variants import Variant
 
 _FILE = click.Path(path_type=Path, dir_okay=False)
+_FIRST_GUESS_S = 1.0  # of judging, before a time left is told
 _BEFORE_S = 7 * 86_400.0  # of a file, judged before --from to know how things stand: no memory is older
 
 
@@ -36,17 +36,20 @@ _BEFORE_S = 7 * 86_400.0  # of a file, judged before --from to know how things s
 @click.option("--to", "end", metavar="T", help="End there (default: now).")
 @click.option("--step", metavar="D", help="Time between evaluations (default: as live; of a file: its own times).")
 @click.option("--samples", type=_FILE, metavar="FILE", help="A CSV or JSON Lines in place of a Prometheus.")
-@click.option("--sweep", "sweeps", multiple=True, metavar="KEY=V,V…", help="Compare settings: dwell, margin, budget.")
+@click.option("--sweep", "sweeps", multiple=True, metavar="KEY=V,V…",
+              help="Compare settings: dwell, margin, SIGNAL.margin, budget.")  # fmt: skip
 @click.option("--incidents", type=_FILE, metavar="FILE", help="What was real: deployment, from, to (YAML or CSV).")
 @click.option("--rollback-cost", type=click.FloatRange(min=0), help="What one false rollback costs.")
+@click.option("--jobs", type=click.IntRange(min=1), metavar="N",
+              help="Processes (default: of a long file one a core; of a Prometheus one, to spare it).")  # fmt: skip
 @click.option("--trace", is_flag=True, help="Print every evaluation, as JSON.")
 @config_option
 @json_option
 @click.pass_context
 def command(
     ctx: click.Context, policy: Path, start: str | None, end: str | None, step: str | None, samples: Path | None,
-    sweeps: tuple[str, ...], incidents: Path | None, rollback_cost: float | None, trace: bool, config: Path | None,
-    as_json: bool,
+    sweeps: tuple[str, ...], incidents: Path | None, rollback_cost: float | None, jobs: int | None, trace: bool,
+    config: Path | None, as_json: bool,
 ) -> None:  # fmt: skip
     """Replay POLICY over Prometheus' history, or over a file of samples: what would have fired, when and why.
 
@@ -63,13 +66,13 @@ def command(
     marks = load_marks(incidents, [rule.deployment.id for rule in loaded.rules]) if incidents is not None else ()
     costs = Costs(loaded.rules[0].impact.unit, rollback_cost)
     seconds = _seconds("--step", step) if step is not None else None
-    wanted = _Wanted(_time("--from", start), _time("--to", end), seconds)
+    wanted = _Wanted(_time("--from", start), _time("--to", end), seconds, jobs)
     if samples is not None:
         past = _of_file(samples, loaded, settings, wanted)
     else:
         past = _of_prometheus(need_config(config), loaded, settings, wanted)
-    backtest = _Backtest(past, marks, costs, bool(parsed) or incidents is not None, as_json or trace, trace)
-    asyncio.run(backtest.run())
+    told = _Told(past, bool(parsed) or incidents is not None, as_json or trace)
+    told.run(marks, costs, trace)
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,25 +82,13 @@ class _Wanted:
     start: float | None
     end: float | None
     step: float | None
+    jobs: int | None
 
 
-@dataclass(frozen=True, slots=True)
-class _Past:
-    """What is replayed: where it is read from, when, and by which settings. `cold`: there is history before it.
-    `before`: what is judged first, only to know how things stand when it begins."""
-
-    metrics: MetricBackend
-    variants: tuple[Variant, ...]
-    spans: tuple[Span, ...]
-    step_s: float
-    lookback_s: float
-    cold: bool
-    before: tuple[Span, ...] = ()
-
-
-def _of_file(path: Path, loaded: LoadedPolicy, settings: Sequence[Variant], wanted: _Wanted) -> _Past:
+def _of_file(path: Path, loaded: LoadedPolicy, settings: Sequence[Variant], wanted: _Wanted) -> Past:
+    from rollback_console.cli.backtest_run import Past
     from rollback_console.engine.history import grid, spans_of
-    from rollback_console.observe.sampled import SampledMetrics, asking
+    from rollback_console.observe.sampled import SampledMetrics, asking, of_some
     from rollback_console.observe.samples import read_samples
     from rollback_console.policy.variants import Variant
 
@@ -120,12 +111,15 @@ def _of_file(path: Path, loaded: LoadedPolicy, settings: Sequence[Variant], want
         step_s = min((span.step for span in spans if span.count > 1), default=60.0)
     spans = _some(spans, f"{path} has no rows in that time")
     _never_due(rules, spans)
-    metrics = SampledMetrics(samples, asking(loaded.rules, samples), within_s=wanted.step)
+    everybody = asking(loaded.rules, samples)
     asked = tuple(
         Variant(each.setting, tuple(rule for rule in asking(each.rules, samples) if rule.deployment.id in kept))
         for each in settings
     )
-    return _Past(metrics, asked, spans, step_s, 0.0, False, before)
+    return Past(
+        lambda some: SampledMetrics(of_some(samples, some), everybody, within_s=wanted.step),
+        asked, spans, step_s, 0.0, False, before, wanted.jobs,
+    )  # fmt: skip
 
 
 def _named_in(path: Path, samples: Samples, rules: tuple[DeploymentRule, ...]) -> tuple[DeploymentRule, ...]:
@@ -163,9 +157,10 @@ def _never_due(rules: Sequence[DeploymentRule], spans: Sequence[Span]) -> None:
             raise UsageError(what, f"give --step {window}")
 
 
-def _of_prometheus(settings_path: Path, loaded: LoadedPolicy, settings: Sequence[Variant], wanted: _Wanted) -> _Past:
+def _of_prometheus(settings_path: Path, loaded: LoadedPolicy, settings: Sequence[Variant], wanted: _Wanted) -> Past:
     import random
 
+    from rollback_console.cli.backtest_run import Past
     from rollback_console.clock import WallClock
     from rollback_console.engine.history import grid
     from rollback_console.observe.connect import prometheus
@@ -180,9 +175,11 @@ def _of_prometheus(settings_path: Path, loaded: LoadedPolicy, settings: Sequence
         warn("--to is not over yet: the backtest ends now")
     step_s = wanted.step or found.evaluate_every
     span = grid(wanted.start, newest if wanted.end is None else min(wanted.end, newest), step_s)
-    metrics = prometheus(found, settings_path.parent, clock=clock, random=random.Random())  # noqa: S311 - jitter
     spans = _some((span,), "there is no evaluation between --from and --to")
-    return _Past(metrics, tuple(settings), spans, step_s, found.lookback, cold=True)
+    return Past(
+        lambda _: prometheus(found, settings_path.parent, clock=clock, random=random.Random()),  # noqa: S311 - jitter
+        tuple(settings), spans, step_s, found.lookback, True, (), wanted.jobs or 1,
+    )  # fmt: skip
 
 
 def _some(spans: tuple[Span, ...], otherwise: str) -> tuple[Span, ...]:
@@ -191,113 +188,73 @@ def _some(spans: tuple[Span, ...], otherwise: str) -> tuple[Span, ...]:
     return spans
 
 
-class _Backtest:
-    """One run: reads, judges, prints."""
+class _Told:
+    """What is told while it runs, and at the end."""
 
-    def __init__(
-        self, past: _Past, marks: tuple[Mark, ...], costs: Costs, compares: bool, as_json: bool, trace: bool
-    ) -> None:
+    def __init__(self, past: Past, compares: bool, as_json: bool) -> None:
         from rollback_console.cli.backtest_words import Fires
-        from rollback_console.engine.backtest import Losses, Traffic
-        from rollback_console.engine.history import History
 
-        self._past, self._marks, self._costs = past, marks, costs
-        self._compares, self._json, self._trace = compares, as_json, trace
-        self._written = next(n for n, each in enumerate(past.variants) if each.setting.as_written)
-        self._rules: tuple[DeploymentRule, ...] = past.variants[self._written].rules
-        self._history: History = History(self._rules, past.metrics, past.step_s, past.lookback_s)
-        known = {rule.deployment.id for rule in self._rules}
-        self._losses: Losses = Losses(self._rules, [mark for mark in marks if mark.deployment in known])
-        self._traffic: Traffic = Traffic(self._rules)
-        self._fires = Fires(self._rules)
+        self._past, self._compares, self._json = past, compares, as_json
+        self._fires = Fires(past.rules)
         self._read = True  # somebody reads what is printed
 
-    async def run(self) -> None:
+    def run(self, marks: Sequence[Mark], costs: Costs, trace: bool) -> None:
         """Raises BackendError where history cannot be read."""
+        from rollback_console.cli.backtest_run import run
+
         past = self._past
-        at = past.spans[0].start
-        try:
-            rules = [each.rules for each in past.variants]
-            if past.cold and sys.stderr.isatty():
-                warn(f"reading what came before {_stamp(at)} …")
-            await self._history.begin(rules, at - past.step_s, cold=past.cold)
-            with _progress(sum(span.count for span in (*past.before, *past.spans)), self._json) as bar:
-                async for _ in self._judged(past.before, bar, silent=True):
-                    pass
-                if past.before:
-                    for lane in self._history.lanes:
-                        lane.begin(lane.memories())
-                async for came_to in self._judged(past.spans, bar):
-                    at = came_to
-                    if not self._read:
-                        return
-        except BackendError as error:
-            raise type(error)(f"the backtest came to {_stamp(at)}: {error.message}", error.next_step) from None
-        finally:
-            await past.metrics.close()
-        self._conclude(self._history.lanes)
+        if past.cold and sys.stderr.isatty():
+            warn(f"reading what came before {_stamp(past.spans[0].start)} …")
+        with _progress(past.evaluations, self._json) as bar:
 
-    async def _judged(self, spans: Sequence[Span], bar: Any, *, silent: bool = False) -> AsyncIterator[float]:
-        """Every evaluation judged by every setting, its time when that is done."""
-        async for tick in self._history.ticks(spans):
-            for number, lane in enumerate(self._history.lanes):
-                for judged in lane.take(tick):
-                    if number == self._written and not silent:
-                        self._losses.add(judged)
-                        self._traffic.add(judged)
-                        self._tell(judged)
-            bar.update(1)
-            yield tick.at
-            await asyncio.sleep(0)
+            def take(batch: Batch) -> bool:
+                self._tell(batch)
+                bar.come_to(batch.evaluations)
+                return self._read
 
-    def _tell(self, judged: Any) -> None:
-        from rollback_console.cli.backtest_words import trace_facts, turn_facts
+            outcome = run(past, marks, take, as_json=self._json, trace=trace)
+        if outcome is not None:
+            self._conclude(outcome, marks, costs)
 
-        rule = self._rules[judged.index]
-        if self._json and self._trace:
-            self._read = emit_json_line(trace_facts(rule, judged)) and self._read
-        if judged.turn is None:
-            return
-        if self._json:
-            self._read = emit_json_line(turn_facts(rule, judged.turn)) and self._read
-        else:
-            self._fires.take(judged.turn)
+    def _tell(self, batch: Batch) -> None:
+        for told in batch.told:
+            for line in told.lines:
+                self._read = write(line) and self._read
+            if told.turn is not None and not self._json:
+                self._fires.take(told.turn)
 
-    def _conclude(self, lanes: Sequence[Lane]) -> None:
+    def _conclude(self, outcome: Outcome, all_marks: Sequence[Mark], costs: Costs) -> None:
         from rollback_console.cli import backtest_words as words
         from rollback_console.engine.scores import allowed_false, recommend, score
 
-        spans, variants = self._past.spans, self._past.variants
-        seconds = words.evaluated_s(spans)
-        marks = [mark for mark in self._marks if self._losses.seen(mark)]
-        if len(marks) < len(self._marks):
-            warn(f"{len(self._marks) - len(marks)} of the marked incidents lie outside the backtest and do not count")
+        past, lane = self._past, outcome.lanes[self._past.written]
+        seconds = words.evaluated_s(past.spans)
+        marks = [mark for mark in all_marks if outcome.losses.seen(mark)]
+        if len(marks) < len(all_marks):
+            warn(f"{len(all_marks) - len(marks)} of the marked incidents lie outside the backtest and do not count")
         scores = [
-            score(each.setting, lane, marks, self._losses, self._costs, seconds)
-            for each, lane in zip(variants, lanes, strict=True)
+            score(each.setting, of, marks, outcome.losses, costs, seconds)
+            for each, of in zip(past.variants, outcome.lanes, strict=True)
         ]
-        written = scores[self._written]
-        summary = words.summary_facts(lanes[self._written], spans, written)
+        summary = words.summary_facts(lane, past.spans, scores[past.written])
         advice = ""
         if len(scores) > 1:
-            allowed = allowed_false(self._rules, seconds)
-            best, advice = recommend(scores, self._costs, allowed)
+            best, advice = recommend(scores, costs, allowed_false(past.rules, seconds))
             summary["recommended"] = {"setting": dict(best.setting.words), "reason": advice}
-        marked, seen = bool(marks), self._traffic.told()
+        seen = outcome.traffic.told()
         if seen:
             summary["detectability"] = words.seen_facts(seen)
         if self._json:
-            if self._compares:
-                for each in scores:
-                    emit_json_line(words.score_facts(each, marked))
+            for each in scores if self._compares else ():
+                emit_json_line(words.score_facts(each, bool(marks)))
             emit_json_line(summary)
             return
         emit_lines(self._fires.lines())
-        emit_lines(words.summary_lines(lanes[self._written], spans, written))
+        emit_lines(words.summary_lines(lane, past.spans, scores[past.written]))
         if seen:
             emit_lines(["", *words.seen_lines(seen)])
         if self._compares:
-            emit_lines(["", *words.score_lines(scores, self._costs, marked)])
+            emit_lines(["", *words.score_lines(scores, costs, bool(marks))])
         if advice:
             emit_lines(["", f"take {advice}"])
 
@@ -305,18 +262,46 @@ class _Backtest:
 class _NoBar:
     """Where nobody watches."""
 
-    def update(self, n_steps: int) -> None:
+    def come_to(self, evaluations: int) -> None:
         """Nothing to draw."""
 
 
+class _Bar:
+    """Evaluations judged, and the time left by the pace since the first of them: what was read and learned before it is
+    done with, and says nothing of how long the rest will take."""
+
+    def __init__(self, drawn: Any, length: int) -> None:
+        self._drawn, self._length = drawn, length
+        self._began: tuple[float, int] | None = None  # when the first were judged, and how many
+        self._done = 0
+
+    def come_to(self, evaluations: int) -> None:
+        """So many are judged."""
+        now = time.monotonic()
+        if self._began is None and evaluations:
+            self._began = now, evaluations
+        self._drawn.update(evaluations - self._done, self._left(now, evaluations))
+        self._done = evaluations
+
+    def _left(self, now: float, evaluations: int) -> str:
+        if self._began is None or evaluations <= self._began[1] or now - self._began[0] < _FIRST_GUESS_S:
+            return ""
+        pace = (now - self._began[0]) / (evaluations - self._began[1])
+        seconds = round(pace * (self._length - evaluations))
+        return f"{seconds // 60}m {seconds % 60:02d}s left" if seconds >= 60 else f"{seconds}s left"
+
+
 @contextlib.contextmanager
-def _progress(length: int, as_json: bool) -> Iterator[Any]:
+def _progress(length: int, as_json: bool) -> Iterator[_Bar | _NoBar]:
     """A bar on stderr with the time left: only on a terminal, and not into the lines that are printed there."""
     if not sys.stderr.isatty() or (as_json and sys.stdout.isatty()):
         yield _NoBar()
         return
-    with click.progressbar(length=length, label="backtest", file=sys.stderr, show_eta=True, update_min_steps=20) as bar:
-        yield bar
+    with click.progressbar(
+        length=length, label="backtest", file=sys.stderr, show_eta=False, update_min_steps=20,
+        item_show_func=lambda left: left,
+    ) as drawn:  # fmt: skip
+        yield _Bar(drawn, length)
 
 
 def _stamp(at: float) -> str:
@@ -340,8 +325,6 @@ def _seconds(option: str, text: str) -> float:
 
 def _time(option: str, text: str | None) -> float | None:
     """A time, `now`, or how long ago. Raises UsageError."""
-    import time
-
     from rollback_console.model.times import NotATime, moment
     from rollback_console.policy.quantities import parse_duration
 

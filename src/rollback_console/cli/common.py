@@ -182,7 +182,12 @@ def emit_json(document: object) -> None:
 
 def emit_json_line(document: object) -> bool:
     """One JSON line, where facts stream. False when nobody reads them any more."""
-    return write(json.dumps(document, ensure_ascii=True, allow_nan=False, separators=(",", ":")))
+    return write(json_line(document))
+
+
+def json_line(document: object) -> str:
+    """A fact as one line of JSON."""
+    return json.dumps(document, ensure_ascii=True, allow_nan=False, separators=(",", ":"))
 
 
 def emit_lines(lines: Iterable[str]) -> bool:

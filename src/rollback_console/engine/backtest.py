@@ -128,6 +128,16 @@ class Lane:
         """What each deployment's trigger carries on."""
         return {index: row.memory for index, row in enumerate(self._rows)}
 
+    def kept(self) -> tuple[float | None, list[_Row]]:
+        """What became of the deployments, for a lane in another process to `keep`."""
+        return self.at, self._rows
+
+    def keep(self, numbers: Sequence[int], part: tuple[float | None, list[_Row]]) -> None:
+        """Take over what became of the deployments with these numbers, as `kept` gave it."""
+        self.at = part[0]
+        for number, row in zip(numbers, part[1], strict=True):
+            self._rows[number] = row
+
     def fires(self, index: int) -> tuple[Fire, ...]:
         """Every time a deployment fired, oldest first."""
         row = self._rows[index]
@@ -175,6 +185,14 @@ class Losses:
             if mark.start <= at <= mark.end:
                 rule = self._rules[judged.index]
                 self._seen[mark].append((at, lost_per_minute(rule, judged.observation, judged.step.signals)))
+
+    def kept(self) -> dict[Mark, list[tuple[float, float | None]]]:
+        """What was taken note of, for another process to `keep`."""
+        return self._seen
+
+    def keep(self, part: Mapping[Mark, list[tuple[float, float | None]]]) -> None:
+        """Take over what was taken note of elsewhere, of other deployments."""
+        self._seen.update(part)
 
     def seen(self, mark: Mark) -> bool:
         """Was there an evaluation within the incident at all."""
@@ -240,6 +258,14 @@ class Traffic:
                 continue
             total, count, _, _ = self._met.get((judged.index, number), (0.0, 0, p, reading.norm))
             self._met[judged.index, number] = total + reading.n, count + 1, p, reading.norm
+
+    def kept(self) -> dict[tuple[int, int], tuple[float, int, float, Norm]]:
+        """What was met, for another process to `keep`."""
+        return self._met
+
+    def keep(self, numbers: Sequence[int], part: Mapping[tuple[int, int], tuple[float, int, float, Norm]]) -> None:
+        """Take over what was met elsewhere, of the deployments with these numbers."""
+        self._met.update({(numbers[index], signal): met for (index, signal), met in part.items()})
 
     def told(self) -> tuple[Seen, ...]:
         """What can be seen of each signal, in the order of the rules."""

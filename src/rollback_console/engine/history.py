@@ -188,7 +188,7 @@ class History:
 
     async def _stretch(self, span: Span, tries: int) -> AsyncIterator[Tick]:
         try:
-            ticks = await self._insistent(self._backfill.between(span.start, span.end, None, span.step))
+            ticks = await self._insistent(self._backfill.unlearned(span.start, span.end, None, span.step))
             for lane in self.lanes:
                 await self._insistent(lane.prepare(span.start, span.end))
             self._shared.forget()

@@ -61,6 +61,15 @@ def _signal(rule: SignalRule, samples: Samples, given: set[str]) -> SignalRule:
     return replace(rule, value=name + ":value", x=None, n=None, x_hour=None, n_hour=None, heartbeat=None, stale_s=None)
 
 
+def of_some(samples: Samples, rules: Sequence[DeploymentRule]) -> Samples:
+    """The samples of these deployments, and of what runs beside any."""
+    kept = {rule.deployment.id for rule in rules}
+    columns = {
+        key: column for key, column in samples.columns.items() if key[0] in kept or key[0].environment == CONTROLS
+    }
+    return replace(samples, columns=columns)
+
+
 class SampledMetrics:
     """A `MetricBackend` over a samples file, for rules that came from `asking`.
 

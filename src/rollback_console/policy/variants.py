@@ -10,6 +10,7 @@ import copy
 import itertools
 import re
 from collections.abc import Sequence, Set
+from difflib import get_close_matches
 from typing import Any
 
 from pydantic import ValidationError
@@ -29,6 +30,7 @@ from rollback_console.policy.quantities import parse_duration, parse_percentage
 SWEPT = ("dwell", "margin", "budget")
 MOST_SETTINGS = 64
 _EXAMPLES = {"dwell": "dwell=1m,5m,15m", "margin": "margin=1%,2%,5%", "budget": "budget=30d,90d,365d"}
+_OF_ONE = ".margin"  # after a signal's name: of that signal alone
 _WEEKLY = re.compile(r"[0-9]+(\.[0-9]+)?")  # a budget without a unit: false alarms a week, all signals together
 _WEEK_S = 7 * 86_400.0
 
@@ -50,19 +52,26 @@ class Variant:
 
 
 def parse_sweep(text: str) -> Sweep:
-    """`dwell=1m,5m,15m`. Raises UsageError for a setting that there is not, or a value that it cannot have."""
+    """`dwell=1m,5m,15m`, `conversion.margin=1%,2%`. Raises UsageError for a setting that there is not, or a value that
+    it cannot have."""
     key, equals, rest = text.partition("=")
     key = key.strip()
-    if key not in SWEPT or not equals:
-        raise UsageError(f"--sweep {plain(text, 80)}: what is swept is dwell, margin or budget",
-                         f"write --sweep {_EXAMPLES.get(key, _EXAMPLES['dwell'])}")  # fmt: skip
+    if not (key in SWEPT or (key.endswith(_OF_ONE) and key != _OF_ONE)) or not equals:
+        raise UsageError(f"--sweep {plain(text, 80)}: what is swept is dwell, margin, budget or SIGNAL.margin",
+                         f"write --sweep {_example(key)}")  # fmt: skip
     values = tuple(dict.fromkeys(value.strip() for value in rest.split(",")))
     for value in values:
         try:
             _size(key, value)
         except ValueError as error:
-            raise UsageError(f"--sweep {key}: {_said(error)}", f"write --sweep {_EXAMPLES[key]}") from None
+            raise UsageError(f"--sweep {plain(key, 80)}: {_said(error)}", f"write --sweep {_example(key)}") from None
     return Sweep(key, values)
+
+
+def _example(key: str) -> str:
+    if key.endswith(_OF_ONE) and key != _OF_ONE:
+        return f"{plain(key, 60)}=1%,2%,5%"
+    return _EXAMPLES.get(key, _EXAMPLES["dwell"])
 
 
 def _said(error: ValueError) -> str:
@@ -80,6 +89,7 @@ def variants(loaded: LoadedPolicy, sweeps: Sequence[Sweep]) -> tuple[Variant, ..
     count = 1
     for sweep in sweeps:
         count *= len(sweep.values)
+        _known(loaded, sweep.key, keys)
         _changes(loaded, sweep)
     if count > MOST_SETTINGS:
         raise UsageError(f"{count} settings, more than {MOST_SETTINGS}", "sweep fewer values at once")
@@ -102,11 +112,30 @@ def _rank(sweep: Sweep, value: str) -> int:
 
 def _size(key: str, value: str) -> float:
     """A value as a number, the larger the more cautious. Raises ValueError for what is none."""
-    if key == "margin":
+    if key == "margin" or key.endswith(_OF_ONE):
         return parse_percentage(value)
     if key == "budget" and _WEEKLY.fullmatch(value) and float(value) > 0:
         return _WEEK_S / float(value)
     return parse_duration(value)
+
+
+def _known(loaded: LoadedPolicy, key: str, keys: Sequence[str]) -> None:
+    """Raises UsageError for a setting of a signal that the policy does not have, or of one where all are swept."""
+    if not key.endswith(_OF_ONE):
+        return
+    name, names = key.removesuffix(_OF_ONE), list(_signals(loaded))
+    if name not in names:
+        near = get_close_matches(name, names, 1, 0.6)
+        remedy = f"did you mean {near[0]}{_OF_ONE}" if near else f"it has {', '.join(names[:12])}"
+        raise UsageError(f"--sweep {plain(key, 80)}: {loaded.path} has no signal {plain(name, 60)!r}", remedy)
+    if "margin" in keys:
+        raise UsageError(f"--sweep {plain(key, 80)}: --sweep margin is of every signal, this one too", "leave one out")
+
+
+def _signals(loaded: LoadedPolicy) -> dict[str, Any]:
+    """The policy's signals, as they are written."""
+    found: dict[str, Any] = yaml_marks.parse(loaded.data, str(loaded.path)).data["signals"]
+    return found
 
 
 def _changes(loaded: LoadedPolicy, sweep: Sweep) -> None:
@@ -116,6 +145,8 @@ def _changes(loaded: LoadedPolicy, sweep: Sweep) -> None:
             "margin": "no signal has a margin (`margin:`, or `breach: {degraded_by: …}`)",
             "budget": "no signal is judged by evidence (x and n, a baseline, and no `breach:`)",
         }.get(sweep.key, "it says so in another way")
+        if sweep.key.endswith(_OF_ONE):
+            why = "that signal has no margin (`margin:`, or `breach: {degraded_by: …}`)"
         raise UsageError(f"--sweep {sweep.key} changes nothing in {loaded.path}: {why}", "leave it out")
 
 
@@ -136,9 +167,11 @@ def _with(loaded: LoadedPolicy, words: Sequence[tuple[str, str]]) -> tuple[Deplo
 
 def _put(data: dict[str, Any], key: str, value: str, judged: Set[str]) -> None:
     """Write one setting into a policy's data. A margin goes to every signal that has one, written or learned: these are
-    `judged` by evidence."""
-    if key == "margin":
+    `judged` by evidence; or to the one that is named."""
+    if key == "margin" or key.endswith(_OF_ONE):
         for name, signal in data["signals"].items():
+            if key not in ("margin", name + _OF_ONE):
+                continue
             breach = signal.get("breach")
             if breach is not None and "degraded_by" in breach:
                 breach["degraded_by"] = value
