@@ -23,7 +23,7 @@ from baseline_streams import (
     wandering,
     week_shape,
 )
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from rollback_console.decide import baselines
@@ -221,6 +221,7 @@ hourly = st.lists(st.tuples(st.integers(0, 400), st.integers(0, 9000)), min_size
 
 
 @settings(max_examples=40, deadline=None)
+@example(([0.0] * 28 + [1.0, 0.0], [0.0] * 12 + [1.0] * 17 + [0.0]), 0, 8, random.Random(1))
 @given(hourly, st.integers(0, 150), st.integers(1, 30), st.randoms(use_true_random=False))
 def test_an_invalidated_stretch_might_as_well_not_have_been(
     found: tuple[list[float], list[float]], first: int, length: int, draw: random.Random

@@ -193,7 +193,7 @@ def fitted(
     shape = shape_of(seen, (count + behind) // 24, p)
     start = first + (seen.hours[0] - behind) * HOUR_S
     worths = worths_of(seen, shape, slots, xs, ns)
-    reached, foretold = tracked(worths, xs, ns, shape.scale, opening_of(seen, shape, p), p)
+    reached, foretold = tracked(worths, xs, shape.scale, opening_of(seen, shape, p), p)
     level = Level(first + count * HOUR_S, *reached)
     told = told_of(worths, xs, ns, first, foretold, start)
     long = long_noise(told, p)

@@ -51,7 +51,7 @@ def opening_of(seen: Lessons, shape: Shape, p: float) -> float:
 
 
 def tracked(
-    worths: Sequence[float], xs: Sequence[float], ns: Sequence[float], scale: float, opening: float, p: float
+    worths: Sequence[float], xs: Sequence[float], scale: float, opening: float, p: float
 ) -> tuple[tuple[float, float, float], list[float]]:  # fmt: skip
     """The level's (events, expected, square) after all hours, and for each hour the level's rate two hours before it
     ended: all that is known when it is judged. Before a day's worth of events stand behind the level, hours are cut
@@ -60,7 +60,7 @@ def tracked(
     rate, before, ripe = opening, opening, 0
     keeps, twice = KEEPS, KEEPS * KEEPS
     foretold: list[float] = []
-    for worth, x, n in zip(worths, xs, ns, strict=True):
+    for worth, x in zip(worths, xs, strict=True):
         foretold.append(before)
         before = rate
         events, expected, square = events * keeps, expected * keeps, square * twice
@@ -69,7 +69,6 @@ def tracked(
             if abs(x - mean) > _LEAST_CUT * mean:  # (an hour that is nearer is never cut)
                 x = cut(x, mean, scale, p)
             events, expected, square = events + x, expected + worth, square + x
-        if n > 0.0:
             ripe += 1
         if expected > 0.0:
             rate = (events + HALF) / (expected + HALF)
