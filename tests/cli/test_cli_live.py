@@ -267,7 +267,7 @@ def test_in_the_mode_act_watch_rolls_back_by_itself_what_nobody_holds(stack: Sta
             "hold", f"live/{FEED}", "--reason", "it is the load test", *journal, key=stack.key, config=config
         )
         assert held.returncode == 0, held.stdout + held.stderr
-        assert "held by ana: it is the load test" in held.stdout
+        assert f"held by ana: live/{FEED} to v{GOOD} (it is the load test)" in held.stdout
         stack.registry.point(ETA, "champion", BAD)
         until(lambda: seen("started", ETA), 90, said.read_text)
         until(lambda: stack.alias(ETA) == GOOD, 30, said.read_text)

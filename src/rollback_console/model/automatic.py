@@ -35,13 +35,13 @@ class Announcement:
 
     @property
     def sentence(self) -> str:
-        """For a person, with the deployment's whole name in it."""
-        clock = f"{datetime.fromtimestamp(self.due, UTC):%H:%M:%S} UTC"
+        """For a person, with the deployment's whole name in it; when, and who can stop it, stand first: a narrow screen
+        cuts the end off."""
         to = f"{self.deployment} to v{plain(self.to_version, 40)}"
         if self.state is AutomaticState.ANNOUNCED:
-            return f"AUTOMATIC: {to} at {clock}, unless somebody holds it (H)"
+            return f"by itself at {datetime.fromtimestamp(self.due, UTC):%H:%M:%S} UTC unless held (H): {to}"
         if self.state is AutomaticState.HELD:
-            return f"the automatic rollback of {to} is held by {plain(self.by, 60)}: {plain(self.words, 120)}"
+            return f"does not go by itself, held by {plain(self.by, 60)}: {to} ({plain(self.words, 120)})"
         if self.state is AutomaticState.REFUSED:
-            return f"the automatic rollback of {to} could not go: {plain(self.words, 200)}; a person has to look"
-        return f"an automatic rollback of {to} was started"
+            return f"could not go by itself, a person has to look: {to} ({plain(self.words, 200)})"
+        return f"gone by itself: {to}"
