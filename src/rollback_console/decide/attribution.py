@@ -253,6 +253,11 @@ def _silent(case: Case) -> Finding:
     )
 
 
+def _fed(case: Case, name: DeploymentId) -> str:
+    """Which inputs went bad before it did, or ""."""
+    return inputs_words(case.rules[name], case.verdicts[name], case.onsets[name])
+
+
 def _uneven(case: Case, name: DeploymentId) -> bool:
     """Is all that is wrong with it that its arms do not get their share of the traffic."""
     rule, verdict = case.rules[name], case.verdicts[name]
@@ -325,7 +330,7 @@ def _explained(case: Case, shared: Shared) -> bool:
     inputs gone bad settle it."""
     if len(shared.members) < _EXPLAINED * len(case.members):
         return False
-    fed = sum(bool(inputs_words(case.rules[name], case.verdicts[name])) for name in shared.members)
+    fed = sum(bool(_fed(case, name)) for name in shared.members)
     if 2 * fed >= len(shared.members) or _its_release(case, shared.dependency, RELEASE_CAUSE_S):
         return True
     return len(shared.members) >= _COVERED * shared.readers
@@ -360,7 +365,7 @@ def _but_itself(finding: Finding, itself: DeploymentId | None) -> Finding:
 
 def _elsewhere(case: Case, kind: AttributionKind, reason: str, advice: str) -> Finding:
     """What comes from elsewhere: no rollback."""
-    fed = [words for name in case.members if (words := inputs_words(case.rules[name], case.verdicts[name]))]
+    fed = [words for name in case.members if (words := _fed(case, name))]
     reasons = [reason, *_acquittals(case)]
     if fed:
         reasons.append(f"inputs went bad in {len(fed)} of {len(case.members)}: {fed[0]}")
@@ -388,7 +393,7 @@ def _alone(case: Case) -> Finding:
             reason = f"v{release.after} of {dependency}, on which it depends, began to serve {before} before"
             advice = f"do not roll this back: look at {dependency}, whose v{release.after} came first"
             return _elsewhere(case, AttributionKind.UPSTREAM, reason, advice)
-    if (words := inputs_words(rule, verdict)) and not verdict.cooling:
+    if (words := _fed(case, name)) and not verdict.cooling:
         on = ", ".join(rule.deployment.depends_on) or "where they come from"
         reason = f"{_no_release(case)}, and its inputs went bad: {words}"
         advice = f"do not roll back: mend what feeds it ({on})"

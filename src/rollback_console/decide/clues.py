@@ -31,9 +31,12 @@ def pairs(rule: DeploymentRule, verdict: Verdict) -> list[tuple[SignalRule, Sign
     return [(known[found.name], found) for found in verdict.signals if found.name in known]
 
 
-def inputs_words(rule: DeploymentRule, verdict: Verdict) -> str:
-    """Which of its inputs are bad now, with their numbers, or ""."""
+def inputs_words(rule: DeploymentRule, verdict: Verdict, onset: float | None = None) -> str:
+    """Which of its inputs are bad now, with their numbers, or "". A drift that began after the trouble did (`onset`,
+    Unix seconds), by more than the window that it is seen in, did not make it."""
     bad = [pair for pair in pairs(rule, verdict) if pair[0].area == INPUTS and pair[1].breached]
+    if onset is not None:
+        bad = [(s, v) for s, v in bad if not v.aside or v.onset is None or v.onset <= onset + s.window_s]
     return ", ".join(signal_words(signal, found) for signal, found in bad)
 
 

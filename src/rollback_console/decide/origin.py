@@ -157,7 +157,7 @@ class _Scene:
             self._what_it_depends_on(name, onset, gap)
             or self._who_shares(name, onset, gap)
             or self._the_control(name, onset, gap)
-            or self._the_inputs(name, gap)
+            or self._the_inputs(name, onset, gap)
             or self._who_looks_alike(name, onset, gap)
         )
 
@@ -248,8 +248,8 @@ class _Scene:
                 return f"its control {control.name}, which runs beside it, degraded as well"
         return ""
 
-    def _the_inputs(self, name: DeploymentId, gap: float) -> str:
-        words = inputs_words(self._rules[name], self._verdicts[name])
+    def _the_inputs(self, name: DeploymentId, onset: Onset, gap: float) -> str:
+        words = inputs_words(self._rules[name], self._verdicts[name], onset.at + onset.off_s)
         return f"it had served well for {span(gap)} when its inputs went bad: {words}" if words else ""
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from rich.style import Style
 from rich.text import Text
 
-from rollback_console.model.rules import SignalRule, Worse
+from rollback_console.model.rules import SignalKind, SignalRule, Worse
 from rollback_console.model.snapshot import DeploymentDetail, DeploymentView, Snapshot, Trace
 from rollback_console.model.text import number, plain, span
 from rollback_console.model.verdict import SignalVerdict
@@ -46,6 +46,9 @@ def judgement(facts: SignalFacts) -> tuple[str, str]:
         return "… waiting", "dim"
     if verdict.blind is not None:
         return f"? {verdict.blind}", "blind"
+    if verdict.aside and verdict.breached is not None:
+        word = "drifted" if facts.rule.kind is SignalKind.DISTRIBUTION else "worse"
+        return (f"◔ {word}", "warn") if verdict.breached else ("● as usual", "ok")
     if verdict.breached is None:
         return f"? {plain(verdict.note, 60) or 'cannot tell'}", "blind"
     if verdict.evidence is not None:
@@ -274,14 +277,16 @@ def plot_section(
 def _told(facts: SignalFacts, width: int) -> list[Text]:
     """In words, below the plot: what counts as degraded, how many trials, since when nothing came."""
     rule, verdict = facts.rule, facts.verdict
-    if verdict is not None and verdict.evidence is not None:
+    if verdict is not None and verdict.aside:
+        parts = [_aside_told(rule, verdict)]
+    elif verdict is not None and verdict.evidence is not None:
         parts = _evidence_told(rule, verdict)
     else:
         parts = [f"degraded when {margin_word(rule)}"]
-    if verdict is not None and verdict.n is not None and verdict.evidence is None:
+    if verdict is not None and verdict.n is not None and verdict.evidence is None and not verdict.aside:
         least = f" of at least {rule.minimum:,.0f}" if rule.minimum is not None else ""
         parts.append(f"{verdict.n:,.0f} trials{least}")
-    if verdict is not None and verdict.note:
+    if verdict is not None and verdict.note and not verdict.aside:
         parts.append(plain(verdict.note, 200))
     if facts.trace is not None and verdict is not None and verdict.blind is not None:
         seen = [i for i, value in enumerate(facts.trace.values) if value is not None]
@@ -291,6 +296,13 @@ def _told(facts: SignalFacts, width: int) -> list[Text]:
         else:
             parts.append(f"{verdict.blind}; no value in the whole window")
     return paragraph(" · ".join(parts), width, "dim", most=2)
+
+
+def _aside_told(rule: SignalRule, verdict: SignalVerdict) -> str:
+    """What a signal says that never triggers, and that it never does."""
+    since = f" since {utc(verdict.onset, seconds=False)} UTC" if verdict.onset is not None else ""
+    what = "explains" if rule.kind is SignalKind.DISTRIBUTION else "is shown"
+    return f"{plain(verdict.note or verdict.blind or 'not judged', 160)}{since} · it {what}, and never triggers"
 
 
 def _evidence_told(rule: SignalRule, verdict: SignalVerdict) -> list[str]:
@@ -309,6 +321,9 @@ def _evidence_told(rule: SignalRule, verdict: SignalVerdict) -> list[str]:
         parts.append(f"{number(seen)} of {number(verdict.n)}, {number(due)} expected")
     if verdict.limit is not None:
         parts.append(f"normal to {number(verdict.limit, rule.unit)}")
+    if verdict.beyond is not None:
+        share, low, high, usual = (100 * each for each in verdict.beyond)
+        parts.append(f"beyond that in {share:.0f} % [{low:.0f}, {high:.0f}], usually {usual:.0f} %")
     if rule.evidence is not None:
         parts.append(f"full: at most one false alarm in {span(rule.evidence.budget_s)}")
     return parts
