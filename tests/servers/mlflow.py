@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import urllib.error
 import urllib.parse
@@ -66,6 +67,9 @@ class Mlflow:
             raise RuntimeError(f"{method} {path}: {error.code} {error.read().decode(errors='replace')}") from error
 
     def model(self, name: str) -> None:
+        """The model without any version, whatever an earlier try of the same test left of it."""
+        with contextlib.suppress(RuntimeError):  # there was none
+            self.call("DELETE", "registered-models/delete", name=name)
         self.call("POST", "registered-models/create", name=name)
 
     def run(
