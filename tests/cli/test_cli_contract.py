@@ -25,7 +25,7 @@ SUBCOMMANDS = {
     "runbook": {"check", "list", "show"},
     "journal": {"verify", "list", "show", "note", "export", "status"},
     "identity": {"init", "show"},
-    "hub": {"serve", "migrate", "enrol", "devices", "revoke"},
+    "hub": {"serve", "migrate", "enrol", "devices", "revoke", "backup", "restore"},
 }
 
 

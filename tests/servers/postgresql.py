@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -90,5 +92,8 @@ class PostgreSQL:
         return name
 
     def stop(self) -> None:
+        self.server.process.send_signal(signal.SIGINT)  # "fast": whoever is still connected is cut off
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self.server.process.wait(20)
         self.server.stop()
         shutil.rmtree(self.folder, ignore_errors=True)

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from rollback_console.cli.common import data_folder, emit_json, emit_lines, json_option, rfc3339
+from rollback_console.cli.hub_join import join_command
 from rollback_console.errors import UsageError
 
 if TYPE_CHECKING:
@@ -54,23 +57,26 @@ def _need_extra() -> None:
         raise UsageError(f"the hub needs {', '.join(missing)}", "pip install 'rollback-console[hub]'")
 
 
-def _opened(data: Path | None, database: str | None) -> Database:
-    """The database, with tables that fit this program."""
+@contextlib.contextmanager
+def _opened(data: Path | None, database: str | None) -> Iterator[Database]:
+    """The database, with tables that fit this program; closed afterwards."""
     settings = _settings(data, database)
-    from rollback_console.hub import migrate
-    from rollback_console.hub.hub import database_of
+    from rollback_console.hub.hub import opened, speaking
 
-    found = database_of(settings)
-    if found.postgresql:
-        migrate.check(found)
-    else:
-        migrate.upgrade(found)
-    return found
+    found = opened(settings)
+    try:
+        with speaking(found):
+            yield found
+    finally:
+        found.close()
 
 
 @click.group("hub", epilog="Example: rollback-console hub serve")
 def command() -> None:
     """The team's upstream: keeps entries, witnesses heads, lets consoles see each other."""
+
+
+command.add_command(join_command)
 
 
 @command.command("serve", epilog="Example: rollback-console hub serve --listen 127.0.0.1:8790")
@@ -120,15 +126,17 @@ def migrate_command(data: Path | None, database: str | None, grant_to: str | Non
     """Make or update the tables, as the database's owner; say what the serving role may do."""
     settings = _settings(data, database)
     from rollback_console.hub import migrate
-    from rollback_console.hub.hub import database_of
+    from rollback_console.hub.hub import database_of, speaking
 
     found = database_of(settings)
     if grant_to and not found.postgresql:
         raise UsageError("SQLite has no roles", "leave --grant-to out: triggers keep the record append-only there")
-    migrate.upgrade(found)
+    with speaking(found):
+        migrate.upgrade(found)
+        if grant_to:
+            migrate.grant(found, grant_to)
     lines = [f"{found.shown}: tables at revision {migrate.newest()}"]
     if grant_to:
-        migrate.grant(found, grant_to)
         lines.append(f"{grant_to} may read all, add to the record, and neither change nor delete what is recorded")
     emit_lines(lines)
 
@@ -142,10 +150,10 @@ def enrol_command(data: Path | None, database: str | None, name: str, as_json: b
     """Make a one-time code by which one device enrols within a day."""
     from rollback_console.model.text import plain
 
-    opened = _opened(data, database)
-    from rollback_console.hub.devices import CODE_LASTS_S, make_code
+    with _opened(data, database) as opened:
+        from rollback_console.hub.devices import CODE_LASTS_S, make_code
 
-    code = make_code(opened, plain(name, 100))
+        code = make_code(opened, plain(name, 100))
     if as_json:
         emit_json({"name": name, "code": code, "lasts_s": CODE_LASTS_S})
     else:
@@ -158,10 +166,10 @@ def enrol_command(data: Path | None, database: str | None, name: str, as_json: b
 @json_option
 def devices_command(data: Path | None, database: str | None, as_json: bool) -> None:
     """The devices that are enrolled, and those that were revoked."""
-    opened = _opened(data, database)
-    from rollback_console.hub.devices import all_devices
+    with _opened(data, database) as opened:
+        from rollback_console.hub.devices import all_devices
 
-    found = [(each, _when(each.enrolled_at), _when(each.revoked_at)) for each in all_devices(opened)]
+        found = [(each, _when(each.enrolled_at), _when(each.revoked_at)) for each in all_devices(opened)]
     if as_json:
         names = ("enrolled_at", "revoked_at")
         emit_json(
@@ -185,8 +193,50 @@ def _when(nanos: int | None) -> str | None:
 @_database_option
 def revoke_command(device: str, data: Path | None, database: str | None) -> None:
     """Shut a device out, at once and for good; what it sent stays. DEVICE is its id or its name."""
-    opened = _opened(data, database)
-    from rollback_console.hub.devices import revoke
+    with _opened(data, database) as opened:
+        from rollback_console.hub.devices import revoke
 
-    gone = revoke(opened, device)
+        gone = revoke(opened, device)
     emit_lines([f"{gone.name} ({gone.id}) is revoked; its entries stay"])
+
+
+@command.command("backup", epilog="Example: rollback-console hub backup hub-2026-11-20.db")
+@click.argument("file", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE")
+@_data_option
+@_database_option
+def backup_command(file: Path, data: Path | None, database: str | None) -> None:
+    """Copy the SQLite database into FILE, whole, also while the hub serves. Keep hub.key too, once, elsewhere."""
+    settings = _settings(data, database)
+    from rollback_console.hub.backup import backup
+
+    kept = backup(settings, file)
+    emit_lines([
+        f"{file}: {kept.entries:,} entries, {kept.leaves:,} leaves of the log, {kept.size:,} bytes",
+        f"it is of no use without {settings.key_path}: keep a copy of that apart from it",
+    ])  # fmt: skip
+
+
+@command.command("restore", epilog="Example: rollback-console hub restore hub-2026-11-20.db")
+@click.argument("file", type=click.Path(path_type=Path, dir_okay=False), metavar="[FILE]", required=False)
+@_data_option
+@_database_option
+def restore_command(file: Path | None, data: Path | None, database: str | None) -> None:
+    """Put a backup in the place of the SQLite database. Without FILE: it was put there by
+    other means (`pg_restore`), and this takes note of it.
+
+    Where anything that was signed may be missing, the log goes on under another name, so that no console takes it for
+    the one it knew: each of them is told, and sends what is missing again.
+    """
+    settings = _settings(data, database)
+    from rollback_console.hub.backup import restore
+
+    done = restore(settings, file)
+    lines = [f"restored: {done.entries:,} entries, {done.leaves:,} leaves of the log"]
+    if done.aside is not None:
+        lines.append(f"what was there before is {done.aside}")
+    if done.vkey:
+        lines += ["what consoles hold may be newer than this: the log goes on under another key, which they must pin",
+                  done.vkey]  # fmt: skip
+    else:
+        lines.append("nothing that this hub has signed is missing: consoles go on as before")
+    emit_lines(lines)

@@ -10,6 +10,7 @@ import os
 import secrets
 import stat
 from contextlib import suppress
+from dataclasses import asdict
 from pathlib import Path
 
 from cryptography.hazmat.primitives import serialization
@@ -67,18 +68,20 @@ def _write(path: Path, data: bytes) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Mark:
-    """The largest tree that this hub process has signed: the log's origin, its size and root (hex)."""
+    """The largest tree that this hub process has signed: the log's origin, its size and root (hex). `clean`: written
+    when it ended in order; else it may have signed more, in the last second before it was cut off."""
 
     origin: str
     size: int
     root: str
+    clean: bool = False
 
 
 def read_mark(path: Path) -> Mark | None:
     """None where nothing was signed yet. Raises UsageError for a file that is no mark."""
     try:
         found = json.loads(path.read_text())
-        return Mark(str(found["origin"]), int(found["size"]), str(found["root"]))
+        return Mark(str(found["origin"]), int(found["size"]), str(found["root"]), found.get("clean") is True)
     except FileNotFoundError:
         return None
     except (OSError, ValueError, KeyError, TypeError) as error:
@@ -91,7 +94,7 @@ def write_mark(path: Path, mark: Mark) -> None:
     """Whole or not at all."""
     temp = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
     try:
-        _write(temp, json.dumps({"origin": mark.origin, "size": mark.size, "root": mark.root}).encode())
+        _write(temp, json.dumps(asdict(mark)).encode())
         os.replace(temp, path)
     finally:
         temp.unlink(missing_ok=True)

@@ -11,6 +11,7 @@ import contextlib
 import threading
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -49,7 +50,7 @@ class Log:
         self._mark_path = mark
         self._nodes: dict[tuple[int, int], bytes] = {}
         self._signed = Mark("", 0, "")
-        self._written = (0, 0.0)  # size in the mark's file, when (monotonic)
+        self._written = (Mark("", 0, ""), 0.0)  # what this process wrote into the mark's file, when (monotonic)
         self._lock = threading.Lock()
         self.key = NoteKey("unopened", private)
 
@@ -87,7 +88,7 @@ class Log:
                 else f"this database holds another history than what this hub has signed ({mark.size} leaves)",
                 "put the newer one back, or say that it was restored: rollback-console hub restore",
             )
-        self._signed = mark
+        self._signed = replace(mark, clean=False)
 
     # Reading
 
@@ -169,6 +170,9 @@ class Log:
 
     def _sign(self, connection: Connection) -> tuple[str, int]:
         self.must_not_be_halted(connection)
+        origin = connection.execute(select(epochs.c.origin).order_by(epochs.c.number.desc()).limit(1)).scalar_one()
+        if origin != self.key.name:  # restored while this process ran: what it remembers is of another log
+            self.key, self._signed, self._nodes = NoteKey(origin, self._private), Mark("", 0, ""), {}
         size = self.size(connection)
         root = self.root(connection, size)
         note = self.key.sign(Checkpoint(self.key.name, size, root).text())
@@ -182,6 +186,8 @@ class Log:
         """Nothing leaves here when the database has become shorter than what was signed before."""
         signed = self._signed
         yield
+        if signed.origin != self.key.name:
+            return
         with self._database.reading() as connection:
             size = self.size(connection)
         if size < signed.size:
@@ -221,20 +227,21 @@ class Log:
 
     def _remember(self, mark: Mark) -> None:
         with self._lock:
-            if mark.size <= self._signed.size:
-                return
-            self._signed = mark
-            if time.monotonic() - self._written[1] > _MARK_EVERY_S:
-                self._write_mark()
+            if mark.origin != self._signed.origin or mark.size > self._signed.size:
+                self._signed = mark
+            late = time.monotonic() - self._written[1] > _MARK_EVERY_S
+            if self._written[0] != self._signed and (late or not self._written[0].origin):
+                self._write_mark(self._signed)
 
-    def _write_mark(self) -> None:
-        if self._signed.size > self._written[0]:
-            keyfile.write_mark(self._mark_path, self._signed)
-            self._written = (self._signed.size, time.monotonic())
+    def _write_mark(self, mark: Mark) -> None:
+        keyfile.write_mark(self._mark_path, mark)
+        self._written = (mark, time.monotonic())
 
     def close(self) -> None:
+        """Write down exactly what was signed."""
         with self._lock:
-            self._write_mark()
+            if self._signed.origin:
+                self._write_mark(replace(self._signed, clean=True))
 
 
 def begin_epoch(database: Database, private: Ed25519PrivateKey, name: str, reason: str) -> str:

@@ -112,12 +112,14 @@ def serve(settings: HubSettings) -> int:
         )  # fmt: skip
         server = _Server(config, app)
         # uvicorn ends by raising the signal once more, for whoever had set a handler: ours lets us close in order
-        for each in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(each, lambda *_: None)
+        before = {each: signal.signal(each, lambda *_: None) for each in (signal.SIGTERM, signal.SIGINT)}
         try:
             server.run()
         except SystemExit:
             raise UsageError(f"{settings.host}:{settings.port} cannot be listened on", "name another --port") from None
+        finally:
+            for each, handling in before.items():
+                signal.signal(each, handling)
     finally:
         hub.close()
         logger.info("stopped", extra={"fields": {"after_s": round(time.monotonic() - began, 1)}})

@@ -152,6 +152,13 @@ class SyncLock(_FileLock):
         super().__init__(Path(f"{journal}.sync"))
 
 
+class HubLock(_FileLock):
+    """The right to serve from a hub's data folder, or to restore into it: `<data>/hub.lock`."""
+
+    def __init__(self, data: Path) -> None:
+        super().__init__(data / "hub.lock")
+
+
 class ExecutionLock(_FileLock):
     """The right to execute on one deployment (`environment/name`) from this machine: one execution at a time.
 
