@@ -313,7 +313,7 @@ def test_evidence_is_told_swept_and_what_it_can_see(capsys: pytest.CaptureFixtur
         (["--samples", "s.csv", "--from", "1d"], 2, "s.csv has no rows in that time: look at --from, --to and --step"),
         (["--samples", "odd.csv", "evidence"], 2, "error: conversion is judged once every 1m, at whole multiples of "
          "it, and no evaluation is at one: give --step 1m"),
-        (["--samples", "s.csv", "--sweep", "hold=1m"], 2, "what is swept is dwell, margin or budget"),
+        (["--samples", "s.csv", "--sweep", "hold=1m"], 2, "what is swept is dwell, margin, budget or SIGNAL.margin"),
         (["--samples", "s.csv", "--sweep", "dwell=1x"], 2, "error: --sweep dwell: '1x' is not a duration"),
         (["--samples", "s.csv", "--incidents", "bad.yaml"], 2, "bad.yaml:1:1: incidents: is missing"),
         (["--samples", "s.csv", "--rollback-cost", "-1"], 2, "--rollback-cost"),

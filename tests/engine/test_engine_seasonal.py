@@ -308,7 +308,7 @@ async def test_the_sampler_puts_the_baseline_and_its_norm_into_readings(month: R
 async def test_what_was_learned_is_kept_between_runs_and_changes_nothing(month: Recorded) -> None:
     shelf = MemoryShelf()
     expected = await told(month.book(shelf=shelf), AT)
-    assert sorted(key.split("-")[0] for key in shelf.kept) == ["hours", "hours", "noises"]
+    assert sorted(key.split("-")[0] for key in shelf.kept) == ["hours", "hours", "noises", "profiles"]
     again = month.book(shelf=shelf)
     assert await told(again, AT) == expected
     assert again._metrics.ranges == []  # type: ignore[attr-defined]

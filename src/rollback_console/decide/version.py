@@ -10,6 +10,9 @@ from __future__ import annotations
 
 ENGINE = "1.1"
 
+# Raised when what is learned from the same history comes out otherwise: what was kept of before is learned anew.
+LEARNING = 1
+
 # Every engine whose decisions may stand in a journal, and what it decided otherwise than the one before.
 ENGINES = {1: "the first"}
 

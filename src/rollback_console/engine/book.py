@@ -11,6 +11,7 @@ from rollback_console.observe.protocol import MetricBackend
 
 if TYPE_CHECKING:
     from rollback_console.decide.adaptive import Stakes
+    from rollback_console.engine.progress import Progress
     from rollback_console.engine.shelf import Shelf
 
 
@@ -44,11 +45,13 @@ class Book(Protocol):
         """From here on, learn without what people excluded by hand, each evaluation as it knew that."""
         ...
 
-    async def prepare(self, at: float, since: float | None = None) -> None:
+    progress: Progress | None  # of what `prepare` is at, where that takes long
+
+    async def prepare(self, at: float, since: float | None = None, *, learned: bool = True) -> None:
         """Make ready for the evaluations from `since` (default: `at` alone) up to `at`, both Unix seconds, inclusive:
         read what is missing of history, learn what is due. Cheap where nothing is. A replay calls it once with its
         whole span, and with `since` at the oldest `frozen_at` that it carries. Never raises: what cannot be read
-        leaves what was learned before, or `Blind.QUERY_FAILED`."""
+        leaves what was learned before, or `Blind.QUERY_FAILED`. With `learned` False only what runs beside is read."""
         ...
 
     def norm(self, index: int, number: int, at: float, frozen_at: float | None = None) -> tuple[float, Norm] | Blind:

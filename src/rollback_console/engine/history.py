@@ -156,8 +156,12 @@ class History:
         it knows nothing yet. Raises BackendError."""
         self._shared.sharing = len(settings)
         await self._insistent(self._versions.load(at))
+        lender: SeasonalBook | None = None
         for rules in settings:
-            sampler = Sampler(rules, self._shared, SeasonalBook(rules, self._shared))
+            book = SeasonalBook(rules, self._shared)
+            if lender is None or not book.borrow(lender):
+                lender = lender or book
+            sampler = Sampler(rules, self._shared, book)
             memories = None
             if cold:
                 versions, backfill = self._parts(sampler)

@@ -101,6 +101,16 @@ class Place:
             )
         return None, norm_of(profile, level, short, rule, self.worse, position)[1]
 
+    def learns(self) -> tuple[object, ...]:
+        """All that what is learned of it hangs on, beside the backend's data."""
+        return self.name, self.worse, self.history_s, self.rule.adaptive is not None
+
+    def take_over(self, other: Place) -> None:
+        """Have what the other place, which learns the same, has learned."""
+        self.x, self.n, self.columns = other.x, other.n, other.columns
+        self.profiles, self.noise, self.past, self.wanted = other.profiles, other.noise, other.past, other.wanted
+        self.last = None
+
     @property
     def read_from(self) -> float:
         return max(column.low for column in self.columns)

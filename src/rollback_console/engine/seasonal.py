@@ -8,6 +8,7 @@ and a backtest are told the same numbers. While the backend fails, what was lear
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
 
@@ -28,17 +29,18 @@ from rollback_console.engine.backoff import Backoff
 from rollback_console.engine.beside import Beside
 from rollback_console.engine.book import LeftOut
 from rollback_console.engine.hourbook import Column, Trailing, Windows
+from rollback_console.engine.keeping import Keeping
 from rollback_console.engine.places import Due, InForce, Place, Places
+from rollback_console.engine.progress import Progress
 from rollback_console.engine.queries import Splitter
 from rollback_console.engine.shares import Shares
-from rollback_console.engine.shelf import Shelf, key_of, noises_packed, noises_unpacked
+from rollback_console.engine.shelf import Shelf
 from rollback_console.errors import BackendError
 from rollback_console.model.observation import Blind, Norm
 from rollback_console.model.rules import BaselineKind, DeploymentRule, SignalKind, SignalRule
 from rollback_console.observe.protocol import MetricBackend
 
 _FROZEN_S = WEEK_S  # a level stays frozen for no longer: by then it is what is normal
-_KEPT_S = 6 * HOUR_S  # of new hours that are kept in memory alone
 _FIRST_WAIT_S = 15.0
 _SLICE = 50  # signals looked at between two chances for others to run
 
@@ -49,7 +51,6 @@ class SeasonalBook:
     def __init__(self, rules: Sequence[DeploymentRule], metrics: MetricBackend, shelf: Shelf | None = None) -> None:
         self._rules = tuple(rules)
         self._metrics = metrics
-        self._shelf = shelf
         self._splitter = Splitter(self._rules)
         self._columns: dict[Trailing, Column] = {}
         self._windows = Windows()
@@ -57,8 +58,9 @@ class SeasonalBook:
         self._places = Places()
         self._again = Backoff(_FIRST_WAIT_S)
         self._turn = asyncio.Lock()
-        self._unshelved = shelf is not None
-        self._noise_is_new = False
+        self._keeping = Keeping(self._rules, self._columns, self._places, shelf)
+        self._lender: SeasonalBook | None = None
+        self.progress: Progress | None = None
         for index, rule in enumerate(self._rules):
             for number, signal in enumerate(rule.signals):
                 self._enter(index, number, signal)
@@ -90,28 +92,54 @@ class SeasonalBook:
 
     # -- preparing ----------------------------------------------------------------------------------------------------
 
-    async def prepare(self, at: float, since: float | None = None) -> None:
+    async def prepare(self, at: float, since: float | None = None, *, learned: bool = True) -> None:
         """See `engine.book.Book`. Reads and learns in slices of a few milliseconds."""
         since = at if since is None else min(since, at)
+        if not learned:
+            await self._beside.prepare(at, since)
+            return
         async with self._turn:
             await self._beside.prepare(at, since)
+            if self._lender is not None:
+                await self._lender.prepare(at, since)
+                self._take_over(self._lender)
+                return
             if not self._places and not self._shares:
                 return
             due = (hour_of(since), hour_of(at), *self._places.look_from(since, at))
             if due == self._ready or not self._again.due(at):
                 return
-            if self._unshelved:
-                self._unshelved = False
-                await self._unshelve()
+            await self._keeping.look()
             answered = await self._read(at, since)
             await self._shares.learn(at, since)
-            await self._learn(at, since)
-            if await self._noises(at, since) and answered:
+            windows = await self._due(at, since)
+            answered = await self._read_windows(windows) and answered
+            await self._learn(at, since, windows)
+            self._windows.forget()
+            self.progress = None
+            if answered:
                 self._again.answered()
                 self._ready = due
             else:
                 self._again.failed(at)
-            await self._put_away()
+            await self._keeping.put_away()
+
+    def borrow(self, lender: SeasonalBook) -> bool:
+        """From here on take what `lender` has learned, where all that this book learns is the same: the rules differ in
+        what it takes to be convinced alone. False, and nothing is borrowed, where it is not."""
+        ours, theirs = self._places.in_force, lender._places.in_force
+        same = len(ours) == len(theirs) and all(
+            type(one) is Place and type(other) is Place and one.learns() == other.learns()
+            for one, other in zip(ours, theirs, strict=True)
+        )
+        if not same or self._shares or lender._shares:
+            return False
+        self._lender = lender
+        return True
+
+    def _take_over(self, lender: SeasonalBook) -> None:
+        for one, other in zip(self._places.in_force, lender._places.in_force, strict=True):
+            one.take_over(other)
 
     async def _read(self, at: float, since: float) -> bool:
         """Read the hours that are missing; False where the backend did not answer something."""
@@ -126,8 +154,10 @@ class SeasonalBook:
         for column, low, high in self._shares.wanted(at, since):
             had = wanted.get(column, (low, high))
             wanted[column] = (min(had[0], low), max(had[1], high))
-        for column, (low, high) in wanted.items():
-            for start, end in column.missing(low, high):
+        missing = {column: column.missing(*span) for column, span in wanted.items()}
+        self.progress = Progress("reading the history that baselines are learned from", sum(map(len, missing.values())))
+        for column, (low, _) in wanted.items():
+            for start, end in missing[column]:
                 ends = (start + column.step - column.late, end - column.late)
                 try:
                     found = await self._metrics.query_range(column.promql, *ends, column.step)
@@ -136,6 +166,7 @@ class SeasonalBook:
                     answered = False
                     break
                 await column.file(start, end, found, self._splitter)
+                self.progress.done += 1
             column.forget(low - WEEK_S)
         return answered
 
@@ -146,17 +177,37 @@ class SeasonalBook:
         low = (since - _FROZEN_S) // DAY_S * DAY_S - WEEK_S - LAG_S - place.history_s
         return hour_of(low), hour_of(at) - LAG_S
 
-    async def _learn(self, at: float, since: float) -> None:
-        """Learn what these evaluations hang on, one signal after the other."""
+    async def _learn(self, at: float, since: float, windows: Sequence[Due]) -> None:
+        """Learn what these evaluations hang on, one deployment after the other."""
+        of_windows: dict[Place, list[Due]] = {}
+        for due in windows:
+            of_windows.setdefault(due.place, []).append(due)
+        work: list[tuple[Place, list[float], list[Due]]] = []
         async for place in self._each():
-            anchors = set()
-            for moment in self._moments(place, at, since):
-                anchor = anchor_of(moment, self._since(place, moment))
-                anchors.add(anchor)
-                if anchor not in place.profiles and anchor - LAG_S <= place.read_until:
-                    self._profile(place, moment)
-                    await asyncio.sleep(0)
+            anchors = {
+                anchor_of(moment, self._since(place, moment)): moment for moment in self._moments(place, at, since)
+            }
             place.profiles = {anchor: found for anchor, found in place.profiles.items() if anchor in anchors}
+            known = place.profiles
+            missing = [time for key, time in anchors.items() if key not in known and key - LAG_S <= place.read_until]
+            if missing or place in of_windows:
+                work.append((place, missing, of_windows.get(place, [])))
+        left = Counter(place.index for place, _, _ in work)
+        self.progress = Progress("learning baselines", len(left))
+        for place, missing, dues in work:
+            for moment in missing:
+                self._profile(place, moment)
+                await asyncio.sleep(0)
+            for due in dues:
+                if self._windows_read(due):
+                    self._learn_windows(due)
+                    await asyncio.sleep(0)
+            left[place.index] -= 1
+            self.progress.done += not left[place.index]
+
+    def _windows_read(self, due: Due) -> bool:
+        step = due.place.signal.window_s
+        return all(self._windows.has(query, step, hour) for query in due.place.queries for hour in due.hours)
 
     async def _each(self) -> AsyncIterator[Place]:
         """All places, with chances for others in between."""
@@ -176,8 +227,8 @@ class SeasonalBook:
             found = [first + k * HOUR_S for k in range(round((last - first) / HOUR_S) + 1)]
         return sorted(set(found))
 
-    async def _noises(self, at: float, since: float) -> bool:
-        """Learn the noise of short blocks where it is due. False where the backend did not answer."""
+    async def _due(self, at: float, since: float) -> list[Due]:
+        """Where the noise of short blocks, or what past excursions were like, is to be learned."""
         due: list[Due] = []
         async for place in self._each():
             anchors: dict[float, tuple[float, ...]] = {}
@@ -193,19 +244,11 @@ class SeasonalBook:
             for anchor, hours in anchors.items():
                 noisy = hours if anchor not in place.noise else None
                 suspects = self._suspects(place, anchor, hours) if anchor not in place.past else None
+                if suspects is not None:
+                    await asyncio.sleep(0)
                 if noisy is not None or suspects is not None:
                     due.append(Due(place, anchor, noisy, suspects))
-        answered = await self._read_windows(due)
-        for one in due:
-            if all(
-                self._windows.has(query, one.place.signal.window_s, hour)
-                for query in one.place.queries
-                for hour in one.hours
-            ):
-                self._learn_windows(one)
-                await asyncio.sleep(0)
-        self._windows.forget()
-        return answered
+        return due
 
     @staticmethod
     def _suspects(place: Place, anchor: float, hours: Sequence[float]) -> tuple[float, ...] | None:
@@ -240,7 +283,7 @@ class SeasonalBook:
         if due.noisy is not None:
             stretches = self._stretches(place, due.noisy, due.anchor)
             place.noise[due.anchor] = baselines.short_noise(kept, *known, stretches) if kept is not None else ()
-            self._noise_is_new = True
+            self._keeping.noise_is_new = True
         if due.past is not None and kept is not None:
             stretches = self._stretches(place, due.past, due.anchor)
             place.past[due.anchor] = past.past_excursions(kept, *known, place.worse, stretches)
@@ -249,36 +292,6 @@ class SeasonalBook:
     def _stretches(self, place: Place, hours: Sequence[float], anchor: float) -> list[baselines.Windows]:
         found = [place.windows(self._windows, hour, anchor) for hour in hours]
         return [one for one in found if one is not None]
-
-    # -- between runs -------------------------------------------------------------------------------------------------
-
-    async def _unshelve(self) -> None:
-        if self._shelf is None:
-            return
-        for column in self._columns.values():
-            data = await asyncio.to_thread(self._shelf.get, column.key(self._rules))
-            if data is not None:
-                await asyncio.to_thread(column.unpack, data, self._rules)
-        names = [place.name for place in self._places.in_force]
-        found = noises_unpacked(await asyncio.to_thread(self._shelf.get, key_of("noises", *names)), names)
-        for place in self._places.in_force:
-            place.noise = found.get(place.name, {})
-
-    async def _put_away(self) -> None:
-        """Keep what is new, once it is worth it."""
-        if self._shelf is None:
-            return
-        for column in self._columns.values():
-            low, high = column.saved
-            if column.low < low or column.high >= high + _KEPT_S:
-                data = await asyncio.to_thread(column.packed, self._rules)
-                await asyncio.to_thread(self._shelf.put, column.key(self._rules), data)
-                column.saved = (column.low, column.high)
-        if self._noise_is_new:
-            self._noise_is_new = False
-            noises = {place.name: place.noise for place in self._places.in_force}
-            data = await asyncio.to_thread(noises_packed, noises)
-            await asyncio.to_thread(self._shelf.put, key_of("noises", *noises), data)
 
     # -- answering ----------------------------------------------------------------------------------------------------
 
@@ -320,7 +333,7 @@ class SeasonalBook:
         anchor, _ = noise_anchor(known_hour, self._since(place, known_hour))
         if anchor not in place.noise:  # of a level frozen before anything was prepared here
             place.wanted.add(known_hour)
-            self._ready = None
+            (self._lender or self)._ready = None
         short = place.noise.get(anchor, ())
         found = place.norm_of(profile, level, short, rule, hour, position)
         if found is None:
@@ -361,10 +374,10 @@ class SeasonalBook:
         anchor = anchor_of(moment, self._since(place, moment))
         if anchor in place.profiles:
             return place.profiles[anchor]
-        kept, base = place.hours(anchor), place.baseline
+        kept = place.hours(anchor)
         if kept is None:
             return None
-        found = baselines.learn(kept, anchor, place.history_s, place.calendar, base.exclude)
+        found = self._keeping.learned(place, anchor, kept)
         if place.read_from <= anchor - LAG_S - place.history_s and anchor - LAG_S <= place.read_until:
             place.profiles[anchor] = found  # else some of its history was not read: learned again when it is
         return found
