@@ -110,6 +110,14 @@ def _locked(context: Context) -> str | None:
     return None if context.snapshot.key_locked else "no key here waits for its passphrase"
 
 
+def _unwritable(context: Context) -> str | None:
+    if context.snapshot is None:
+        return "still connecting"
+    if context.snapshot.look_only:
+        return context.snapshot.look_only
+    return None if context.snapshot.journal.problem else "the journal can be written: there is no glass to break"
+
+
 def _running(context: Context) -> str | None:
     if context.snapshot is None:
         return "still connecting"
@@ -223,6 +231,17 @@ ACTIONS: tuple[Action, ...] = (
         rare=True,
     ),
     Action(
+        "break_glass",
+        "Go on with an emergency journal",
+        "B",
+        "Only while the journal cannot be written: a journal that stands in for it, with your reason",
+        _unwritable,
+        Permission.BREAK_GLASS,
+        dangerous=True,
+        rare=True,
+        screens=("fleet", "deployment", "rollback"),
+    ),
+    Action(
         "copy_summary",
         "Copy the incident's ten lines",
         "y",
@@ -265,6 +284,10 @@ class Commands(Protocol):
     async def abort(self, execution: str, reason: str) -> None: ...
 
     async def adopt(self, deployment: DeploymentId, reason: str) -> None: ...
+
+    async def break_glass(self, reason: str, place: str = "") -> str:
+        """Go on with an emergency journal while the journal cannot be written; where it is. `place` "" chooses one."""
+        ...
 
     async def note(self, text: str, deployment: DeploymentId | None = None) -> None: ...
 

@@ -276,7 +276,11 @@ async def console(ctx: click.Context) -> AsyncIterator[Acts]:
 
     It also knows who served before, or tried to read that and could not: a way back is chosen from it.
     """
-    seat = live(ctx.params.get("config"), ctx.params.get("journal"), command=ctx.info_name or "command")
+    emergency = ctx.params.get("emergency")
+    seat = live(
+        ctx.params.get("config"), ctx.params.get("journal"), command=ctx.info_name or "command",
+        must_record=emergency is None,
+    )  # fmt: skip
     ready: asyncio.Future[None] = asyncio.get_running_loop().create_future()
     first: float | None = None
 
@@ -295,6 +299,10 @@ async def console(ctx: click.Context) -> AsyncIterator[Acts]:
         seat.start(seen)
         await find_authority(seat, ask=True)
         await _first(ready, seat)
+        if emergency is not None:
+            from rollback_console.cli.emergency import stand_in_if_needed
+
+            await stand_in_if_needed(seat.acts, seat.engine, emergency, ctx.params.get("reason") or "")
         yield seat.acts
     finally:
         await seat.close()

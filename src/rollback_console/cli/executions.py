@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from rollback_console.cli.common import config_option, emit_json, emit_lines, find_journal, journal_option, json_option
+from rollback_console.cli.emergency import emergency_option
 from rollback_console.cli.rollback import execution_facts, execution_lines, exit_code
 from rollback_console.errors import ConsoleError
 
@@ -47,11 +48,12 @@ def _of(path: Path) -> tuple[Execution, ...]:
     from rollback_console.execute.fold import KINDS
     from rollback_console.execute.fold import executions as fold
     from rollback_console.journal.locks import ExecutionLock
+    from rollback_console.journal.merged import told
     from rollback_console.journal.store import Journal
 
     with Journal.open_read_only(path) as book:
         return fold(
-            book.entries(kinds=KINDS),
+            told(book, KINDS),
             book.get_blob,
             lambda deployment: ExecutionLock(path, str(deployment)).holder() is None,
         )
@@ -77,11 +79,16 @@ def left_unfinished(path: Path, journal: Path | None) -> list[str]:
 
 @click.command("resume", epilog="Example: rollback-console resume ex-3f2a9c0d11e7")
 @click.argument("execution")
+@click.option("--reason", metavar="TEXT", default="", help="Why, in one line: for --emergency.")
+@emergency_option
 @config_option
 @journal_option
 @json_option
 @click.pass_context
-def resume(ctx: click.Context, execution: str, config: Path | None, journal: Path | None, as_json: bool) -> None:
+def resume(
+    ctx: click.Context, execution: str, reason: str, emergency: str | None, config: Path | None, journal: Path | None,
+    as_json: bool,
+) -> None:  # fmt: skip
     """Go on with an unfinished execution where the journal says it stopped; nothing is done twice."""
     ctx.exit(asyncio.run(_go_on(ctx, execution, None, as_json)))
 
@@ -89,13 +96,15 @@ def resume(ctx: click.Context, execution: str, config: Path | None, journal: Pat
 @click.command("abort", epilog='Example: rollback-console abort ex-3f2a9c0d11e7 --reason "done by hand"')
 @click.argument("execution")
 @click.option("--reason", metavar="TEXT", required=True, help="Why, in one line.")
+@emergency_option
 @config_option
 @journal_option
 @json_option
 @click.pass_context
 def abort(
-    ctx: click.Context, execution: str, reason: str, config: Path | None, journal: Path | None, as_json: bool
-) -> None:
+    ctx: click.Context, execution: str, reason: str, emergency: str | None, config: Path | None, journal: Path | None,
+    as_json: bool,
+) -> None:  # fmt: skip
     """Close an unfinished execution, and say what stands as it is. Nothing is undone.
 
     A running one is aborted in the console or the command that runs it.

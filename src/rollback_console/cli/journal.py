@@ -22,6 +22,7 @@ from rollback_console.cli.common import (
     warn,
 )
 from rollback_console.cli.journal_sync import sync_command
+from rollback_console.cli.journal_keeping import merge_command, system_user
 from rollback_console.errors import ConsoleError, UsageError
 
 if TYPE_CHECKING:
@@ -38,6 +39,7 @@ def command() -> None:
 
 
 command.add_command(sync_command)
+command.add_command(merge_command)
 
 
 @command.command("verify", epilog="Example: rollback-console journal verify incident.db --json")
@@ -310,8 +312,6 @@ def _entry_json(entry: Entry, body: object) -> dict[str, Any]:
 @json_option
 def note_command(text: str, journal: Path | None, config: Path | None, deployment: str, as_json: bool) -> None:
     """Add one line, signed by this device; works beside a running console."""
-    import getpass
-
     from rollback_console.clock import WallClock
     from rollback_console.journal.device import DeviceKey
     from rollback_console.journal.kinds import Note
@@ -325,10 +325,7 @@ def note_command(text: str, journal: Path | None, config: Path | None, deploymen
             DeploymentId.parse(deployment)
         except ValueError as error:
             raise UsageError(str(error), "for instance production/checkout-ranker") from error
-    try:
-        operator = getpass.getuser()  # who the system says; a note is the device's line, not a person's signature
-    except (OSError, KeyError, ImportError):
-        operator = ""
+    operator = system_user()
     with Journal.open(find_journal(journal, config), device=DeviceKey.default(), clock=WallClock()) as store:
         entry = store.append(Note(text=text), deployment=deployment, operator=operator)
     if as_json:

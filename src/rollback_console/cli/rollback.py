@@ -11,6 +11,7 @@ import click
 
 from rollback_console.actions import Commands
 from rollback_console.cli.common import config_option, emit_json, emit_lines, journal_option, json_option, rfc3339
+from rollback_console.cli.emergency import emergency_option
 from rollback_console.errors import Refused, UsageError
 from rollback_console.model.text import plain
 
@@ -43,6 +44,7 @@ class ConsoleCommands(Commands, Protocol):
     "--digest", metavar="D", help="The digest of the plan that you saw: execute only if it still is the plan."
 )
 @click.option("--yes", is_flag=True, help="Do not ask for the typed phrase. Only together with --digest.")
+@emergency_option
 @config_option
 @journal_option
 @json_option
@@ -56,6 +58,7 @@ def command(
     plan_only: bool,
     digest: str | None,
     yes: bool,
+    emergency: str | None,
     config: Path | None,
     journal: Path | None,
     as_json: bool,

@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from rollback_console.actions import BY_ID, Context
 from rollback_console.authorize.keys import LockedKey
@@ -41,6 +41,7 @@ from rollback_console.execute.runner import Runner
 from rollback_console.execute.target import NoTarget, Target, last_known_good, named
 from rollback_console.journal.entry import Recorder
 from rollback_console.journal.kinds import Adopted, AutomaticRecorded, Body, Note, Refusal, Snoozed
+from rollback_console.journal.merged import told
 from rollback_console.model.automatic import Announcement, AutomaticState
 from rollback_console.model.identity import DeploymentId
 from rollback_console.model.operator import Permission
@@ -49,6 +50,9 @@ from rollback_console.model.rules import DeploymentRule, RecoveryPath
 from rollback_console.model.walk import CheckResult, Runbook, Walk
 from rollback_console.runbook.library import Library
 from rollback_console.runbook.walk import end, mark, open_walk, start
+
+if TYPE_CHECKING:
+    from rollback_console.journal.emergency import StandIn
 
 _T = TypeVar("_T")
 _MAX_NOTE = 4_000
@@ -78,6 +82,7 @@ class Acts:
         self._random = random or secrets.SystemRandom()
         self._set_speed = set_speed
         self._locked: LockedKey | None = None
+        self._emergency: StandIn | None = None
         self.on_close: Callable[[], Awaitable[None]] | None = None  # set by whoever put the console together
         self._runner: Runner | None = None
         if engine.writer is not None:
@@ -210,7 +215,7 @@ class Acts:
         pointer = Pointer(rule.deployment.model, rule.deployment.alias)
         current = await self._driver(rule.recovery[0].driver).current(pointer)
         await engine.look_at_pointers()
-        entries = await self._do(lambda: list(self._journal.entries(kinds=("adopt",))))
+        entries = await self._do(lambda: list(told(self._journal, ("adopt",))))
         adopted = [body for entry in entries if isinstance(body := entry.parsed(), Adopted)]
         key = self.authority.key
         body = adopt(
@@ -218,6 +223,26 @@ class Acts:
             key.sign if key is not None else None,
         )  # fmt: skip
         await self._append(body, str(deployment))
+
+    async def break_glass(self, reason: str, place: str = "") -> str:
+        await self._gate("break_glass", Permission.BREAK_GLASS, None)
+        engine, writer, folded = self.engine, self.engine.writer, self.engine.folded
+        if writer is None or folded is None:
+            raise Refused("there is no journal to stand in for", "name one with --journal")
+        problem, key = engine.snapshot().journal.problem, self.authority.key
+        from rollback_console.engine.standin import Whoever, locks_beside, stand_in  # nearly never needed
+
+        who = Whoever(self._operator, key.sign if key is not None else None)
+        rehearsal = engine.options.simulated
+        journal, path = await writer.run(
+            lambda: stand_in(writer.journal, folded.seq, engine.clock, who, place, problem, reason, rehearsal=rehearsal)
+        )
+        engine.stand_in(journal, path)
+        self._lock_of = locks_beside(self._lock_of, journal)
+        self.runner.follow(journal, self._lock_of)
+        self._emergency = journal
+        engine.publish()
+        return path
 
     # -- noting -------------------------------------------------------------------------------------------------------
 
@@ -327,6 +352,8 @@ class Acts:
         if self._runner is not None:
             await self._runner.close()
         await self.engine.close()
+        if self._emergency is not None:
+            self._emergency.close()
 
     @property
     def _journal(self) -> Recorder:

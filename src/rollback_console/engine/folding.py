@@ -24,6 +24,8 @@ from rollback_console.journal.kinds import (
     TickRecorded,
     TransitionRecorded,
 )
+from rollback_console.journal.merged import KIND as MERGE
+from rollback_console.journal.merged import expanded
 from rollback_console.journal.timeline import item
 from rollback_console.model.identity import DeploymentId
 from rollback_console.model.incident import Attribution, AttributionKind, Incident, Recommendation
@@ -38,7 +40,7 @@ from rollback_console.runbook.walk import walks
 _EXECUTION_KINDS = ("request", "intent", "outcome", "execution")
 _WALK_KINDS = ("walk", "step")
 _STATE_KINDS = (
-    *_EXECUTION_KINDS, *_WALK_KINDS, "snooze", "adopt", "pointer", "incident", "policy", *DECLARED_KINDS,
+    *_EXECUTION_KINDS, *_WALK_KINDS, "snooze", "adopt", "pointer", "incident", "policy", MERGE, *DECLARED_KINDS,
     *AUTOMATIC_KINDS,
 )  # fmt: skip
 _TIMELINE = 2_000  # lines kept for the screen; the journal keeps all
@@ -77,6 +79,15 @@ class Folded:
         self.evaluated_at: float | None = None  # the newest evaluation that this journal holds
         self.entries = 0
 
+    def follow(self, journal: Recorder) -> None:
+        """From here on another journal is read, which goes on where this one was folded to."""
+        self._journal = journal
+
+    @property
+    def seq(self) -> int:
+        """The last entry that was folded."""
+        return self._seq
+
     def refresh(self) -> bool:
         """Read what is new, without waiting for anybody: keys hang on it. True when anything was. Raises
         `JournalError`; after `JournalBusy` nothing is lost, the next one reads it."""
@@ -102,6 +113,14 @@ class Folded:
         return list(self._journal.entries(self._seq))
 
     def _take(self, entry: Entry) -> None:
+        self._take_one(entry)
+        if entry.kind == MERGE:
+            for merged in expanded(entry, self._journal.get_blob):
+                self._executions_changed = self._executions_changed or merged.kind in _EXECUTION_KINDS
+                self._walks_changed = self._walks_changed or merged.kind in _WALK_KINDS
+                self._take_one(merged)
+
+    def _take_one(self, entry: Entry) -> None:
         if entry.kind != "tick":  # samples, not happenings: a timeline of them would hide everything else
             self._timeline.append(item(entry))
         if entry.kind in _EXECUTION_KINDS:

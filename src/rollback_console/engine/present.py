@@ -171,6 +171,15 @@ class Present:
         except JournalError as error:
             self._journal_problem = str(error)
 
+    def stand_in(self, journal: Recorder, path: str) -> None:
+        """From here on an emergency journal is written, also with what was waiting to be."""
+        if self.writer is None or self.folded is None:
+            return
+        self.writer.journal, self.writer.problem = journal, ""
+        self.folded.follow(journal)
+        self.options = replace(self.options, journal_path=path, journal_problem="", emergency=True)
+        self.fold()
+
     async def _fold_again(self) -> None:
         await self.clock.sleep(_BUSY_S)
         self._folds_again = False

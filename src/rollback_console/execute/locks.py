@@ -7,7 +7,7 @@ import os
 from collections.abc import Callable
 from typing import Protocol
 
-from rollback_console.errors import LockHeld
+from rollback_console.errors import JournalUnwritable, LockHeld
 from rollback_console.journal.locks import Holder
 from rollback_console.model.value import dataclass
 
@@ -136,6 +136,31 @@ def _same_execution(holder: str, note: str) -> bool:
 def words(holder: Holder) -> str:
     """Who holds it, for people: `ex-1 by ana (pid 4711 on bastion)`."""
     return f"{holder.note or 'another execution'} (pid {holder.pid} on {holder.host or 'this machine'})"
+
+
+class EitherLock:
+    """The first lock, or where its file cannot be made (a full or read-only disk) the second, beside the emergency
+    journal. Whoever holds either holds the deployment."""
+
+    def __init__(self, first: DeploymentLock, second: DeploymentLock) -> None:
+        self._first, self._second = first, second
+
+    def try_acquire(self, note: str = "") -> bool:
+        try:
+            taken = self._first.try_acquire(note)
+        except JournalUnwritable:
+            return self._second.try_acquire(note)
+        if taken and self._second.holder() is not None:
+            self._first.release()
+            return False
+        return taken
+
+    def release(self) -> None:
+        self._first.release()
+        self._second.release()
+
+    def holder(self) -> Holder | None:
+        return self._first.holder() or self._second.holder()
 
 
 class MemoryLocks:

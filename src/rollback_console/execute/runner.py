@@ -38,6 +38,7 @@ from rollback_console.execute.run import Aborted, NotConfirmed, Observer, OnJour
 from rollback_console.execute.steps import Result, Steps
 from rollback_console.journal.entry import Recorder
 from rollback_console.journal.kinds import PersonSignature, Refusal, Requested
+from rollback_console.journal.merged import told
 from rollback_console.journal.redact import free
 from rollback_console.model.identity import DeploymentId
 from rollback_console.model.plan import Execution, Plan
@@ -105,6 +106,10 @@ class Runner:
         self._runs: dict[str, Run] = {}
 
     # What others call
+
+    def follow(self, journal: Recorder, lock_of: LockOf) -> None:
+        """From here on another journal is written, which holds what this one held: an emergency journal's stand-in."""
+        self._journal, self._lock_of = journal, lock_of
 
     async def start(self, plan: Plan, operator: str, reason: str, phrase: str, sign: Signer | None = None) -> str:
         """Journal the request and begin; returns the execution's id. The rest runs as a task: `wait` for it.
@@ -186,7 +191,7 @@ class Runner:
 
     def executions(self) -> tuple[Execution, ...]:
         """All of this journal, oldest first; this process's running ones as it knows them."""
-        folded = executions(self._journal.entries(kinds=KINDS), self._journal.get_blob, self.lock_free)
+        folded = executions(told(self._journal, KINDS), self._journal.get_blob, self.lock_free)
         live = {name: run for name, run in self._runs.items() if run.task is not None and not run.task.done()}
         return tuple(live[item.id].execution() if item.id in live else item for item in folded)
 
@@ -224,7 +229,7 @@ class Runner:
 
     async def _check_nothing_left(self, plan: Plan) -> None:
         """With the lock in hand: whatever else has not ended on this deployment was left by a process that is gone."""
-        found = await self._on_journal(lambda: histories(self._journal.entries(kinds=KINDS)))
+        found = await self._on_journal(lambda: histories(told(self._journal, KINDS)))
         for left in found.values():
             if left.ended is None and left.deployment == str(plan.deployment):
                 whose = f"{left.asked.execution} by {left.request.operator or 'unknown'}"
@@ -277,7 +282,7 @@ class Runner:
         return Run(plan, History(entry, asked), self._journal, lock, self._on_change, operator, self._on_journal)
 
     async def _unfinished(self, execution: str) -> tuple[History, Plan]:
-        history = (await self._on_journal(lambda: histories(self._journal.entries(kinds=KINDS)))).get(execution)
+        history = (await self._on_journal(lambda: histories(told(self._journal, KINDS)))).get(execution)
         if history is None:
             raise UsageError(f"no execution {execution} in this journal", "rollback-console executions")
         if history.ended is not None:

@@ -179,6 +179,10 @@ class JournalReader:
     def __exit__(self, *_: object) -> None:
         self.close()
 
+    def all_of(self, query: str, *values: object) -> list[Any]:
+        """The rows of a query of this package's own. Raises `JournalError`."""
+        return self._all(query, *values)
+
     def _all(self, query: str, *values: object) -> list[Any]:
         with self._lock:
             try:

@@ -167,7 +167,7 @@ class Journal(JournalReader):
         """BEGIN IMMEDIATE, `insert`, COMMIT. Either all of it is durable or this raises JournalError."""
         if self._device is None:
             raise self._read_only()
-        if _inode(self.path) != self._inode:
+        if not self._same_file():
             raise JournalUnwritable(
                 f"the journal {self.path} was moved or replaced while it was open", "put it back, or start again"
             )
@@ -190,6 +190,19 @@ class Journal(JournalReader):
             self._head = (written[-1].seq, written[-1].hash)
             self._time = (written[-1].at, written[-1].mono)
         return written
+
+    def _same_file(self) -> bool:
+        return _inode(self.path) == self._inode
+
+    @property
+    def device_key(self) -> DeviceKey | None:
+        """What this object signs with; None where it is open for reading alone."""
+        return self._device
+
+    @property
+    def known_head(self) -> tuple[int, str]:
+        """(seq, hash) of the last entry that this object knows of, without a look at the file, which may be gone."""
+        return self._head
 
     def _after_failed_commit(self, written: list[Row], error: Exception) -> None:
         """A COMMIT that raised may still be durable. Look with fresh eyes before saying that nothing was recorded: a

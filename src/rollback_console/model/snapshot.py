@@ -119,6 +119,7 @@ class JournalStatus:
     recorder: bool  # this process decides and records; else it follows
     recorder_pid: int | None = None
     problem: str = ""
+    emergency: bool = False  # it stands in for the journal, which cannot be written
 
 
 @dataclass(frozen=True, slots=True)

@@ -43,6 +43,9 @@ class ReviewCommands:
     async def adopt(self, deployment: DeploymentId, reason: str) -> None:
         _refuse()
 
+    async def break_glass(self, reason: str, place: str = "") -> str:
+        _refuse()
+
     async def note(self, text: str, deployment: DeploymentId | None = None) -> None:
         _refuse()
 

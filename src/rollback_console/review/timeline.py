@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 from rollback_console.engine.folding import incident_of
 from rollback_console.execute.fold import KINDS as EXECUTION_KINDS
 from rollback_console.execute.fold import executions
+from rollback_console.journal.entry import Entry
 from rollback_console.journal.kinds import IncidentRecorded
+from rollback_console.journal.merged import KIND as MERGE
+from rollback_console.journal.merged import expanded, told
 from rollback_console.journal.store import Journal
 from rollback_console.journal.timeline import item
 from rollback_console.journal.verify import verify
@@ -36,10 +40,10 @@ def open_review(path: Path) -> Review:
     """Verify the journal and read it, as far as it can be read. Raises `JournalError` when it is no journal at all."""
     verification = verify(path)
     with Journal.open_read_only(path) as journal:
-        timeline = tuple(item(entry) for entry in journal.entries())
-        done = executions(journal.entries(kinds=EXECUTION_KINDS), journal.get_blob, lambda _: True)
+        timeline = tuple(item(entry) for entry in _with_merged(journal))
+        done = executions(told(journal, EXECUTION_KINDS), journal.get_blob, lambda _: True)
         incidents = _incidents(journal)
-        walked = tuple(walks(journal.entries(kinds=WALK_KINDS), journal.get_blob))
+        walked = tuple(walks(told(journal, WALK_KINDS), journal.get_blob))
     problems = tuple(str(problem) for problem in verification.problems)
     if verification.ok:
         headline = f"verified: {verification.entries} entries, chain and signatures hold"
@@ -67,6 +71,14 @@ def open_review(path: Path) -> Review:
         speed=0.0,
     )
     return Review(path, verification.ok, problems, headline, timeline, snapshot)
+
+
+def _with_merged(journal: Journal) -> Iterator[Entry]:
+    """Every entry; those of an emergency journal that was taken in, behind the entry that took it in."""
+    for entry in journal.entries():
+        yield entry
+        if entry.kind == MERGE:
+            yield from expanded(entry, journal.get_blob)
 
 
 def _incidents(journal: Journal) -> tuple[Incident, ...]:

@@ -146,6 +146,21 @@ class Acts:
 
         self._ask("Hold the automatic rollback", f"{deployment}: the reason", hold)
 
+    def act_break_glass(self) -> None:
+        """The one dialog: what cannot be recorded, and the reason to go on all the same."""
+        app = self._app
+        problem = app.snapshot.journal.problem if app.snapshot is not None else ""
+
+        def go_on(reason: str) -> None:
+            if app.commands is not None:
+                app.run_command(
+                    app.commands.break_glass(reason),
+                    "emergency journal",
+                    lambda path: app.say(f"emergency journal: {path}; `journal merge` takes it in later", "warning"),
+                )
+
+        self._ask("Go on with an emergency journal", f"{problem}. Signed; why can it not wait?", go_on)
+
     def act_unlock(self) -> None:
         from rollback_console.tui.widgets.prompt import PromptScreen
 

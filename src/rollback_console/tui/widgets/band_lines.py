@@ -79,7 +79,10 @@ def _health(snapshot: Snapshot, now: float, ink: Ink, brief: int) -> tuple[list[
         )
     else:
         count = f" {journal.entries:,}" if brief < _BRIEFEST else ""
-        left.append((3, [("journal ", ink.dim), ("✓", ink.good), (count, ink.text)]))
+        if journal.emergency:
+            left.append((1, [("EMERGENCY journal", ink.bad), (count, ink.text)]))
+        else:
+            left.append((3, [("journal ", ink.dim), ("✓", ink.good), (count, ink.text)]))
         if not journal.recorder and journal.recorder_pid is not None:
             left.append((6, [(f"follows pid {journal.recorder_pid}", ink.dim)]))
     alarms = sum(1 for view in snapshot.deployments if view.verdict is not None and view.verdict.alarming)
