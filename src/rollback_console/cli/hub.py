@@ -96,15 +96,20 @@ command.add_command(join_command)
 @click.option(
     "--rate", default=20.0, type=click.FloatRange(0.1), show_default=True, help="Requests a second of one device."
 )
+@click.option(
+    "--otlp", default="", metavar="URL", help="Copy entries to this OpenTelemetry collector (OTLP/HTTP logs)."
+)
+@click.option("--cloudevents", default="", metavar="URL", help="Copy entries there, as CloudEvents over HTTP.")
 def serve_command(
     data: Path | None, database: str | None, listen: str, name: str, tls_certificate: Path | None, tls_key: Path | None,
-    insecure_behind_proxy: bool, rate: float,
+    insecure_behind_proxy: bool, rate: float, otlp: str, cloudevents: str,
 ) -> int:  # fmt: skip
     """Answer consoles until SIGTERM. Logs are JSON lines on stderr."""
     host, port = _address(listen)
     settings = _settings(
         data, database, name=name, host=host, port=port, tls_certificate=tls_certificate, tls_key=tls_key,
         behind_proxy=insecure_behind_proxy, rate=rate, burst=max(1, round(rate * 3)),
+        otlp=otlp, cloudevents=cloudevents,
     )  # fmt: skip
     from rollback_console.hub.server import serve
 

@@ -7,11 +7,13 @@ import contextlib
 from collections.abc import AsyncIterator
 from typing import Annotated
 
+import anyio.to_thread
 from fastapi import Depends, Request
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
 from rollback_console.hub import devices
 from rollback_console.hub.devices import Device
+from rollback_console.hub.fanout import Copier, sinks
 from rollback_console.hub.hub import Hub
 from rollback_console.hub.limits import Metrics, Rates
 from rollback_console.hub.problems import unauthorized
@@ -27,17 +29,22 @@ class State:
         self.log = hub.log
         self.metrics = metrics
         self.stream = Stream(hub.database, hub.settings.poll_s, hub.settings.streams)
+        self.copiers = [Copier(hub.database, sink, metrics) for sink in sinks(hub.settings, hub.log.key.name)]
         self.rates = Rates(hub.settings.rate, hub.settings.burst)
 
     @contextlib.asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         """While the service answers."""
         task = asyncio.create_task(self.stream.run())
+        for copier in self.copiers:
+            copier.start()
         try:
             yield
         finally:
             self.stream.end()
             await task
+            for copier in self.copiers:
+                await anyio.to_thread.run_sync(copier.stop)
 
     def changed(self) -> None:
         """Something was committed: whoever follows may look."""
