@@ -6,9 +6,9 @@ function and by the roster. Looking is always allowed.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from rollback_console.model.automatic import Announcement
 from rollback_console.model.identity import DeploymentId
@@ -16,6 +16,9 @@ from rollback_console.model.operator import Permission
 from rollback_console.model.plan import ExecutionState, Plan, StepState
 from rollback_console.model.snapshot import DeploymentView, Snapshot
 from rollback_console.model.walk import CheckResult
+
+if TYPE_CHECKING:
+    from rollback_console.model.declared import Exclusion, Expectation
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +104,26 @@ def _unfinished(context: Context) -> str | None:
         return "still connecting"
     if not any(e.state is ExecutionState.UNFINISHED for e in context.snapshot.executions):
         return "no execution is unfinished"
+    return _may_write(context)
+
+
+def _end_expected(context: Context) -> str | None:
+    if context.snapshot is None:
+        return "still connecting"
+    if context.view is None:
+        return "no deployment is selected"
+    if not any(str(context.view.id) in each.deployments for each in context.snapshot.expectations):
+        return f"no change that somebody declared goes on with {context.view.id}"
+    return _may_write(context)
+
+
+def _restore(context: Context) -> str | None:
+    if context.snapshot is None:
+        return "still connecting"
+    if not any(
+        context.deployment is None or each.concerns(str(context.deployment)) for each in context.snapshot.exclusions
+    ):
+        return "no stretch was excluded by hand"
     return _may_write(context)
 
 
@@ -256,6 +279,42 @@ ACTIONS: tuple[Action, ...] = (
         "The numbers behind the state, what would make it fire or clear, what it costs",
         _needs_deployment,
     ),
+    Action(
+        "expect",
+        "Expect a change",
+        "e",
+        "Maintenance, an experiment: alarms and advice wait until it is over; the state does not",
+        _write_on_deployment,
+        Permission.DECLARE,
+    ),
+    Action(
+        "end_expected",
+        "End an expected change early",
+        "E",
+        "Alarms and advice are given again from now on",
+        _end_expected,
+        Permission.DECLARE,
+        rare=True,
+    ),
+    Action(
+        "exclude",
+        "Exclude a stretch from baselines",
+        "X",
+        "An incident, a holiday, a drill: nothing is learned from it any more",
+        _may_write,
+        Permission.DECLARE,
+        screens=("deployment", "timeline"),
+    ),
+    Action(
+        "restore",
+        "Put an excluded stretch back",
+        "R",
+        "Baselines learn from it again",
+        _restore,
+        Permission.DECLARE,
+        rare=True,
+        screens=("deployment", "timeline"),
+    ),
 )
 
 BY_ID = {action.id: action for action in ACTIONS}
@@ -295,6 +354,22 @@ class Commands(Protocol):
 
     async def hold(self, deployment: DeploymentId, reason: str) -> Announcement:
         """What is announced to go by itself does not go."""
+        ...
+
+    async def exclude(self, start: float, end: float, deployment: DeploymentId | None, reason: str) -> Exclusion:
+        """No baseline learns from that stretch (Unix seconds) any more; without a deployment nobody's."""
+        ...
+
+    async def restore(self, exclusion: str, reason: str) -> Exclusion:
+        """Baselines learn from an excluded stretch again."""
+        ...
+
+    async def expect(self, deployments: Sequence[DeploymentId], seconds: float, reason: str) -> Expectation:
+        """A change goes on for so long: alarms and advice are held back meanwhile, states are not."""
+        ...
+
+    async def end_expected(self, change: str, reason: str) -> Expectation:
+        """It is over before its time."""
         ...
 
     async def unlock(self, passphrase: str) -> None:

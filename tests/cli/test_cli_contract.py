@@ -20,7 +20,9 @@ CONTRACT = {
     "demo", "status", "watch", "rollback", "adopt", "summary", "executions", "resume", "abort", "init", "policy",
     "runbook", "rehearse", "review", "journal", "identity", "whoami", "doctor", "backtest", "hub",
 }  # fmt: skip
+CONTRACT |= {"baseline", "expect"}  # what a person declares by hand
 SUBCOMMANDS = {
+    "baseline": {"exclude", "list", "restore"},
     "policy": {"check", "schema", "explain", "import", "diff"},
     "runbook": {"check", "list", "show"},
     "journal": {"verify", "list", "show", "note", "export", "status"},
@@ -127,6 +129,8 @@ def test_what_reads_a_journal_takes_one_and_what_prints_facts_prints_json() -> N
         assert "--json" in _options(path), path
     assert {"--to", "--path", "--reason", "--plan", "--digest", "--yes"} <= _options(("rollback",))
     assert {"--headless", "--operator", "--seed", "--speed", "--list"} <= _options(("rehearse",))
+    assert {"--for", "--reason", "--end", "--list", "--json", "--journal"} <= _options(("expect",))
+    assert {"--from", "--to", "--all", "--reason", "--json", "--journal"} <= _options(("baseline", "exclude"))
     assert {"--decisions", "--json"} <= _options(("journal", "verify"))
     assert {"--format", "--output"} <= _options(("journal", "export"))
 

@@ -28,6 +28,8 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "resume": ("executions", "resume", "Go on with an unfinished execution."),
     "abort": ("executions", "abort", "Stop an execution before its next touch."),
     "hold": ("executions", "hold", "Hold what is announced to go by itself."),
+    "expect": ("declaring", "expect", "Declare a change that is expected, or its end."),
+    "baseline": ("declaring", "command", "Take stretches out of the baselines, list them, put them back."),
     "summary": ("summary", "command", "Ten plain lines for the incident channel."),
     "init": ("init", "command", "Draft settings, policy and roster from live servers."),
     "policy": ("policy", "command", "Check, explain, compare and import policies."),

@@ -18,6 +18,7 @@ from rollback_console.authorize.keys import LockedKey
 from rollback_console.authorize.roles import Authority
 from rollback_console.engine.advice import advice_against
 from rollback_console.engine.checks import run_check
+from rollback_console.engine.declaring import Declaring
 from rollback_console.engine.locate import alerting
 from rollback_console.engine.loop import Engine
 from rollback_console.engine.recovery import RecoveryObserver
@@ -59,7 +60,7 @@ _MAX_NOTE = 4_000
 LAST_KNOWN_GOOD = "last_known_good"
 
 
-class Acts:
+class Acts(Declaring):
     """Implements `actions.Commands` over an engine. Raises `ConsoleError` with its reason when an act is not done."""
 
     def __init__(
@@ -79,7 +80,7 @@ class Acts:
         self.library = library
         self._drivers = dict(drivers)
         self._lock_of = lock_of
-        self._random = random or secrets.SystemRandom()
+        self._random: randoms.Random = random or secrets.SystemRandom()
         self._set_speed = set_speed
         self._locked: LockedKey | None = None
         self._emergency: StandIn | None = None

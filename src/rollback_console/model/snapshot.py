@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import field
-from typing import TYPE_CHECKING
 
 from rollback_console.model.automatic import Announcement, AutomaticState
+from rollback_console.model.declared import Exclusion, Expectation
 from rollback_console.model.identity import Deployment, DeploymentId
 from rollback_console.model.incident import Incident, Recommendation
 from rollback_console.model.observation import BackendHealth
@@ -16,9 +16,6 @@ from rollback_console.model.rules import DeploymentRule, Expression
 from rollback_console.model.value import dataclass
 from rollback_console.model.verdict import Verdict
 from rollback_console.model.walk import Runbook, Walk
-
-if TYPE_CHECKING:
-    from rollback_console.model.declared import Exclusion, Expectation
 
 
 @dataclass(frozen=True, slots=True)

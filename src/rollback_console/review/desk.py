@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NoReturn
 
 from rollback_console.errors import Refused
 from rollback_console.model.automatic import Announcement
+from rollback_console.model.declared import Exclusion, Expectation
 from rollback_console.model.identity import DeploymentId
 from rollback_console.model.plan import Plan, StepState
 from rollback_console.model.walk import CheckResult
@@ -56,6 +58,18 @@ class ReviewCommands:
         _refuse()
 
     async def unlock(self, passphrase: str) -> None:
+        _refuse()
+
+    async def exclude(self, start: float, end: float, deployment: DeploymentId | None, reason: str) -> Exclusion:
+        _refuse()
+
+    async def restore(self, exclusion: str, reason: str) -> Exclusion:
+        _refuse()
+
+    async def expect(self, deployments: Sequence[DeploymentId], seconds: float, reason: str) -> Expectation:
+        _refuse()
+
+    async def end_expected(self, change: str, reason: str) -> Expectation:
         _refuse()
 
     async def start_walk(self, runbook: str, deployment: DeploymentId | None = None) -> str:

@@ -146,6 +146,32 @@ class Acts:
 
         self._ask("Hold the automatic rollback", f"{deployment}: the reason", hold)
 
+    def act_expect(self) -> None:
+        from rollback_console.tui.declaring import ask_expect
+
+        deployment = self._here()
+        if self._app.commands is not None and deployment is not None:
+            ask_expect(self._app, self._app.commands, deployment)
+
+    def act_end_expected(self) -> None:
+        from rollback_console.tui.declaring import ask_end
+
+        deployment = self._here()
+        if self._app.commands is not None and deployment is not None:
+            ask_end(self._app, self._app.commands, deployment)
+
+    def act_exclude(self) -> None:
+        from rollback_console.tui.declaring import ask_exclude
+
+        if self._app.commands is not None:
+            ask_exclude(self._app, self._app.commands, self._here())
+
+    def act_restore(self) -> None:
+        from rollback_console.tui.declaring import ask_restore
+
+        if self._app.commands is not None:
+            ask_restore(self._app, self._app.commands, self._here())
+
     def act_break_glass(self) -> None:
         """The one dialog: what cannot be recorded, and the reason to go on all the same."""
         app = self._app

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from rollback_console.tui.themes import GLYPHS
 
 if TYPE_CHECKING:
-    from rollback_console.model.snapshot import Snapshot
+    from rollback_console.model.snapshot import DeploymentView, Snapshot
     from rollback_console.tui.app import ConsoleApp
 
 _ORDER = ("fired", "blind", "clearing", "pending")  # the worst first
@@ -35,7 +35,11 @@ def newly_fired(before: Snapshot | None, after: Snapshot) -> list[str]:
         return []
     from rollback_console.model.text import plain
 
-    alarming = {view.id for view in before.deployments if view.verdict is not None and view.verdict.alarming}
+    alarming = {
+        view.id
+        for view in before.deployments
+        if view.verdict is not None and view.verdict.alarming and not _expected(view, before.at)
+    }  # one that alarms still when a change that was expected is over, begins to need a person then
     now = after.at
     return [
         f"{view.id} fired: {plain(view.verdict.sentence, 120)}"
@@ -44,7 +48,12 @@ def newly_fired(before: Snapshot | None, after: Snapshot) -> list[str]:
         and view.verdict.alarming
         and view.id not in alarming
         and not (view.snoozed_until is not None and view.snoozed_until > now)
+        and not _expected(view, now)
     ]
+
+
+def _expected(view: DeploymentView, now: float) -> bool:
+    return view.expected is not None and view.expected.until > now
 
 
 def newly_moved(before: Snapshot | None, after: Snapshot) -> list[str]:

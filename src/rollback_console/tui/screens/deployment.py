@@ -13,12 +13,15 @@ from textual.app import ComposeResult
 from textual.binding import Binding
 from textual.containers import Horizontal
 
+from rollback_console.model.declared import said_by
+from rollback_console.model.declaring import expected_words, stretch_words
 from rollback_console.model.identity import DeploymentId
 from rollback_console.model.incident import Incident
 from rollback_console.model.snapshot import DeploymentDetail, DeploymentView, Explanation, Snapshot
 from rollback_console.model.text import number, plain
 from rollback_console.model.verdict import ImpactPart
 from rollback_console.tui.keys import OwnKey, act_bindings
+from rollback_console.tui.offers import offered, standing_here
 from rollback_console.tui.screens.base import ConsoleScreen
 from rollback_console.tui.widgets.changes import difference_lines, link_lines, move_lines, version_lines
 from rollback_console.tui.widgets.fleet_rows import busy_text, live_execution
@@ -271,12 +274,15 @@ def head_lines(snapshot: Snapshot, view: DeploymentView, width: int, now: float,
         text = f"? serving reports no version now; it last reported {serving} at {utc(view.last_seen_at)}"
         rows.append(line((clip(text, width), "blind")))
     rows += alarm_lines(snapshot.alarms_of(view.id), width)
-    rows.append(_state_line(snapshot, view, width, now, short=height < 30))
+    rows += _state_lines(snapshot, view, width, now, short=height < 30)
     if verdict is not None:
         rows += paragraph(verdict.sentence, width, most=most)
     incident = snapshot.incident_of(view.id)
     if incident is not None:
         rows += _incident_line(incident, width)
+    elif (over := offered(snapshot, view.id)) is not None and over.closed_at is not None:
+        when = stretch_words(over.onset, over.closed_at, now)
+        rows.append(line((clip(f"incident {when} is over: X excludes it from the baselines", width), "dim")))
     running, advice = live_execution(snapshot, view.id), recommended(view, snapshot)
     if running is not None:
         text = f"{busy_text(running)}; a leads to it (by {plain(running.operator, 24)} since {utc(running.started_at)})"
@@ -290,7 +296,7 @@ def head_lines(snapshot: Snapshot, view: DeploymentView, width: int, now: float,
     return rows
 
 
-def _state_line(snapshot: Snapshot, view: DeploymentView, width: int, now: float, *, short: bool) -> Text:
+def _state_lines(snapshot: Snapshot, view: DeploymentView, width: int, now: float, *, short: bool) -> list[Text]:
     """Glyph and word, the clock that runs, blind signals, and what holds noise back."""
     verdict = view.verdict
     glyph, word, role = state_word(verdict)
@@ -303,7 +309,13 @@ def _state_line(snapshot: Snapshot, view: DeploymentView, width: int, now: float
         state.append(f"  impact {verdict.impact.score:.0f} of 100", "dim")
     if view.snoozed_until is not None and view.snoozed_until > now:
         state.append(f"  snoozed until {utc(view.snoozed_until, seconds=False)}", "dim")
-    return state
+    if view.expected is None or view.expected.until <= now:
+        return [state]
+    words = expected_words(view.expected, now)
+    if state.cell_len + len(words) + 2 <= width:
+        state.append(f"  {words}", "accent")
+        return [state]
+    return [state, line((clip(words, width), "accent"))]
 
 
 def _incident_line(incident: Incident, width: int) -> list[Text]:
@@ -353,10 +365,25 @@ def why_lines(snapshot: Snapshot, view: DeploymentView, detail: DeploymentDetail
         others = [str(member) for member in incident.members if member != view.id]
         if others:
             rows += paragraph(", ".join(others), width, "dim", first="with: ", most=6)
+    rows += left_out_lines(snapshot, view, width)
     advice = recommended(view, snapshot)
     if advice is not None:
         rows += [line(""), heading("Advice", width, f"runbook {advice.runbook}" if advice.runbook else "")]
         rows += paragraph(advice.sentence, width)
+    return rows
+
+
+def left_out_lines(snapshot: Snapshot, view: DeploymentView, width: int) -> list[Text]:
+    """The stretches that a person took out of its baselines, the newest first; nothing where there are none."""
+    standing = sorted(standing_here(snapshot, view.id), key=lambda each: -each.start)
+    if not standing:
+        return []
+    rows = [line(""), heading("Left out of its baselines", width, "R puts the last one back")]
+    for each in standing[:5]:
+        words = f"{stretch_words(each.start, each.end, snapshot.at)} UTC  {plain(said_by(each.by, each.reason), 200)}"
+        rows += paragraph(words, width, first="· ", most=2)
+    if len(standing) > 5:
+        rows.append(line((f"  and {len(standing) - 5} more: rollback-console baseline list", "dim")))
     return rows
 
 

@@ -97,6 +97,19 @@ class TimelineScreen(ConsoleScreen):
 
             self.app.push_screen(EntryScreen(item))
 
+    def act_exclude(self) -> None:
+        """On an incident that is over: what it took, for all of its members."""
+        from rollback_console.tui.declaring import ask_exclude
+        from rollback_console.tui.offers import incident_named
+
+        item, commands = self.timeline.selected, self.commands
+        if commands is None:
+            return
+        named = None
+        if item is not None and item.kind == "incident" and self.snapshot is not None:
+            named = incident_named(self.snapshot, item.text.replace(",", " "))
+        ask_exclude(self.console_app, commands, self._deployment, named)
+
     def action_back(self) -> None:
         if self.timeline.clear_filter():
             return

@@ -21,6 +21,7 @@ def matches(view: DeploymentView, words: list[str]) -> bool:
             "blind" if verdict and verdict.blind else "",
             "alarm" if verdict and verdict.alarming else "",
             "snoozed" if view.snoozed_until is not None else "",
+            "expected" if view.expected is not None else "",
         )
     ).lower()
     return all(word in text for word in words)

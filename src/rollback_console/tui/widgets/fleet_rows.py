@@ -212,7 +212,9 @@ def busy_text(execution: Execution | None) -> str:
 
 
 def asleep_text(view: DeploymentView, now: float) -> str:
-    """Until when noise is held back: `zz until 14:32` (UTC), "" where it is not."""
+    """Until when noise is held back: `expected until 15:40`, `zz until 14:32` (UTC), "" where it is not."""
+    if view.expected is not None and view.expected.until > now:
+        return f"expected until {utc(view.expected.until)[:5]}"
     if view.snoozed_until is None or view.snoozed_until <= now:
         return ""
     return f"zz until {utc(view.snoozed_until)[:5]}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import ClassVar
 
 from textual import events
@@ -17,7 +18,8 @@ from rollback_console.model.text import plain
 class PromptScreen(ModalScreen[str | None]):
     """Asks for one line; enter gives it, escape gives None. An empty line is refused in words.
 
-    With `ask_first` it asks y or n before: `n` gives None, `y` goes on to the reason. Enter is never a yes.
+    With `ask_first` it asks y or n before: `n` gives None, `y` goes on to the reason. Enter is never a yes. `value`
+    stands there at first. What `check` says is wrong with a line ("": nothing) is shown, and the line asked for again.
     """
 
     DEFAULT_CSS = """
@@ -37,8 +39,11 @@ class PromptScreen(ModalScreen[str | None]):
         placeholder: str = "the reason, in one line",
         limit: int = 2000,
         masked: bool = False,
+        check: Callable[[str], str] = lambda _: "",
+        value: str = "",
     ) -> None:
         super().__init__()
+        self._check, self._value = check, value
         self._asks = plain(title, 300)
         self._hint = plain(hint, 400)
         self._asking = ask_first
@@ -51,6 +56,7 @@ class PromptScreen(ModalScreen[str | None]):
             yield Static(self._asks, markup=False)
             yield Static(self._hint, markup=False)
             yield Input(
+                self._value,
                 placeholder=self._placeholder,
                 max_length=self._limit,
                 disabled=self._asking,
@@ -85,7 +91,10 @@ class PromptScreen(ModalScreen[str | None]):
     def on_input_submitted(self, event: Input.Submitted) -> None:
         event.stop()
         value = event.value.strip()
-        if value:
+        wrong = self._check(value) if value else ""
+        if wrong:
+            self.query_one("#keys", Static).update(plain(f"{wrong}      escape  cancels", 300))
+        elif value:
             self.dismiss(value)
         else:
             self.query_one("#keys", Static).update(f"{self._placeholder}: it cannot be empty      escape  cancels")

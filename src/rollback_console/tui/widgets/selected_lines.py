@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from rich.style import Style
 
+from rollback_console.model.declaring import expected_words
 from rollback_console.model.snapshot import DeploymentView, Snapshot
 from rollback_console.model.text import duration, plain, span
 from rollback_console.model.verdict import TriggerState
@@ -60,7 +61,10 @@ def tall_lines(view: DeploymentView, snapshot: Snapshot, now: float, width: int,
     verdict = view.verdict
     if verdict is None:
         return [*lines, [], [(" waiting for the first evaluation", ink.dim)]]
-    lines += [_state_line(view, now, ink), *_paragraph(" ", verdict.sentence, width, 4, ink), []]
+    lines.append(_state_line(view, now, ink))
+    if view.expected is not None and view.expected.until > now:
+        lines += _paragraph(" ", expected_words(view.expected, now), width, 2, ink, ink.good)
+    lines += [*_paragraph(" ", verdict.sentence, width, 4, ink), []]
     for signal in fleet_rows.worst_first(view):
         lines.append([(" ", ink.text), *fleet_rows.signal_parts(view, signal, width - 2, ink)])
         if signal.note:
