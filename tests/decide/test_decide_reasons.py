@@ -14,12 +14,12 @@ from hypothesis import strategies as st
 
 from rollback_console.decide.change import why_not
 from rollback_console.decide.condition import Support, evaluate
-from rollback_console.decide.eta import eta, eta_words
 from rollback_console.decide.explain import LONGEST, percent_words, sentence, signal_words
 from rollback_console.decide.judge import FRESH, decide
 from rollback_console.decide.reasons import LONGEST as LONGEST_REASON
 from rollback_console.decide.reasons import document, tree, why
 from rollback_console.decide.turns import Turn, turns
+from rollback_console.model.countdown import eta, eta_words
 from rollback_console.model.identity import Deployment, DeploymentId
 from rollback_console.model.observation import Blind, Observation, Reading
 from rollback_console.model.rules import (

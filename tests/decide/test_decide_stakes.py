@@ -16,13 +16,13 @@ from test_decide_weighed import BEGIN, NORM, WHO, counted, weighed_rule
 from rollback_console.decide.adaptive import Stakes
 from rollback_console.decide.attribution import Release
 from rollback_console.decide.change import why_not
-from rollback_console.decide.eta import eta_words, hold_words
-from rollback_console.decide.eta import minutes as minutes_of
 from rollback_console.decide.evidence import EMPTY
 from rollback_console.decide.incidents import Fleet, Trouble, group
 from rollback_console.decide.judge import FRESH, decide, step
 from rollback_console.decide.stakes import held_alone, staked, stakes_of, sure_loss, suspected_loss
 from rollback_console.engine.record import memory_document, memory_from
+from rollback_console.model.countdown import eta_words, hold_clock, hold_words
+from rollback_console.model.countdown import minutes as minutes_of
 from rollback_console.model.incident import Incident
 from rollback_console.model.observation import Observation, Reading
 from rollback_console.model.rules import (
@@ -131,7 +131,7 @@ def test_without_a_budget_the_words_are_those_of_the_policys_own_hold() -> None:
     holding = told[full_at(rule) + 6]
     assert holding.alone is not None
     assert hold_words(holding.alone) == "HOLD 6m of 30m: nothing else agrees"
-    assert hold_words(holding.alone, 90.0) == "HOLD 8m of 30m: nothing else agrees"
+    assert hold_clock(holding.alone, 100.0) == "HOLD 8m of 30m"
     assert "so it must hold for 30m; fires" in holding.sentence
     spent = replace(holding.alone, length_s=300.0, budget=1_000.0, loss_per_minute=500.0, unit="USD")
     assert hold_words(spent) == "HOLD 5m of 5m: at 500 USD/min the loss budget of 1,000 USD is spent within the dwell"

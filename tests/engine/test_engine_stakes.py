@@ -274,7 +274,7 @@ async def test_a_book_waits_less_where_more_is_lost() -> None:
     )  # fmt: skip
     book = data.book()
     await book.prepare(MONDAY)
-    dwells = [book.dwell(0, 0, MONDAY, None, Stakes(10_000.0, loss)) for loss in (1.0, 100.0, 1e6)]
+    dwells = [book.dwell(0, 0, MONDAY, None, Stakes(10_000.0, loss)) or 0.0 for loss in (1.0, 100.0, 1e6)]
     assert dwells[0] == 420.0
     assert dwells[-1] == 120.0
     assert dwells == sorted(dwells, reverse=True)

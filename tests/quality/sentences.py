@@ -22,9 +22,9 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # so that `quality` is one package, here and in tests
 
 from rollback_console.decide.change import why_not
-from rollback_console.decide.eta import eta_words
 from rollback_console.decide.impact import total_words, waiting_words
 from rollback_console.decide.judge import FRESH, decide
+from rollback_console.model.countdown import eta_words
 from rollback_console.model.observation import Blind, Norm, Observation, Reading
 from rollback_console.model.rules import BaselineKind, DeploymentRule
 from rollback_console.model.verdict import TriggerMemory, TriggerState, Verdict

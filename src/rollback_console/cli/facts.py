@@ -9,11 +9,12 @@ from rollback_console.cli.common import rfc3339
 from rollback_console.decide.change import why_not
 from rollback_console.decide.impact import total_words, waiting, waiting_words
 from rollback_console.decide.reasons import document, tree, why
+from rollback_console.model.countdown import eta_words, hold_words
 from rollback_console.model.identity import DeploymentId
 from rollback_console.model.incident import Recommendation
 from rollback_console.model.snapshot import DeploymentView, Snapshot
-from rollback_console.model.text import about, duration, number
-from rollback_console.model.verdict import TriggerState, Verdict
+from rollback_console.model.text import duration, number
+from rollback_console.model.verdict import Alone, TriggerState, Verdict
 
 _GLYPHS = {
     TriggerState.FIRED: "▲",
@@ -45,6 +46,7 @@ def deployment_facts(
         "since": rfc3339(verdict.since) if verdict else None,
         "dwell_remaining_s": verdict.dwell_remaining_s if verdict else None,
         "eta_s": verdict.eta_s if verdict else None,
+        "alone": alone_facts(verdict.alone) if verdict and verdict.alone else None,
         "blind": list(verdict.blind) if verdict else [],
         "fired_as_blind": bool(verdict and verdict.fired_as_blind),
         "signals": signal_facts(verdict) if verdict else [],
@@ -64,6 +66,20 @@ def deployment_facts(
         facts["reasons"] = document(tree(view.rule, verdict))
         facts["why_not"] = list(why_not(view.rule, verdict))
     return facts
+
+
+def alone_facts(alone: Alone) -> dict[str, Any]:
+    """Whose hold runs for want of another signal that agrees, and what shortened it."""
+    return {
+        "signal": alone.signal,
+        "since": rfc3339(alone.since),
+        "held_s": alone.held_s,
+        "length_s": alone.length_s,
+        "loss_per_minute": alone.loss_per_minute,
+        "loss_budget": alone.budget,
+        "unit": alone.unit or None,
+        "words": hold_words(alone),
+    }
 
 
 def signal_facts(verdict: Verdict) -> list[dict[str, Any]]:
@@ -129,9 +145,10 @@ def lines(
         if verdict is None:
             out.append(f"? unknown   {view.id}: not evaluated yet")
             continue
-        left = f"  {duration(verdict.dwell_remaining_s)}" if verdict.dwell_remaining_s is not None else ""
-        if verdict.eta_s is not None:
-            left = f"  {about(verdict.eta_s)} if it stays"
+        told = hold_words(verdict.alone) if verdict.alone is not None else eta_words(verdict)
+        if not told and verdict.dwell_remaining_s is not None:  # it stands still
+            told = duration(verdict.dwell_remaining_s)
+        left = f"  {told}" if told else ""
         frozen = " frozen" if verdict.frozen else ""
         served = f"v{verdict.version}" if verdict.version else "v?"
         if view.disagrees:

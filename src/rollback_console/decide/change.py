@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from rollback_console.decide.condition import Support
-from rollback_console.decide.eta import minutes
 from rollback_console.decide.evidence import CALM_S
 from rollback_console.decide.explain import (
     agreement,
@@ -21,6 +20,7 @@ from rollback_console.decide.explain import (
 )
 from rollback_console.decide.reasons import LONGEST, MOST, Truth, counted, stays, supports, weighed
 from rollback_console.decide.turns import Turn, turns
+from rollback_console.model.countdown import minutes
 from rollback_console.model.rules import DeploymentRule, SignalRule, Worse
 from rollback_console.model.text import about, number, plain, span
 from rollback_console.model.verdict import Alone, SignalVerdict, TriggerState, Verdict

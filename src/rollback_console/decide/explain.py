@@ -6,11 +6,11 @@ from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
 from math import floor
 
-from rollback_console.decide.eta import budget_words, minutes, stood_words
 from rollback_console.decide.evidence import AGREES, RELEASE_BAR, REST
 from rollback_console.decide.signals import baseline_words
 from rollback_console.decide.trigger import blind_remaining
 from rollback_console.decide.weighing import ALONE_HOLD_S
+from rollback_console.model.countdown import budget_words, minutes, stood_words
 from rollback_console.model.rules import BlindPolicyKind, DeploymentRule, SignalKind, SignalRule, Tiered, Worse
 from rollback_console.model.text import number, plain, span
 from rollback_console.model.verdict import Alone, SignalVerdict, TriggerMemory, TriggerState, Verdict

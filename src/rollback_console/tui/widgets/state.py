@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 
+from rollback_console.model.countdown import eta_words, hold_clock
 from rollback_console.model.snapshot import DeploymentView, Snapshot
-from rollback_console.model.text import about, duration
+from rollback_console.model.text import duration
 from rollback_console.model.verdict import SignalVerdict, TriggerState, Verdict
 from rollback_console.tui.themes import GLYPHS, WORDS
 
@@ -42,11 +43,12 @@ def clock_of(view: DeploymentView, now: float, snapshot: Snapshot | None) -> str
         left = verdict.dwell_remaining_s - gone
         if verdict.frozen:
             return f"frozen at {duration(left)}: telemetry is blind"
-        return f"fires in {duration(left)}" if left > 0.5 else "fires at the next evaluation"
+        return eta_words(verdict, gone) if left > 0.5 else "fires at the next evaluation"
     if state is TriggerState.PENDING and verdict.condition is not None and not verdict.frozen:
-        if verdict.eta_s is None:  # judged by evidence, whose clock is no one's to see
-            return "suspected; would not fire as it is"
-        return f"{about(verdict.eta_s - gone)} if it stays"
+        if verdict.alone is not None and verdict.alone.held_s > 0:
+            return hold_clock(verdict.alone, gone)
+        # judged by evidence, whose clock is no one's to see
+        return eta_words(verdict, gone) or "suspected; would not fire as it is"
     if state is TriggerState.CLEARING and verdict.hold_remaining_s is not None:
         left = verdict.hold_remaining_s - gone
         if verdict.frozen:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from rich.text import Text
 
+from rollback_console.model.countdown import hold_words
 from rollback_console.model.rules import (
     And,
     AtLeast,
@@ -177,6 +178,8 @@ def _clocks(rule: DeploymentRule, verdict: Verdict | None, width: int) -> list[T
         rows += paragraph(
             f"held {duration(held)} of {duration(trigger.dwell_s)}{stands}", width, "warn", first="now    "
         )
+    elif verdict.alone is not None:
+        rows += paragraph(hold_words(verdict.alone), width, "warn", first="now    ")
     elif verdict.hold_remaining_s is not None:
         rows += paragraph(
             f"condition gone; ends in {duration(verdict.hold_remaining_s)} if it stays so", width, first="now    "

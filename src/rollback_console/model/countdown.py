@@ -48,12 +48,16 @@ def minutes(seconds: float) -> str:
     return span(round(seconds / 60.0) * 60.0) if seconds >= 60.0 else span(seconds)
 
 
-def hold_words(alone: Alone, gone_s: float = 0.0) -> str:
-    """`HOLD 6m of 12m: at 420 USD/min the loss budget of 5,000 USD is reached at 15:14 UTC`, or why it is as long as it
-    is. `gone_s`: seconds since the evaluation."""
+def hold_clock(alone: Alone, gone_s: float = 0.0) -> str:
+    """`HOLD 6m of 12m`. `gone_s`: seconds since the evaluation."""
     held = min(alone.held_s + max(0.0, gone_s), alone.length_s)
-    why = "nothing else agrees" if alone.budget is None else budget_words(alone)
-    return f"HOLD {minutes(held)} of {minutes(alone.length_s)}: {why}"
+    return f"HOLD {minutes(held)} of {minutes(alone.length_s)}"
+
+
+def hold_words(alone: Alone) -> str:
+    """`HOLD 6m of 12m: at 420 USD/min the loss budget of 5,000 USD is reached at 15:14 UTC`, or why it is as long as it
+    is."""
+    return f"{hold_clock(alone)}: {'nothing else agrees' if alone.budget is None else budget_words(alone)}"
 
 
 def budget_words(alone: Alone) -> str:
