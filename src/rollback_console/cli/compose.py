@@ -215,6 +215,7 @@ def _options(configuration: Configuration, path: Path, command: str, *, follow: 
         papers=papers_of(configuration),
         follow=follow,
         journal_problem=problem,
+        quiet_s=settings.checkpoint_every,
     )
 
 

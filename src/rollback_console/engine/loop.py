@@ -73,6 +73,11 @@ class Engine(Present):
         if self.recording or not self.options.follow or not await self._take_live():
             await self._cold(self.aligned(self.clock.now()))
         self._spawn(self._poll_registry())
+        if self.writer is not None and self.options.quiet_s > 0:
+            from rollback_console.engine.silence import keep_silence
+
+            every, count = self.options.quiet_s, len(self.rules)
+            self._spawn(keep_silence(self.writer, self.clock, every, count, lambda: self.recording))
 
     def _try_to_record(self) -> bool:
         """Become the recorder if nobody else is."""

@@ -29,6 +29,7 @@ class Options:
     debug: bool = False  # an unforeseen error ends the loop instead of being shown
     follow: bool = True  # where another process records, show what it decided
     papers: tuple[Paper, ...] = ()
+    quiet_s: float = 0.0  # after so long without an entry one says so; 0 never
     emergency: bool = False  # what is written is an emergency journal
     journal_problem: str = ""  # why nothing can be recorded here from the start; looking goes on
 

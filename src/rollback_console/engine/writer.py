@@ -65,6 +65,7 @@ class Writer:
     def __init__(self, journal: Recorder, rules: Sequence[DeploymentRule], *, inline: bool = False) -> None:
         self.journal = journal
         self.problem = ""
+        self.evaluations = 0  # made while this process records
         self.declared: Declared | None = None  # what people declared by hand, as the journal holds it
         self._layout = layout_bytes(rules)
         self.layout_digest = hashlib.sha256(self._layout).hexdigest()
@@ -91,6 +92,7 @@ class Writer:
     def tick(self, tick: Tick, verdicts: Sequence[Verdict], *, always: bool = False) -> Packed:
         """Note a tick; returns its blob. Its entry is written when something is not healthy, when a decision
         needs it (`always`), and every few minutes."""
+        self.evaluations += 1
         troubled = [str(v.deployment) for v in verdicts if v.state is not TriggerState.HEALTHY]
         data = pack(tick, self.layout_digest)
         digest = hashlib.sha256(data).hexdigest()

@@ -195,6 +195,12 @@ def _evaluate_every(seconds: float) -> float:
     return seconds
 
 
+def _checkpoint_every(seconds: float) -> float:
+    if seconds < 60:
+        raise refusal("a silence is noted after a minute at the earliest", "Write `15m`")
+    return seconds
+
+
 class Settings(Words):
     """A settings file. Paths are relative to it; `policies` takes patterns such as `policies/*.yaml`."""
 
@@ -205,6 +211,7 @@ class Settings(Words):
     evaluate_every: Annotated[Span, AfterValidator(_evaluate_every)] = 15.0
     delay: Duration = 5.0
     lookback: Span = 86_400.0
+    checkpoint_every: Annotated[Span, AfterValidator(_checkpoint_every)] = 900.0
     budget: QueryBudget = QueryBudget()
     policies: Annotated[tuple[Text, ...], Field(min_length=1)]
     roster: Text | None = None
