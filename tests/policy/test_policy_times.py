@@ -113,9 +113,41 @@ def test_explain_says_what_can_be_found_at_a_traffic(tmp_path: Path, capsys: pyt
     assert "With `--traffic" not in little
 
 
+ROTATION = """schema: rollback-console/policy/v1
+name: p
+version: 1
+deployments:
+  - {name: big, environment: production, tier: critical, model: {name: m, alias: c}}
+  - {name: small, environment: production, model: {name: m, alias: c}}
+trigger: {budget: {false_alarms_a_week: 1}}
+"""
+
+
+def test_explain_says_each_share_and_what_it_finds(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "p.yaml"
+    path.write_text(ROTATION + COUNTED)
+    assert run(["policy", "explain", str(path)]) == 0
+    said = capsys.readouterr().out
+    assert "Its share by tier is 0.8 false alarms a week: one in 8.8 days." in said
+    assert "Its share by tier is 0.2 false alarms a week: one in 5 weeks." in said
+    assert run(["policy", "explain", str(path), "--traffic", "100", "--traffic", "big=20000"]) == 0
+    said = capsys.readouterr().out
+    assert "Its share by tier and traffic is 0.97 false alarms a week: one in 7.2 days; at 20k trials a minute" in said
+    assert "Its share by tier and traffic is 0.027 false alarms a week: one in 36 weeks; at 100 trials a" in said
+    assert "it finds -30 % in " in said
+    assert run(["policy", "explain", str(path), "--traffic", "production/huge=5"]) == 2
+    assert "--traffic: the policy names no deployment production/huge" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     "words",
-    [["--traffic", "0"], ["--traffic", "nan"], ["--traffic", "2", "--rate", "3"], ["--traffic", "2", "--rate", "x"]],
+    [
+        ["--traffic", "0"],
+        ["--traffic", "=5"],
+        ["--traffic", "nan"],
+        ["--traffic", "2", "--rate", "3"],
+        ["--traffic", "2", "--rate", "x"],
+    ],
 )
 def test_explain_refuses_no_traffic_and_no_share(
     words: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 
+from rollback_console.decide.budget import Share, budgeted, claims_of, quantised, share_in_words, shares
 from rollback_console.decide.detectability import detectability, in_words
 from rollback_console.errors import UsageError
+from rollback_console.model.identity import DeploymentId
 from rollback_console.model.observation import Norm
 from rollback_console.model.rules import DeploymentRule, EvidenceRule, SignalRule
 from rollback_console.model.text import number, plain
 
 _RATE = 0.03  # a share to reckon with, where nobody names one: a usual conversion
+
+Traffic = Mapping[str, float]  # trials a minute by deployment; "": of all the others
 
 
 def parse_rate(text: str | None) -> float | None:
@@ -28,20 +32,67 @@ def parse_rate(text: str | None) -> float | None:
     return rate
 
 
-def detects_at(traffic: float, rate: float | None) -> Callable[[DeploymentRule, SignalRule], str]:
-    """What each signal that is judged by evidence finds, and how soon, with `traffic` trials a minute of which `rate`
-    are events (None: a fixed baseline's own share, else 3 %). Raises UsageError for no traffic."""
-    if not 0 < traffic <= 1e12:
-        raise UsageError(f"--traffic {traffic:g} is no number of trials a minute", "write it as --traffic 2000")
+def parse_traffic(texts: Sequence[str]) -> Traffic:
+    """Trials a minute from `2000` (of every deployment) and `checkout-ranker=20000` (of one). Raises UsageError."""
+    found: dict[str, float] = {}
+    for text in texts:
+        name, equals, amount = text.rpartition("=")
+        try:
+            trials = float(amount)
+        except ValueError:
+            trials = 0.0
+        if not 0 < trials <= 1e12 or (equals and not name):
+            example = "--traffic 2000, or for one deployment --traffic checkout-ranker=20000"
+            raise UsageError(f"--traffic {plain(text, 80)} is no number of trials a minute", f"write it as {example}")
+        found[name] = trials
+    return found
 
-    def words(_: DeploymentRule, signal: SignalRule) -> str:
-        judged = signal.evidence or EvidenceRule()
-        fixed = signal.baseline.value if signal.baseline is not None else None
-        p = rate if rate is not None else fixed if fixed is not None else _RATE
-        margin = judged.margin if judged.margin is not None else judged.least_margin
-        trials = traffic * signal.window_s / 60.0
-        found = detectability(judged, signal.worse, p, trials, Norm(margin, ()), window_s=signal.window_s)
-        seen = f"at {number(traffic)} trials a minute and a share of {number(p, '%')} it finds {in_words(found)}"
-        return f"{seen} (noise no more than chance, margin {number(margin, '%')}; real noise takes longer)"
+
+def detects_at(
+    rules: Sequence[DeploymentRule], traffic: Traffic, rate: float | None
+) -> Callable[[DeploymentRule, SignalRule], str]:
+    """What each signal that is judged by evidence finds, and how soon, with so many trials a minute of which `rate` are
+    events (None: a fixed baseline's own share, else 3 %); where false alarms are divided, its share by tier and by
+    this traffic. Raises UsageError for a deployment that the policy does not name."""
+    trials = _trials(rules, traffic)
+    weekly = rules[0].trigger.false_alarms_a_week
+    given: dict[tuple[DeploymentId, str], Share] = {}
+    if weekly is not None:
+        known = {
+            (rule.deployment.id, signal.name): quantised(trials[rule.deployment.id])
+            for rule in rules
+            for signal in rule.signals
+            if rule.deployment.id in trials
+        }
+        given = {(each.deployment, each.signal): each for each in shares(weekly, claims_of(rules, known))}
+        rules = budgeted(rules, weekly, known)
+    judging = {(rule.deployment.id, signal.name): signal.evidence for rule in rules for signal in rule.signals}
+
+    def words(rule: DeploymentRule, signal: SignalRule) -> str:
+        name = rule.deployment.id
+        judged, share = judging[name, signal.name] or EvidenceRule(), given.get((name, signal.name))
+        by = "tier and traffic" if trials else "tier"
+        told = [f"its share by {by} is {share_in_words(share)}"] if share is not None else []
+        if name in trials:
+            told.append(_finds(judged, signal, trials[name], rate))
+        return "; ".join(told)
 
     return words
+
+
+def _trials(rules: Sequence[DeploymentRule], traffic: Traffic) -> dict[DeploymentId, float]:
+    names = {name: rule.deployment.id for rule in rules for name in (rule.deployment.id.name, str(rule.deployment.id))}
+    if unknown := [name for name in traffic if name and name not in names]:
+        raise UsageError(f"--traffic: the policy names no deployment {plain(unknown[0], 80)}", "look at its `name:`")
+    found = {rule.deployment.id: traffic[""] for rule in rules} if "" in traffic else {}
+    return found | {names[name]: trials for name, trials in traffic.items() if name}
+
+
+def _finds(judged: EvidenceRule, signal: SignalRule, traffic: float, rate: float | None) -> str:
+    fixed = signal.baseline.value if signal.baseline is not None else None
+    p = rate if rate is not None else fixed if fixed is not None else _RATE
+    margin = judged.margin if judged.margin is not None else judged.least_margin
+    trials = traffic * signal.window_s / 60.0
+    found = detectability(judged, signal.worse, p, trials, Norm(margin, ()), window_s=signal.window_s)
+    seen = f"at {number(traffic)} trials a minute and a share of {number(p, '%')} it finds {in_words(found)}"
+    return f"{seen} (noise no more than chance, margin {number(margin, '%')}; real noise takes longer)"

@@ -83,7 +83,12 @@ def schema_command(kind: str) -> None:
 
 @command.command("explain", epilog="Example: rollback-console policy explain policy.yaml --traffic 2000 --rate 3%")
 @click.argument("file", type=click.Path(path_type=Path))
-@click.option("--traffic", type=float, metavar="N", help="Trials a minute: say what could be found with them.")
+@click.option(
+    "--traffic",
+    multiple=True,
+    metavar="[NAME=]N",
+    help="Trials a minute, of all deployments or of one (any number of times): say what could be found with them.",
+)
 @click.option("--rate", metavar="P%", help="The share of the trials that are events while all is well (3%).")
 @click.option(
     "--journal",
@@ -91,17 +96,18 @@ def schema_command(kind: str) -> None:
     metavar="FILE",
     help="A journal: say what the modes above would have done in its last 28 days.",
 )
-def explain_command(file: Path, traffic: float | None, rate: str | None, journal: Path | None) -> None:
+def explain_command(file: Path, traffic: tuple[str, ...], rate: str | None, journal: Path | None) -> None:
     """Say in prose what a policy means, with its numbers, and where each of them comes from."""
-    from rollback_console.cli.detects import detects_at, parse_rate
+    from rollback_console.cli.detects import detects_at, parse_rate, parse_traffic
     from rollback_console.policy.explain import explain
     from rollback_console.policy.load import load_policy
 
-    share = parse_rate(rate)
-    detects = detects_at(traffic, share) if traffic is not None else None
+    share, trials = parse_rate(rate), parse_traffic(traffic)
     loaded = load_policy(file)
+    divided = loaded.rules[0].trigger.false_alarms_a_week is not None
+    detects = detects_at(loaded.rules, trials, share) if trials or divided else None
     emit_lines(explain(loaded, detects))
-    if detects is None and any(signal.evidence is not None for signal in loaded.rules[0].signals):
+    if not trials and any(signal.evidence is not None for signal in loaded.rules[0].signals):
         emit_lines(["", "With `--traffic 2000 --rate 3%` it says what could be found at that traffic, and how soon."])
     if journal is not None:
         emit_lines(["", "Moving up", *_moving_up(loaded.rules, journal)])
