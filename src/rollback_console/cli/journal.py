@@ -27,6 +27,7 @@ from rollback_console.errors import ConsoleError, UsageError
 
 if TYPE_CHECKING:
     from rollback_console.journal.entry import Entry
+    from rollback_console.journal.persons import People
     from rollback_console.journal.store import Journal
     from rollback_console.journal.verify import Recompute, Verification
 
@@ -67,6 +68,12 @@ command.add_command(merge_command)
     metavar="VKEY",
     help="The key (or a file of it) that receipts must be signed by.",
 )
+@click.option(
+    "--roster",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE",
+    help="Whose keys are whose, by this roster (default: by the one that the journal recorded).",
+)
 @json_option
 @click.pass_context
 def verify_command(
@@ -78,6 +85,7 @@ def verify_command(
     devices: tuple[str, ...],
     against: tuple[str, ...],
     hub_keys: tuple[str, ...],
+    roster: Path | None,
     as_json: bool,
 ) -> None:
     """Walk the chain and the signatures; name the first bad entry. Exit 0 when all is as signed, 1 when not.
@@ -99,7 +107,7 @@ def verify_command(
     source = open_source(path)
     found = verify(
         source.rows, devices=keys, recompute=_recompute() if decisions else None, blobs=source.blobs,
-        against=witnesses, others=source.others,
+        against=witnesses, others=source.others, people=_people(roster),
     )  # fmt: skip
     for warning in unchecked:
         warn(warning)
@@ -108,6 +116,30 @@ def verify_command(
     else:
         emit_lines(_verification_lines(found, path, decisions))
     ctx.exit(0 if found.ok else 1)
+
+
+def _people(roster: Path | None) -> People:
+    """Whose keys are whose: by the roster that was named, else by those that the journal recorded."""
+    from rollback_console.journal.persons import People
+
+    def keys(data: bytes, file: str) -> dict[str, frozenset[bytes]]:
+        from rollback_console.authorize.roster_view import from_roster
+        from rollback_console.policy.load import parse_roster
+
+        return {each.id: each.blobs() for each in from_roster(parse_roster(data, file).roster).operators}
+
+    def recorded(data: bytes) -> dict[str, frozenset[bytes]] | None:
+        try:
+            return keys(data, "the recorded roster")
+        except ConsoleError:
+            return None  # another program's: whose keys are whose cannot be told from it
+
+    if roster is None:
+        return People(parse=recorded)
+    try:
+        return People(keys(roster.read_bytes(), str(roster)))
+    except OSError as error:
+        raise UsageError(f"--roster {roster} cannot be read ({error.strerror})", "name a roster file") from error
 
 
 def _recompute() -> Recompute:

@@ -40,9 +40,12 @@ from rollback_console.execute.preflight import preflight
 from rollback_console.execute.protocol import Driver, Pointer
 from rollback_console.execute.runner import Runner
 from rollback_console.execute.target import NoTarget, Target, last_known_good, named
+from rollback_console.journal.body import rules_of
 from rollback_console.journal.entry import Recorder
 from rollback_console.journal.kinds import Adopted, AutomaticRecorded, Body, Note, Refusal, Snoozed
 from rollback_console.journal.merged import told
+from rollback_console.journal.persons import BY_BODY, statement
+from rollback_console.journal.redact import clean, free
 from rollback_console.model.automatic import Announcement, AutomaticState
 from rollback_console.model.identity import DeploymentId
 from rollback_console.model.operator import Permission
@@ -220,7 +223,8 @@ class Acts(Declaring):
         adopted = [body for entry in entries if isinstance(body := entry.parsed(), Adopted)]
         key = self.authority.key
         body = adopt(
-            rule.deployment, current, engine.folded.moves, engine.folded.executions, adopted, reason,
+            rule.deployment, current, engine.folded.moves, engine.folded.executions, adopted,
+            free(reason, frozenset({self._operator})),
             key.sign if key is not None else None,
         )  # fmt: skip
         await self._append(body, str(deployment))
@@ -382,8 +386,20 @@ class Acts(Declaring):
         raise NotAuthorized(rule, who) if refusal is not None else Refused(rule)
 
     async def _append(self, body: Body, deployment: str) -> None:
-        await self._do(lambda: self._journal.append(body, deployment=deployment, operator=self._operator))
+        signed = await self._signed(body, deployment)
+        await self._do(lambda: self._journal.append(signed, deployment=deployment, operator=self._operator))
         self._seen()
+
+    async def _signed(self, body: Body, deployment: str) -> Body:
+        """The body with the person's signature, where its kind carries one and a key is at hand. What is signed is what
+        will stand there: redaction goes first."""
+        key = self.authority.key
+        if key is None or body.kind not in BY_BODY or getattr(body, "person", None) is not None:
+            return body
+        document = clean(body.model_dump(), rules_of(type(body)), frozenset({self._operator}))
+        person = key.signer(statement(body.kind, deployment, document, self.engine.clock.now()))
+        document["person"] = (await person if isinstance(person, Awaitable) else person).model_dump()
+        return type(body).model_validate(document)
 
     async def _do(self, function: Callable[[], _T]) -> _T:
         """On the journal's thread, in order with what the engine writes."""

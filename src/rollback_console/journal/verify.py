@@ -24,6 +24,7 @@ from rollback_console.journal.chain import Row
 from rollback_console.journal.device import public_key, signed_by
 from rollback_console.journal.diagnose import Expected, What, diagnose
 from rollback_console.journal.findings import Finding, Findings
+from rollback_console.journal.persons import People
 from rollback_console.model.value import dataclass
 
 if TYPE_CHECKING:
@@ -42,6 +43,7 @@ BLOB_FIELDS: dict[str, tuple[str, ...]] = {
     "transition": ("tick", "policy"),
     "request": ("plan_blob",),
     "walk": ("digest",),
+    "merge": ("blob",),
 }
 
 
@@ -64,6 +66,7 @@ class Verification:
     head: tuple[int, str] = (0, "")
     blobs_missing: int = 0
     decisions: int = 0  # transitions recomputed
+    persons: int = 0  # signatures of people that were checked
     witnessed: int = 0  # receipts, heads and copies it was held against
     not_recomputed: int = 0  # transitions whose samples or policy are not here, or that another engine decided
 
@@ -77,6 +80,7 @@ def verify(
     blobs: Blobs | None = None,
     against: Against | None = None,
     others: Callable[[], Iterable[str]] | None = None,
+    people: People | None = None,
 ) -> Verification:
     """Verify a journal's file, or rows from elsewhere (`export.read_jsonl`).
 
@@ -84,10 +88,12 @@ def verify(
     word. `chain`: the chain id it must be. `recompute` is called for every `transition` that verifies (and
     for what people declared, which later ones say they knew) and returns what
     is wrong with it, or None, or raises OtherEngine where it cannot tell; `blobs` serves it when `source` is rows.
+    `people`: checks what people signed, with the roster; without it, signatures and statements alone are checked.
     `against`: what others saw of it; `others`, called after the walk: what else is wrong with a bundle. Raises
     UsageError when there is no such file; a file that is no journal is a problem, not an error.
     """
     walk = _Walk(devices, chain, recompute, against)
+    walk.people = people or walk.people
     if not isinstance(source, Path):
         walk.blobs = blobs
         for row in source:
@@ -229,6 +235,7 @@ class _Walk:
         self._not_recomputed = 0
         self._head = (0, "")
         self._checked: OrderedDict[str, bool] = OrderedDict()
+        self.people = People()
 
     def step(self, row: Row) -> None:
         """One entry, the next in the table's order."""
@@ -238,6 +245,8 @@ class _Walk:
         body = self._check(row)
         if body is None:
             return
+        for message in self.people.problems(row, body, self._blob_or_none):
+            self.bad(row.seq, message, "person")
         if self.blobs is not None and row.kind in BLOB_FIELDS:
             self._check_blobs(row, body)
         if self._recompute is not None and row.kind == "transition" and isinstance(body, dict):
@@ -358,7 +367,7 @@ class _Walk:
             ok=not found.problems, entries=self.entries, first_bad_seq=found.first_bad, problems=tuple(found.problems),
             warnings=tuple(found.warnings), suppressed=found.suppressed, chain=self.expected.chain or "",
             device=self._device, rehearsal=self._rehearsal, head=self._head, blobs_missing=self._missing,
-            decisions=self._decisions, not_recomputed=self._not_recomputed,
+            decisions=self._decisions, persons=self.people.checked, not_recomputed=self._not_recomputed,
             witnessed=self._against.compared if self._against is not None else 0,
         )  # fmt: skip
 
