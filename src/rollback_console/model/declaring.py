@@ -44,7 +44,7 @@ def parse_stretch(text: str, now: float) -> tuple[float, float, str]:
     what is wrong."""
     match = _STRETCH.fullmatch(text.strip())
     if match is None:
-        raise ValueError("write 14:02-15:10 and why, or 2026-11-19 22:00 to 2026-11-20 04:00 and why (UTC)")
+        raise ValueError("write times and why: 14:02-15:10 bad release")
     try:
         first = _clock(match["day"], match["start"], now)
         if match["day"] is None and first > now:
@@ -69,7 +69,7 @@ def parse_change(text: str) -> tuple[float, str]:
     """(seconds, why) of `40m index rebuild`. Raises ValueError, with what is wrong."""
     match = _SPAN.match(text.strip())
     if match is None:
-        raise ValueError("write for how long and why: 40m index rebuild, 1h30m experiment")
+        raise ValueError("write how long and why: 40m index rebuild")
     days, hours, minutes = (int(each or 0) for each in match.groups())
     seconds = float(days * 86_400 + hours * 3_600 + minutes * 60)
     if problem := change_problem(seconds):

@@ -87,7 +87,7 @@ def ask_exclude(
                 lambda _: app.say(f"no baseline of {_whose(about)} learns from {stretch_words(start, end, app.now())}"),
             )
 
-    hint = f"{_whose(about).capitalize()}: its times in UTC, and why. Nothing is learned from it any more; R undoes it."
+    hint = f"Of {_whose(about)}: times in UTC, and why. Nothing is learned from it any more; R takes that back."
     check = _wrong(lambda text: parse_stretch(text, app.now()))
     app.push_screen(PromptScreen(title, hint, placeholder="14:02-15:10 bad release", check=check, value=value), told)
 
