@@ -21,6 +21,7 @@ from rollback_console.tui.keys import SHELL_KEYS
 
 _FRESH, _LIVE = "tests/cli/test_cli_fresh_install.py", "tests/cli/test_cli_live.py"
 _BACKTEST = "tests/cli/test_cli_backtest.py"
+_HUB = "tests/hub/test_hub_document.py"
 # Every block of commands, by its document and how it begins, and the test that runs it.
 RUN_BY = {
     ("README.md", "make demo"): ("tests/test_docs.py", "make_demo_runs_the_demo"),
@@ -50,6 +51,15 @@ RUN_BY = {
         "tests/quality/test_quality_tables.py",
         "the_command_measures_what_deciding_costs_and_says_so",
     ),
+    ("docs/hub.md", "rollback-console hub serve"): (_HUB, "the_first_five_minutes_and_a_backup"),
+    ("docs/hub.md", "rollback-console hub enrol"): (_HUB, "the_first_five_minutes_and_a_backup"),
+    ("docs/hub.md", "rollback-console hub join"): (_HUB, "the_first_five_minutes_and_a_backup"),
+    ("docs/hub.md", "rollback-console hub devices"): (_HUB, "the_first_five_minutes_and_a_backup"),
+    ("docs/hub.md", "rollback-console hub backup"): (_HUB, "the_first_five_minutes_and_a_backup"),
+    ("docs/hub.md", "rollback-console hub restore"): (_HUB, "the_first_five_minutes_and_a_backup"),
+    ("docs/hub.md", "rollback-console hub migrate"): (_HUB, "a_team_on_postgresql_its_backup_and_its_restore"),
+    ("docs/hub.md", "pg_dump"): (_HUB, "a_team_on_postgresql_its_backup_and_its_restore"),
+    ("docs/hub.md", "pg_restore"): (_HUB, "a_team_on_postgresql_its_backup_and_its_restore"),
     ("docs/policies.md", "rollback-console policy import"): (
         "tests/policy/test_policy_import.py",
         "the_commands_of_the_documents_answer_as_they_have_it",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import secrets
+import ssl
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -69,9 +70,13 @@ def range_json(rows: Sequence[Row]) -> dict[str, Any]:
 class Console:
     """An enrolled device. `vkeys` is what it pinned when it enrolled."""
 
-    def __init__(self, url: str, code: str, device: DeviceKey | None = None, name: str = "laptop") -> None:
+    def __init__(
+        self, url: str, code: str, device: DeviceKey | None = None, name: str = "laptop", verify: str = ""
+    ) -> None:
         self.device = device or DeviceKey.from_seed(secrets.token_bytes(16))
-        self.http = httpx.Client(base_url=url, timeout=30)
+        self.http = httpx.Client(
+            base_url=url, timeout=30, verify=ssl.create_default_context(cafile=verify) if verify else True
+        )
         self.vkeys = [self.http.get("/v1/about").json()["key"]]
         answer = self.enrol(code, name)
         answer.raise_for_status()

@@ -240,8 +240,8 @@ class Log:
     def close(self) -> None:
         """Write down exactly what was signed."""
         with self._lock:
-            if self._signed.origin:
-                self._write_mark(replace(self._signed, clean=True))
+            nothing = Mark(self.key.name, 0, merkle.EMPTY_ROOT.hex())
+            self._write_mark(replace(self._signed if self._signed.origin else nothing, clean=True))
 
 
 def begin_epoch(database: Database, private: Ed25519PrivateKey, name: str, reason: str) -> str:
