@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import field
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from rollback_console.model.identity import DeploymentId
 from rollback_console.model.operator import Operator
 from rollback_console.model.value import dataclass
+
+if TYPE_CHECKING:
+    from rollback_console.model.team import Team
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,3 +57,4 @@ class Roles:
     lock_free: Callable[[DeploymentId], bool] = field(default=lambda _: True)
     # How the hub is, in the header's words, and what of it is an alarm.
     hub: Callable[[], tuple[str, tuple[str, ...]]] = field(default=lambda: ("hub not configured", ()))
+    team: Callable[[], Team | None] = field(default=lambda: None)  # what is known of other consoles

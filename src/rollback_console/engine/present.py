@@ -305,7 +305,7 @@ class Present:
 
     def publish(self) -> Snapshot:
         """The Snapshot of now, handed to whoever watches."""
-        snapshot = self.snapshot()
+        snapshot = self._with_others(self.snapshot())
         self._shown = self._shown or self.evaluated_at is not None
         self._publish(snapshot)
         return snapshot
@@ -363,6 +363,15 @@ class Present:
             if (change := by_policy(rule, now)) is not None:
                 found[str(rule.deployment.id)] = change
         return {**found, **{name: each for each in by_hand for name in each.deployments}}
+
+    def _with_others(self, snapshot: Snapshot) -> Snapshot:
+        """What other consoles did, and who is where, by way of the hub."""
+        team = self.roles.team()
+        if team is None:
+            return snapshot
+        from rollback_console.engine.company import with_team  # states first
+
+        return with_team(snapshot, team)
 
     def _explained(self) -> tuple[Explanation, ...]:
         """Why the deployment that somebody looks at is in its state."""

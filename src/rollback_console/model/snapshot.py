@@ -105,6 +105,7 @@ class TimelineItem:
     operator: str
     text: str
     hash: str = ""
+    origin: str = ""  # of another console's journal: which entry of which chain; `seq` is then 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,6 +147,7 @@ class Snapshot:
     notice: str = ""  # back-filling, following another process, ...
     # Unfinished executions; pointers that somebody else moved after they were brought back: a sentence each.
     alarms: tuple[str, ...] = ()
+    people: tuple[tuple[DeploymentId, str], ...] = ()  # who else is at which deployment, a line each, by the hub
     review: bool = False  # a journal read afterwards: nothing runs, and nothing can be done
     explanations: tuple[Explanation, ...] = ()
     exclusions: tuple[Exclusion, ...] = ()  # the stretches that are out of the baselines by hand, oldest first
@@ -174,6 +176,10 @@ class Snapshot:
         return next(
             (a for a in self.announced if a.deployment == deployment and a.state is AutomaticState.ANNOUNCED), None
         )
+
+    def people_at(self, deployment: DeploymentId) -> str:
+        """Who else is at this deployment, in a line; "" where nobody is."""
+        return next((line for name, line in self.people if name == deployment), "")
 
     def incident_of(self, deployment: DeploymentId) -> Incident | None:
         """The open incident a deployment belongs to, or None."""

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 def entry_facts(item: TimelineItem) -> list[tuple[str, str]]:
     """What an entry says beside its text, as (label, text)."""
     return [
-        ("seq", f"{item.seq:,}"),
+        ("of", plain(item.origin, 120)) if item.origin else ("seq", f"{item.seq:,}"),
         ("when", f"{day_of(item.at)} {utc(item.at)} UTC"),
         ("kind", plain(item.kind, 80)),
         ("on", plain(item.deployment, 200) or "–"),

@@ -62,6 +62,8 @@ def tall_lines(view: DeploymentView, snapshot: Snapshot, now: float, width: int,
     if verdict is None:
         return [*lines, [], [(" waiting for the first evaluation", ink.dim)]]
     lines.append(_state_line(view, now, ink))
+    if people := snapshot.people_at(view.id):
+        lines += _paragraph(" ", people, width, 2, ink, ink.dim)
     if view.expected is not None and view.expected.until > now:
         lines += _paragraph(" ", expected_words(view.expected, now), width, 2, ink, ink.good)
     lines += [*_paragraph(" ", verdict.sentence, width, 4, ink), []]
