@@ -13,6 +13,7 @@ from engine_tools import START, STEP, Stream, bounded, engine_on, fleet_rule, la
 
 from rollback_console.clock import VirtualClock
 from rollback_console.engine.declared import Declared
+from rollback_console.engine.history import History, Span
 from rollback_console.engine.loop import Engine
 from rollback_console.engine.options import Options, Roles
 from rollback_console.engine.recomputing import Recomputation
@@ -369,6 +370,66 @@ async def test_the_policys_own_windows_are_said_in_the_same_place(tmp_path: Path
     after = engine.snapshot().view(rule.deployment.id)
     assert after is not None
     assert after.expected is None
+
+
+# -- backtests --------------------------------------------------------------------------------------------------------
+
+
+async def test_a_backtest_is_told_what_each_evaluation_knew(tmp_path: Path) -> None:
+    stream, by_hand = (
+        _plain(BaselineKind.LAST_WEEK),
+        folded(excluded(START - WEEK, START - WEEK + 2000.0, START + 70 * STEP)),
+    )
+    engine = engine_on(stream, START + 50 * STEP)
+    engine.sampler.leave_out(by_hand)
+    await engine.start()
+    history = History(stream.rules, stream.metrics(), STEP, 7200.0, by_hand)
+    await history.begin([stream.rules], START + 50 * STEP, cold=True)
+    states = set()
+    async for tick in history.ticks([Span(START + 51 * STEP, STEP, 60)]):
+        (judged,) = history.lanes[0].take(tick)
+        await ticks(engine, round((tick.at - START) / STEP), round((tick.at - START) / STEP))
+        assert judged.state is engine.board.verdicts[0].state
+        states.add((judged.state, tick.at > START + 70 * STEP))
+    assert (TriggerState.FIRED, True) in states
+    assert (TriggerState.FIRED, False) not in states
+
+
+async def test_settings_of_a_sweep_learn_once_without_what_was_excluded() -> None:
+    data = Recorded(MONDAY - 12 * DAY, NOW + 3 * HOUR, [weighed()], rate=_struck, deployments=("d0",))
+    signal = data.rules[0].signals[0]
+    stricter = replace(signal, evidence=replace(signal.evidence, alone_hold_s=600.0))
+    settings = [data.rules, (replace(data.rules[0], signals=(stricter,)),)]
+    by_hand = folded(excluded(INCIDENT.start - WEEK, INCIDENT.end, NOW + 900.0, who=()))
+
+    async def baselines(settings: list[tuple[DeploymentRule, ...]]) -> list[list[float | None]]:
+        history = History(data.rules, data.metrics(), 60.0, 7200.0, by_hand)
+        await history.begin(settings, NOW, cold=False)
+        found: list[list[float | None]] = [[] for _ in settings]
+        async for tick in history.ticks([Span(NOW + 60.0, 60.0, 60)]):
+            for lane, seen in zip(history.lanes, found, strict=True):
+                (judged,) = lane.take(tick)
+                seen.append(judged.observation.readings[0].baseline)
+        return found
+
+    both = await baselines(settings)
+    assert both[0] == both[1] == (await baselines(settings[1:]))[0]
+    assert both[0][13] != pytest.approx(both[0][20], rel=0.01), "it was excluded in between"
+
+
+async def test_a_would_be_rollback_is_held_back_by_what_was_expected(
+    incident: tuple[Engine, Journal, Stream],
+) -> None:
+    _, _, stream = incident
+    counted = []
+    for by_hand in (folded(), folded(expected(START + 100 * STEP, START))):
+        history = History(stream.rules, stream.metrics(), STEP, 7200.0, by_hand)
+        await history.begin([stream.rules], START + 20 * STEP, cold=True)
+        async for tick in history.ticks([Span(START + 21 * STEP, STEP, 60)]):
+            for _ in history.lanes[0].take(tick):
+                pass
+        counted.append((history.lanes[0].counted(0).fires, history.lanes[0].counted(0).rollbacks))
+    assert counted == [(1, 1), (1, 0)]
 
 
 # -- recomputation ----------------------------------------------------------------------------------------------------

@@ -6,7 +6,7 @@ import contextlib
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -43,13 +43,15 @@ _BEFORE_S = 7 * 86_400.0  # of a file, judged before --from to know how things s
 @click.option("--jobs", type=click.IntRange(min=1), metavar="N",
               help="Processes (default: of a long file one a core; of a Prometheus one, to spare it).")  # fmt: skip
 @click.option("--trace", is_flag=True, help="Print every evaluation, as JSON.")
+@click.option("--journal", type=_FILE, metavar="FILE",
+              help="What people declared by hand in this journal counts, as each evaluation knew it.")  # fmt: skip
 @config_option
 @json_option
 @click.pass_context
 def command(
     ctx: click.Context, policy: Path, start: str | None, end: str | None, step: str | None, samples: Path | None,
     sweeps: tuple[str, ...], incidents: Path | None, rollback_cost: float | None, jobs: int | None, trace: bool,
-    config: Path | None, as_json: bool,
+    journal: Path | None, config: Path | None, as_json: bool,
 ) -> None:  # fmt: skip
     """Replay POLICY over Prometheus' history, or over a file of samples: what would have fired, when and why.
 
@@ -71,6 +73,10 @@ def command(
         past = _of_file(samples, loaded, settings, wanted)
     else:
         past = _of_prometheus(need_config(config), loaded, settings, wanted)
+    if journal is not None:
+        from rollback_console.cli.declaring import declared_in
+
+        past = replace(past, declared=declared_in(journal))
     told = _Told(past, bool(parsed) or incidents is not None, as_json or trace)
     told.run(marks, costs, trace)
 

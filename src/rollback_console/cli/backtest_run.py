@@ -25,6 +25,7 @@ from rollback_console.errors import BackendError
 if TYPE_CHECKING:
     from multiprocessing.connection import Connection
 
+    from rollback_console.engine.declared import Declared
     from rollback_console.model.backtest import Mark
     from rollback_console.model.rules import DeploymentRule
     from rollback_console.observe.protocol import MetricBackend
@@ -48,6 +49,7 @@ class Past:
     cold: bool
     before: tuple[Span, ...] = ()
     jobs: int | None = 1  # None: one a core, where that is worth it
+    declared: Declared | None = None  # by hand
 
     @property
     def written(self) -> int:
@@ -140,7 +142,7 @@ class Judging:
         """Every evaluation judged by every setting. Raises BackendError where history cannot be read."""
         past = self.past
         metrics = past.opened(past.rules)
-        history = History(past.rules, metrics, past.step_s, past.lookback_s)
+        history = History(past.rules, metrics, past.step_s, past.lookback_s, past.declared)
         number = 0
         try:
             await history.begin([each.rules for each in past.variants], self.at - past.step_s, cold=past.cold)

@@ -94,7 +94,9 @@ def listed(config: Path | None, journal: Path | None, as_json: bool) -> None:
 
     JSON: [{id, from, to, deployments (null: all), reason, by, at, restored_at, restored_by}].
     """
-    found = sorted(_of(find_journal(journal, config)).exclusions.values(), key=lambda each: (each.start, each.id))
+    found = sorted(
+        declared_in(find_journal(journal, config)).exclusions.values(), key=lambda each: (each.start, each.id)
+    )
     if as_json:
         emit_json([exclusion_facts(each) for each in found])
     else:
@@ -165,7 +167,7 @@ async def _end(acts: Acts, named: Sequence[str], reason: str) -> list[Expectatio
 def _list_expected(path: Path, as_json: bool) -> None:
     import time
 
-    found = _of(path).going_on(time.time())
+    found = declared_in(path).going_on(time.time())
     if as_json:
         emit_json([expectation_facts(each) for each in found])
     else:
@@ -191,7 +193,7 @@ async def _desk(config: Path | None, journal: Path | None, what: str) -> AsyncIt
         await seat.close()
 
 
-def _of(path: Path) -> Declared:
+def declared_in(path: Path) -> Declared:
     """What the journal at `path` says was declared."""
     from rollback_console.engine.declared import KINDS, Declared
     from rollback_console.journal.store import Journal

@@ -13,11 +13,12 @@ from rollback_console.decide.detectability import Detectable, detectability
 from rollback_console.decide.guards import Acts, holding
 from rollback_console.decide.judge import FRESH, Step, decide, step
 from rollback_console.decide.trigger import state_of
+from rollback_console.engine.declared import Declared
 from rollback_console.engine.sampler import Sampler
 from rollback_console.model.backtest import Counted, Fire, Mark
 from rollback_console.model.identity import DeploymentId
 from rollback_console.model.observation import Norm, Observation, Tick
-from rollback_console.model.rules import DeploymentRule, Worse
+from rollback_console.model.rules import DeploymentRule, ExpectedChange, Worse
 from rollback_console.model.value import dataclass
 from rollback_console.model.verdict import SignalVerdict, TriggerMemory, TriggerState, Verdict
 
@@ -62,16 +63,18 @@ class _Row:
 
 class Lane:
     """One setting's way through the past. `memories`: what it begins with; without any it knows nothing yet. `sampler`:
-    who knows what is learned for these rules; without one nothing is."""
+    who knows what is learned for these rules; without one nothing is. `declared`: the changes that people expected."""
 
     def __init__(
         self,
         rules: Sequence[DeploymentRule],
         memories: Mapping[int, TriggerMemory] | None = None,
         sampler: Sampler | None = None,
+        declared: Declared | None = None,
     ) -> None:
         self.rules = tuple(rules)
         self._sampler = sampler
+        self._declared = declared
         self.at: float | None = None
         self._rows: list[_Row] = []
         self.begin(memories or {})
@@ -115,7 +118,8 @@ class Lane:
         firing = state in _FIRING
         if firing and row.since is None:
             row.since, row.before = at, row.state in _FIRING
-            if not row.before and not holding(rule.trigger, at, _acts(row, at)):
+            expected = self._declared.expected(str(rule.deployment.id), at) if self._declared is not None else ()
+            if not row.before and not holding(rule.trigger, at, _acts(row, at, expected)):
                 row.rollbacks.append(at)
         elif not firing and row.since is not None:
             row.fires.append(Fire(row.since, at, row.before))
@@ -150,11 +154,11 @@ class Lane:
         return Counted(sum(not fire.before for fire in fires), fired_s / 60.0, len(row.rollbacks), row.blind_fires)
 
 
-def _acts(row: _Row, at: float) -> Acts:
+def _acts(row: _Row, at: float, expected: tuple[ExpectedChange, ...]) -> Acts:
     """What the guards of an automatic action ask about a deployment that fires at `at`."""
     cleared = row.fires[-1].end if row.fires else None
     last = row.rollbacks[-1] if row.rollbacks else None
-    return Acts(row.released, last, tuple(row.rollbacks[-100:]), at, cleared)
+    return Acts(row.released, last, tuple(row.rollbacks[-100:]), at, cleared, expected)
 
 
 def rows_of(lane: Lane) -> Iterator[tuple[DeploymentRule, Counted]]:

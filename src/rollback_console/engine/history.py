@@ -12,6 +12,7 @@ from typing import TypeVar
 
 from rollback_console.engine.backfill import Backfill
 from rollback_console.engine.backtest import Lane
+from rollback_console.engine.declared import Declared
 from rollback_console.engine.sampler import Sampler
 from rollback_console.engine.seasonal import SeasonalBook
 from rollback_console.engine.versions import VersionHistory
@@ -135,10 +136,17 @@ class History:
     """The past of one fleet, and the lanes that go through it."""
 
     def __init__(
-        self, rules: Sequence[DeploymentRule], metrics: MetricBackend, step_s: float, lookback_s: float
+        self,
+        rules: Sequence[DeploymentRule],
+        metrics: MetricBackend,
+        step_s: float,
+        lookback_s: float,
+        declared: Declared | None = None,
     ) -> None:
+        """`declared`: what people declared by hand; each evaluation is told what was known then."""
         self.rules = tuple(rules)
         self.lanes: list[Lane] = []
+        self._declared = declared
         self._watched = _Watched(metrics)
         self._shared = _Shared(self._watched)
         self._step, self._lookback = step_s, lookback_s
@@ -147,6 +155,8 @@ class History:
         self._most = max(1, MOST_READINGS // max(1, readings))
 
     def _parts(self, sampler: Sampler) -> tuple[VersionHistory, Backfill]:
+        if self._declared is not None:
+            sampler.leave_out(self._declared)
         versions = VersionHistory(sampler, self._step, self._lookback)
         return versions, Backfill(sampler, versions, self._step, self._lookback)
 
@@ -162,6 +172,8 @@ class History:
             if lender is None or not book.borrow(lender):
                 lender = lender or book
             sampler = Sampler(rules, self._shared, book)
+            if self._declared is not None:
+                sampler.leave_out(self._declared)
             memories = None
             if cold:
                 versions, backfill = self._parts(sampler)
@@ -170,7 +182,7 @@ class History:
                     backfill.cold(at, lambda index, when: False, lambda notice, done, settled: None)
                 )
                 memories = replayed.memories
-            self.lanes.append(Lane(rules, memories, sampler))
+            self.lanes.append(Lane(rules, memories, sampler, self._declared))
         self._shared.forget()
 
     async def _insistent(self, work: Awaitable[T]) -> T:

@@ -102,6 +102,7 @@ class SeasonalBook:
             await self._beside.prepare(at, since)
             if self._lender is not None:
                 await self._lender.prepare(at, since)
+                self._places.look_from(since, at)
                 self._take_over(self._lender)
                 return
             if not self._places and not self._shares:
