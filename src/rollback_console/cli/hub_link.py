@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from rollback_console.clock import Clock
     from rollback_console.execute.leases import HubLeases
     from rollback_console.journal.sync import Tell
+    from rollback_console.journal.team import Here, TeamFeed
+    from rollback_console.model.team import Team
     from rollback_console.policy.settings import HubServer
 
 
@@ -119,6 +121,7 @@ class Link:
         self._hub = hub
         self._clock = clock
         self._syncer: Syncer | None = None
+        self._feed: TeamFeed | None = None
         self._said = ""
 
     def open_journal(self) -> Journal:
@@ -131,26 +134,42 @@ class Link:
 
         return HubLeases(lambda: self._hub.connect(timeout_s=min(5.0, self._hub.settings.timeout)))
 
-    def start(self, publish: Callable[[], object]) -> None:
-        """Begin to send, on a thread of its own; `publish` is called on this event loop when there is news."""
+    def start(self, publish: Callable[[], object], chain: Callable[[], str], here: Here) -> None:
+        """Begin to send and to listen, on threads of their own; `publish` is called on this event loop when there is
+        news. `chain` is this console's own, `here` who sits at it and what they look at."""
         import asyncio
 
+        from rollback_console.journal.team import TeamFeed
+
         loop = asyncio.get_running_loop()
+
+        def news() -> None:
+            with suppress(RuntimeError):  # the loop has ended, and the console with it
+                loop.call_soon_threadsafe(publish)
 
         def changed(found: HubState) -> None:
             now = f"{words(found)}{found.alarms}"
             if now != self._said:
                 self._said = now
-                with suppress(RuntimeError):  # the loop has ended, and the console with it
-                    loop.call_soon_threadsafe(publish)
+                news()
+
+        jitter = random.Random()  # noqa: S311 - no secret
+        self._feed = TeamFeed(self._hub.connect, chain, self._clock, jitter, here=here, changed=news)
+        self._feed.start()
 
         self._syncer = syncer(self._path, self._hub, self._clock, changed)
         self._syncer.start()
 
     def stop(self) -> None:
         """Send no more. What waits goes up next time."""
+        if self._feed is not None:
+            self._feed.stop()
         if self._syncer is not None:
             self._syncer.stop()
+
+    def team(self) -> Team | None:
+        """What is known of the others, as last heard."""
+        return self._feed.team if self._feed is not None else None
 
     def words(self) -> tuple[str, tuple[str, ...]]:
         """The header's words and the alarms, as the sync found it last."""
