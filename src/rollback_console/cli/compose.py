@@ -57,7 +57,15 @@ class Seat:
         """Run the engine beside whatever else runs."""
         self.run = asyncio.create_task(self.engine.run(settling(publish)), name="engine")
         if self.link is not None:
-            self.link.start(self.engine.publish)
+            self.link.start(self.engine.publish, self._chain, self._here)
+
+    def _chain(self) -> str:
+        return self.journal.chain if self.journal is not None else ""
+
+    def _here(self) -> tuple[str, str]:
+        """Who sits here, and what they look at; ("", "") where nobody does."""
+        operator, focus = self.engine.options.operator, self.engine.focus
+        return (operator.id, str(focus) if focus is not None else "fleet") if operator is not None else ("", "")
 
     async def close(self) -> None:
         """Stop the engine, write what waits, free the locks."""
@@ -136,6 +144,7 @@ def live(
     )
     if link is not None:
         roles.hub = link.words if writes else link.seen
+        roles.team = link.team
     options = _options(configuration, path, command, follow=writes, problem=problem)
     library = Library(configuration.settings.runbook_paths)
     engine = Engine(
