@@ -80,7 +80,9 @@ class Learned:
     prepared: list[tuple[float, float | None]] = field(default_factory=list)
     asked: set[float | None] = field(default_factory=set)
 
-    async def prepare(self, at: float, since: float | None = None) -> None:
+    progress = None
+
+    async def prepare(self, at: float, since: float | None = None, *, learned: bool = True) -> None:
         self.prepared.append((at, since))
 
     def norm(self, index: int, number: int, at: float, frozen_at: float | None = None) -> tuple[float, Norm] | Blind:

@@ -163,7 +163,9 @@ class Dwelling:
     rules: tuple[DeploymentRule, ...]
     asked: list[Stakes] = field(default_factory=list)
 
-    async def prepare(self, at: float, since: float | None = None) -> None:
+    progress = None
+
+    async def prepare(self, at: float, since: float | None = None, *, learned: bool = True) -> None:
         pass
 
     def norm(self, index: int, number: int, at: float, frozen_at: float | None = None) -> tuple[float, Norm] | Blind:

@@ -18,7 +18,9 @@ from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import field
 
 from rollback_console.decide.judge import FRESH, Step, decide, step, weighed
+from rollback_console.decide.signals import lingers
 from rollback_console.decide.trigger import state_of
+from rollback_console.engine.progress import Progress
 from rollback_console.engine.sampler import Sampler
 from rollback_console.engine.versions import VersionHistory
 from rollback_console.engine.warmup import Warm, Warmup
@@ -29,6 +31,7 @@ from rollback_console.model.verdict import SignalVerdict, TriggerMemory, Trigger
 
 BASELINES = -2  # (-1 is no query): stands for the queries of version baselines among the numbers of those that failed
 _MOST_POINTS = 4_000_000  # that a cold start asks of the backend, its version history aside
+_LONG = 200  # detectors: less are learned, and replayed, before anybody has read the screen
 _SLICE = 50  # evaluations between two chances for others to run: a few milliseconds
 Cooling = Callable[[int, float], bool]  # (deployment number, at): is a cool-down running
 
@@ -59,6 +62,17 @@ class Replayed:
     unsettled: set[int] = field(default_factory=set)  # not known for certain even at the end of the look-back
     failing: set[int] = field(default_factory=set)  # queries that did not answer
 
+    def go_on(self, later: Replayed) -> None:
+        """And then what a replay from here on came to."""
+        self.at = later.at
+        self.memories |= later.memories
+        self.before |= later.before
+        self.verdicts |= later.verdicts
+        self.changes += later.changes
+        for index, rows in later.rows.items():
+            self.rows[index] = [*self.rows.get(index, []), *rows]
+        self.failing |= later.failing
+
 
 @dataclass(frozen=True, slots=True)
 class Known:
@@ -68,7 +82,8 @@ class Known:
     memories: Mapping[int, TriggerMemory]
 
 
-Progress = Callable[[str, "Replayed", Set[int]], None]  # (notice, what is reached so far, who is settled)
+Tell = Callable[[str, "Replayed", Set[int]], None]  # (notice, what is reached so far, who is settled)
+Glimpse = Callable[[int, Sequence[Observation]], None]  # (deployment number, its last evaluations, nothing learned)
 
 
 def first_span(rules: Sequence[DeploymentRule]) -> float:
@@ -94,10 +109,29 @@ class Backfill:
         self._warmup = Warmup(sampler, versions, step_s, lookback_s)
         self.settling_s = max(first_span(sampler.rules) * 1.25, 4 * step_s)  # what settles a calm fleet
 
-    async def cold(self, until: float, cooling: Cooling, progress: Progress, known: Known | None = None) -> Replayed:
+    @property
+    def progress(self) -> Progress | None:
+        """How far the long part of a cold start has come, where one is under way."""
+        book = self._sampler.book
+        return (book.progress if book is not None else None) or self._warmup.progress
+
+    @property
+    def long(self) -> bool:
+        """Does a cold start that finds nothing on a shelf take so long that somebody would wait."""
+        return self._warmup.detectors >= _LONG
+
+    async def cold(
+        self,
+        until: float,
+        cooling: Cooling,
+        progress: Tell,
+        known: Known | None = None,
+        glimpse: Glimpse | None = None,
+    ) -> Replayed:
         """The fleet's state at `until`, out of history, and out of what was `known` where history settles nothing
         since. What history lacks is blind; nothing is raised. `progress` hears before each round what comes, and which
-        deployments are settled: their verdicts are final."""
+        deployments are settled: their verdicts are final. `glimpse` is shown those that have to wait for what is
+        learned, before that begins."""
         done = Replayed(until)
         weighed = set(self._warmup.deployments)
         plain = set(range(len(self._sampler.rules))) - weighed
@@ -106,6 +140,8 @@ class Backfill:
             await self._rounds(done, plain, until, cooling, progress, known, None, changes)
         if weighed:
             progress("back-filling the evidence of the last day", done, plain - done.unsettled)
+            if glimpse is not None:
+                await self._glimpsed(sorted(weighed), until, glimpse)
             memories, since = (known.memories, known.at) if known is not None else ({}, -math.inf)
             warm = await self._warmup.run(until, self._lows(until, known), cooling, memories, since)
             done.failing |= warm.failing
@@ -114,6 +150,14 @@ class Backfill:
             (c for found in changes.values() for c in found), key=lambda c: (c.observation.at, c.index)
         )
         return done
+
+    async def _glimpsed(self, who: Sequence[int], until: float, glimpse: Glimpse) -> None:
+        ticks, failing = await self._ticks(self._lows(until, None)[0], until, who)
+        if failing:
+            return
+        for place, index in enumerate(who):
+            glimpse(index, [tick.observations[place] for tick in ticks])
+            await asyncio.sleep(0)
 
     def _lows(self, until: float, known: Known | None) -> list[float]:
         """Where the rounds of a back-fill to `until` begin, the nearest first."""
@@ -136,7 +180,7 @@ class Backfill:
         deployments: Set[int],
         until: float,
         cooling: Cooling,
-        progress: Progress,
+        progress: Tell,
         known: Known | None,
         warm: Warm | None,
         changes: dict[int, list[Change]],
@@ -152,7 +196,7 @@ class Backfill:
             only = sorted(unsettled)
             older: dict[int, list[Observation]] = {index: [] for index in only}
             ticks, failing = await self._ticks(low, high, only)
-            await self._sampler.prepare(until, low)
+            await self._sampler.prepare(until, low, learned=not deployments.isdisjoint(self._warmup.deployments))
             for tick in ticks:
                 for index, observation in zip(only, tick.observations, strict=True):
                     older[index].append(observation)
@@ -327,6 +371,8 @@ class _Certain:
 
     def condition(self, at: float, done: Step) -> bool | None:
         """The condition, where it is certain; else None."""
+        if any(map(lingers, self._rule.signals, done.signals)):
+            return None  # who fired before would be so still
         if self._clocked:
             self._clocked = {
                 number for number in self._clocked if not _stopped(self._rule.signals[number], done.signals[number])

@@ -86,6 +86,12 @@ class Board:
         self.before[index], self.verdicts[index], self.memories[index] = before, verdict, after
         self._views[index], self._keys[index] = None, _key(verdict, self._rank[index])
 
+    def forget(self, index: int) -> None:
+        """A deployment of which nothing is known after all."""
+        if index in self.verdicts:
+            del self.before[index], self.verdicts[index], self.memories[index]
+            self._views[index], self._keys[index] = None, _key(None, self._rank[index])
+
     def newest(self) -> float | None:
         """The newest evaluation of any deployment, None before the first."""
         return max((verdict.at for verdict in self.verdicts.values()), default=None)

@@ -171,11 +171,13 @@ class Engine(Present):
         if known.memories:
             self._progress(f"catching up on {round(at - known.at)} s")
         replayed = await self._replay(known, at)
-        self.outages.replayed(known, at, replayed.failing)
+        self.outages.replayed(known, replayed.at, replayed.failing)
         await self._take_replayed(replayed, known)
 
     async def _replay(self, known: Known, at: float) -> Replayed:
         """What happened since `known`: evaluation by evaluation where that is short, else as a cold start would."""
+        if self.evaluated_at is None and self.backfill.long:
+            return await self._previewed(at)
         if not known.memories or at - known.at > self.options.lookback_s:
             await self.versions.load(at)
             return await self.backfill.cold(at, self._cooling, self._partly)
@@ -185,6 +187,34 @@ class Engine(Present):
         if not self.versions.loaded:
             await self.versions.load(known.at)
         return await self.backfill.gap(known, at, self._cooling)
+
+    async def _previewed(self, at: float) -> Replayed:
+        """A cold start that takes long, behind what can be told meanwhile; and all that happened while it took."""
+        from rollback_console.engine.preview import Preview
+
+        def show(words: str) -> None:
+            self.notice = words or self.notice
+            self._regroup()
+            self.publish()
+
+        preview = Preview(self.sampler, self.backfill, self.board, self.clock, self._cooling, show)
+
+        def tell(notice: str, replayed: Replayed, settled: Set[int]) -> None:
+            new = {index for index in settled if preview.leave(index) or index not in self.board.verdicts}
+            self._partly(notice, replayed, new)
+
+        await self.versions.load(at)
+        looking = asyncio.create_task(preview.run(at, self.aligned))
+        try:
+            found = await self.backfill.cold(at, self._cooling, tell, glimpse=preview.begin)
+            now = self.aligned(self.clock.now())
+            while at + ON_GRID < now <= at + self.options.lookback_s:
+                found.go_on(await self.backfill.gap(Known(at, found.memories), now, self._cooling))
+                at, now = now, self.aligned(self.clock.now())
+        finally:
+            looking.cancel()
+            await asyncio.gather(looking, return_exceptions=True)  # a preview that failed has shown nothing, no more
+        return found
 
     def _partly(self, notice: str, replayed: Replayed, settled: Set[int]) -> None:
         """A round of a back-fill is done. At the first start, what is certain is shown while the rest is read."""

@@ -38,7 +38,14 @@ from rollback_console.model.verdict import (
 if TYPE_CHECKING:
     from rollback_console.journal.kinds import TransitionRecorded  # pydantic: 80 ms that the first states do without
 
-_BLINDS: tuple[Blind | None, ...] = (None, Blind.NO_DATA, Blind.NOT_A_NUMBER, Blind.QUERY_FAILED, Blind.STALE)
+_BLINDS: tuple[Blind | None, ...] = (
+    None,
+    Blind.NO_DATA,
+    Blind.NOT_A_NUMBER,
+    Blind.QUERY_FAILED,
+    Blind.STALE,
+    Blind.LEARNING,
+)
 _CODES = {blind: code for code, blind in enumerate(_BLINDS)}
 _DRIFT = 128  # among a reading's codes: it has a place in the columns of drifts
 _DRIFT_COLUMNS = 9

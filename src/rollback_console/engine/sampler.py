@@ -179,10 +179,11 @@ class Sampler:
         index = self.plan.columns[deployment].version
         return answers[index].versions.get(deployment) if index >= 0 else None
 
-    async def prepare(self, at: float, since: float | None = None) -> None:
-        """Have the learned baselines ready for the evaluations from `since` (default: `at` alone) to `at`."""
+    async def prepare(self, at: float, since: float | None = None, *, learned: bool = True) -> None:
+        """Have the learned baselines ready for the evaluations from `since` (default: `at` alone) to `at`; with
+        `learned` False only what takes no learning."""
         if self.book is not None:
-            await self.book.prepare(at, since)
+            await self.book.prepare(at, since, learned=learned)
         if self.seldom is not None:
             await self.seldom.prepare(at, since)
 
@@ -224,6 +225,19 @@ class Sampler:
             o.satisfaction_per_minute, o.market_per_minute,
         )  # fmt: skip
         return self._by_stakes(index, seen, carried) if carried and self._staked[index] else seen
+
+    def learned(self, index: int) -> tuple[int, ...]:
+        """The signals (by number) of a deployment of which anything is learned."""
+        return self._learned[index]
+
+    def unlearned(self, index: int, observation: Observation) -> Observation:
+        """The observation, what is learned unknown: it is not learned yet."""
+        numbers = self._learned[index]
+        readings = tuple(
+            Reading(n=reading.n, blind=reading.blind or Blind.LEARNING) if number in numbers else reading
+            for number, reading in enumerate(observation.readings)
+        )
+        return replace(observation, readings=readings)
 
     def _by_stakes(self, index: int, observation: Observation, carried: Sequence[EvidenceMemory | None]) -> Observation:
         """The observation with the adaptive dwells that what is at stake chooses: where something is suspected, and it

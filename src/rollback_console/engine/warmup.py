@@ -20,6 +20,7 @@ from dataclasses import dataclass, field
 from rollback_console.decide.evidence import CALM_S, RELEASE_S, SPAN_S
 from rollback_console.decide.judge import carry
 from rollback_console.decide.stakes import staked
+from rollback_console.engine.progress import Progress
 from rollback_console.engine.sampler import Sampler
 from rollback_console.engine.versions import VersionHistory
 from rollback_console.model.rules import DeploymentRule
@@ -66,7 +67,8 @@ class Warmup:
         )
         self.pace = pace_of([sampler.rules[index] for index in self.deployments], step_s)
         self._wanted = self._queries()
-        self._detectors = sum(
+        self.progress: Progress | None = None
+        self.detectors = sum(
             signal.evidence is not None for index in self.deployments for signal in sampler.rules[index].signals
         )
 
@@ -95,7 +97,7 @@ class Warmup:
         """Where a warm-up up to `until` begins: at the mark before the last, or as far back as is read at all. A large
         fleet's share is less: its evidence is then that of fewer hours, and does not count as certain."""
         mark = (until // SPAN_S - 1) * SPAN_S
-        reach = min(self._lookback, _MOST_STEPS / max(1, self._detectors) * self.pace)
+        reach = min(self._lookback, _MOST_STEPS / max(1, self.detectors) * self.pace)
         return max(mark, math.ceil((until - reach) / self.pace) * self.pace)
 
     async def run(
@@ -114,6 +116,9 @@ class Warmup:
         watch = {index: _Certain(self._from(index, start, exact, bool(known))) for index in self.deployments}
         waiting = sorted(asked)
         await self._sampler.prepare(until, start)
+        self.progress = progress = Progress(
+            "back-filling the evidence of the last day", round((until - start) / self.pace)
+        )
         low = start
         while low <= until:
             high = min(low + (_CHUNK - 1) * self.pace, until)
@@ -136,7 +141,9 @@ class Warmup:
                     rule = self._sampler.rules[index]
                     now[index] = carry(rule, seen, before.evidence, cooling=cooling(index, at))
                     watch[index].after(now[index])
+                progress.done += 1
             low = high + self.pace
+        self.progress = None
         for at in waiting:
             self._keep(warm, now, at)
         warm.certain = {index: math.inf if warm.failing else each.at for index, each in watch.items()}

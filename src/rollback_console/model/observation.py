@@ -9,12 +9,13 @@ from rollback_console.model.value import dataclass
 
 
 class Blind(StrEnum):
-    """Why a signal cannot be judged now. Four different things, each with its own meaning for the operator."""
+    """Why a signal cannot be judged now. Five different things, each with its own meaning for the operator."""
 
     NO_DATA = "no data"  # the query worked and had nothing for this deployment
     NOT_A_NUMBER = "not a number"  # NaN or infinite
     QUERY_FAILED = "query failed"  # the backend did not answer, or answered with an error
     STALE = "stale"  # the newest sample behind it is older than the policy allows
+    LEARNING = "still learning"  # a first start is learning its baseline: shown, and never recorded
 
 
 @dataclass(frozen=True, slots=True)
