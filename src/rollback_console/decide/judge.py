@@ -75,8 +75,8 @@ def step(
     reset = remembers = False
     before = memory.last_known or (None,) * len(rule.signals)
     for each, reading, last in zip(rule.signals, observation.readings, before, strict=True):
-        loss = _loss_of_others(rule, observation) if signal.by_impact(each) else 0.0
-        verdict = signal.judge(each, reading, at, loss)
+        loss = _loss_of_others(rule, observation, memory.fired_at is not None) if signal.by_impact(each) else 0.0
+        verdict = signal.judge(each, reading, at, loss, memory.fired_at is not None)
         verdicts.append(verdict)
         counts, blind, resets = signal.effective(each, verdict, last, at)
         known[each.name] = counts
@@ -95,9 +95,10 @@ def step(
     return Step(tuple(verdicts), condition, tuple(flagged), after)
 
 
-def _loss_of_others(rule: DeploymentRule, observation: Observation) -> float:
+def _loss_of_others(rule: DeploymentRule, observation: Observation, fired: bool) -> float:
     """What is lost a minute as the plain signals tell it whose bounds do not vary with it."""
-    found = [signal.judge(each, reading, observation.at) for each, reading in _pairs(rule, observation)]
+    at = observation.at
+    found = [signal.judge(each, reading, at, fired=fired) for each, reading in _pairs(rule, observation)]
     return loss_beside(rule, observation, found)
 
 
@@ -153,7 +154,7 @@ def _part(
 ) -> _Part:
     each, reading, at = rule.signals[number], observation.readings[number], observation.at
     if each.evidence is None:
-        verdict = signal.judge(each, reading, at, loss)
+        verdict = signal.judge(each, reading, at, loss, memory.fired_at is not None)
         counts, blind, resets = signal.effective(each, verdict, last, at)
         clock = hold(memory.held[number] if memory.held else None, counts, at, memory.at, reset=resets)
         kept = signal.remembered(each, verdict, last, at)

@@ -14,24 +14,26 @@ LastKnown = tuple[bool, float] | None
 
 
 def limit_of(
-    rule: SignalRule, baseline: float | None, at: float | None = None, n: float | None = None, loss: float = 0.0
-) -> float | None:
+    rule: SignalRule, baseline: float | None, at: float | None = None, n: float | None = None, loss: float = 0.0,
+    fired: bool = False,
+) -> float | None:  # fmt: skip
     """The value beyond which the signal counts as degraded, in its unit; None without a baseline where one is needed.
     `at` (Unix seconds), `n` (trials in its window) and `loss` (revenue a minute, as the other signals tell it) are
-    asked where the bound varies.
+    asked where the bound varies. `fired`: its trigger has, so that it is over only where `clear` says.
 
     A relative margin is a fraction of the baseline's size, so that a negative baseline degrades in the right direction.
     """
     breach = rule.breach
     if breach.curve is not None:
         return None if at is None else bound_at(breach.curve, at, None if n is None else n * 60.0 / rule.window_s, loss)
+    clear = breach.clear if fired else None
     if breach.above is not None:
-        return breach.above
+        return breach.above if clear is None else clear
     if breach.below is not None:
-        return breach.below
+        return breach.below if clear is None else clear
     if breach.degraded_by is None or baseline is None:
         return None
-    distance = abs(baseline) * breach.degraded_by
+    distance = abs(baseline) * (breach.degraded_by if clear is None else clear)
     return baseline - distance if rule.worse is Worse.LOWER else baseline + distance
 
 
@@ -40,15 +42,26 @@ def by_impact(rule: SignalRule) -> bool:
     return rule.breach.curve is not None and rule.breach.curve.by == "impact"
 
 
-def judge(rule: SignalRule, reading: Reading, at: float | None = None, loss: float = 0.0) -> SignalVerdict:
+def lingers(rule: SignalRule, verdict: SignalVerdict) -> bool:
+    """Would it count as degraded still, had its trigger fired: between the bound that fires and the one that clears."""
+    if rule.breach.clear is None or verdict.value is None:
+        return False
+    limit = limit_of(rule, verdict.baseline, fired=True)
+    low = rule.breach.below is not None or (rule.breach.above is None and rule.worse is Worse.LOWER)
+    return limit is not None and (verdict.value < limit if low else verdict.value > limit)
+
+
+def judge(
+    rule: SignalRule, reading: Reading, at: float | None = None, loss: float = 0.0, fired: bool = False
+) -> SignalVerdict:
     """The verdict on one reading at `at` (Unix seconds) while `loss` is lost a minute (both asked where the bound
-    varies). Bounds are strict: a value at its limit is not degraded."""
+    varies); `fired`: its trigger has. Bounds are strict: a value at its limit is not degraded."""
     if rule.aside:
         return judge_aside(rule, reading, 0.0 if at is None else at)
     value, baseline = reading.value, reading.baseline
     if rule.baseline is not None and rule.baseline.kind is BaselineKind.FIXED:
         baseline = rule.baseline.value
-    limit = limit_of(rule, baseline, at, reading.n, loss)
+    limit = limit_of(rule, baseline, at, reading.n, loss, fired)
     degradation = percent = None
     if value is not None and baseline is not None:
         degradation = baseline - value if rule.worse is Worse.LOWER else value - baseline

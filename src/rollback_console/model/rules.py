@@ -134,13 +134,15 @@ class Breach:
 
     `above` / `below` are strict (`>` / `<`), in the signal's unit. `degraded_by` is a fraction of the baseline on
     the worse side (0.05 = 5 %), also strict. With a `curve` the bound is the curve's, and `above` or `below` is where
-    it lets most pass.
+    it lets most pass. With `clear` what fired is over only on the healthy side of that: in the signal's unit, or as a
+    fraction of the baseline where `degraded_by` is.
     """
 
     above: float | None = None
     below: float | None = None
     degraded_by: float | None = None
     curve: Curve | None = None
+    clear: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import PlainValidator, WithJsonSchema, model_validator
 
-from rollback_console.model.rules import BlindPolicy, BlindPolicyKind
+from rollback_console.model.rules import BlindPolicy, BlindPolicyKind, Curve
 from rollback_console.policy.curves import Bound, laxer
 from rollback_console.policy.quantities import Amount, Percentage, Span, parse_duration, refusal
 from rollback_console.policy.times import Holiday, PolicyStretch, TimeZone
@@ -72,11 +72,13 @@ class PolicyBaseline(Words):
 
 
 class PolicyBreach(Words):
-    """When a signal counts as degraded: beyond a bound, or worse than a baseline by more than a share of it."""
+    """When a signal counts as degraded: beyond a bound, or worse than a baseline by more than a share of it. `clear`:
+    what fired is over only on this bound's healthy side."""
 
     above: Bound | None = None
     below: Bound | None = None
     degraded_by: Percentage | None = None
+    clear: Amount | None = None
     baseline: PolicyBaseline | None = None
 
     @model_validator(mode="after")
@@ -86,11 +88,24 @@ class PolicyBreach(Words):
             raise refusal("names no bound", "Write one of `above:`, `below:`, `degraded_by:`")
         if len(given) > 1:
             raise refusal(f"has {' and '.join(given)}", "Keep one; another signal can hold the other")
+        if self.clear is not None:
+            self._clears(given[0], getattr(self, given[0]), self.clear)
         if found := laxer(getattr(self, given[0]), above=given[0] == "above"):
             what = f"lets more pass where more is lost: {found}"
             remedy = f"Let the bound {'fall' if given[0] == 'above' else 'rise'} with the impact"
             raise several([Complaint((given[0],), what, remedy)])
         return self
+
+    @staticmethod
+    def _clears(key: str, bound: float | Curve, clear: float) -> None:
+        """`clear` lies on the healthy side of the bound."""
+        if isinstance(bound, Curve):
+            raise several([Complaint(("clear",), "stands beside a bound that varies", "Keep one of them")])
+        if (clear <= bound) if key == "below" else (clear >= bound):
+            healthy = "more" if key == "below" else "less"
+            raise several(
+                [Complaint(("clear",), "is not on the healthy side of the bound", f"Write {healthy} than it")]
+            )
 
 
 def _blind(value: object) -> BlindPolicy:

@@ -153,6 +153,7 @@ def _own(signal: SignalRule, deployment: PolicyDeployment, words: dict[str, str]
 
 def _trigger(policy: Policy, risk: Risk) -> TriggerRule:
     written, said = policy.trigger, when_of(policy)
+    critical = any(signal.critical for signal in policy.signals.values())
     burning = {name: meaning(name, signal) for name, signal in policy.signals.items() if signal.kind == "burn_rate"}
     parts = {
         name: tuple(slice_name(name, value) for value in signal.slices.values)
@@ -162,7 +163,7 @@ def _trigger(policy: Policy, risk: Risk) -> TriggerRule:
     when = expression.expanded(said, burning, parts) if burning or parts else said
     return TriggerRule(
         when=when,
-        text=" ".join(written.when.split()) if written.when is not None else expression.unparse(said),
+        text=" ".join(written.when.split()) if written.when is not None and not critical else expression.unparse(said),
         dwell_s=dwell_of(written, BY_RISK[risk]),  # of plain bounds: evidence has one in itself
         hold_s=written.hold,
         cool_down_s=written.cool_down,
@@ -205,8 +206,11 @@ def _path(path: PolicyPath) -> RecoveryPath:
         verify_for_s=path.verify.for_,
         verify_within_s=path.verify.within,
         authority=AuthorityRule(
-            authority.request, authority.approve.of, authority.approve.count, authority.expires,
+            authority.request,
+            authority.approve.of,
+            authority.approve.count,
+            authority.expires,
             authority.automatic.after if authority.automatic is not None else None,
-        ),  # fmt: skip
+        ),
         healthy_for_s=path.healthy_for,
     )

@@ -166,7 +166,8 @@ def _evidence(signal: PolicySignal, trigger: PolicyTrigger, defaults: Defaults, 
 
 def _breach(signal: PolicySignal) -> Breach:
     if signal.breach is not None:
-        return breach_of(signal.breach.above, signal.breach.below, signal.breach.degraded_by)
+        bound = breach_of(signal.breach.above, signal.breach.below, signal.breach.degraded_by)
+        return bound if signal.breach.clear is None else replace(bound, clear=signal.breach.clear)
     return Breach(degraded_by=signal.degraded_by)
 
 
@@ -192,7 +193,7 @@ def _rule(
         stale_s=signal.stale_after,
         unit=signal.unit if signal.unit is not None else "%" if x is not None else "",
         evidence=evidence,
-        sufficient_alone=signal.sufficient_alone,
+        sufficient_alone=signal.sufficient_alone or signal.critical,
         value=filled(value, words),
         x=filled(x, words),
         n=filled(n, words),

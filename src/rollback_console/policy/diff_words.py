@@ -31,8 +31,17 @@ def briefly(signal: SignalRule) -> str:
     """Where a signal counts as degraded, short: `at -5 %`, `above 2 %`."""
     breach = signal.breach
     if breach.degraded_by is not None:
-        return f"at {_sign(signal)}{_percent(breach.degraded_by)}"
+        return f"at {_sign(signal)}{_percent(breach.degraded_by)}{_until(signal)}"
     return judged(signal)
+
+
+def _until(signal: SignalRule) -> str:
+    """What ends it once it fired, where that is another bound."""
+    breach = signal.breach
+    if breach.clear is None:
+        return ""
+    clear = _percent(breach.clear) if breach.degraded_by is not None else _exact(breach.clear, signal.unit)
+    return f", once it fired until {clear}"
 
 
 def judged(signal: SignalRule) -> str:
@@ -45,12 +54,14 @@ def judged(signal: SignalRule) -> str:
     if breach.curve is not None:
         side = "above" if breach.above is not None else "below"
         return f"{side} {curve_words(breach.curve, signal.unit)}"
+    until = _until(signal)
     if breach.above is not None:
-        return f"above {_exact(breach.above, signal.unit)}"
+        return f"above {_exact(breach.above, signal.unit)}{until}"
     if breach.below is not None:
-        return f"below {_exact(breach.below, signal.unit)}"
+        return f"below {_exact(breach.below, signal.unit)}{until}"
     if breach.degraded_by is not None:
-        return f"at {_sign(signal)}{_percent(breach.degraded_by)} of {_compared(signal.baseline, signal.unit)}"
+        by = f"at {_sign(signal)}{_percent(breach.degraded_by)}"
+        return f"{by} of {_compared(signal.baseline, signal.unit)}{until}"
     side = "lower" if signal.worse is Worse.LOWER else "higher"
     return f"when the evidence says it is {side} than {_compared(signal.baseline, signal.unit)}"
 

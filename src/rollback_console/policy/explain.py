@@ -135,10 +135,19 @@ def _bound(signal: SignalRule) -> str:
         side = "above" if breach.above is not None else "below"
         return f"{side} what varies: {curve_words(breach.curve, signal.unit)}"
     if breach.above is not None:
-        return f"above {number(breach.above, signal.unit)}"
+        return f"above {number(breach.above, signal.unit)}{_until(signal)}"
     if breach.below is not None:
-        return f"below {number(breach.below, signal.unit)}"
-    return f"more than {_percent(breach.degraded_by or 0.0)} {_side(signal)} {_against(signal)}"
+        return f"below {number(breach.below, signal.unit)}{_until(signal)}"
+    return f"more than {_percent(breach.degraded_by or 0.0)} {_side(signal)} {_against(signal)}{_until(signal)}"
+
+
+def _until(signal: SignalRule) -> str:
+    """What ends it once it fired, where that is another bound."""
+    breach = signal.breach
+    if breach.clear is None:
+        return ""
+    share = breach.degraded_by is not None
+    return f", once it fired until {_percent(breach.clear) if share else number(breach.clear, signal.unit)} is reached"
 
 
 def _side(signal: SignalRule) -> str:

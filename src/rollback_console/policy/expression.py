@@ -337,6 +337,13 @@ def holds(expression: Expression, true: Collection[str]) -> bool:
             return sum(weight for item, weight in weighed if holds(item, true)) >= bar * (1 - 1e-12)
 
 
+def beside(written: Expression, critical: Collection[str]) -> Expression:
+    """The same, or any of the signals that are critical: these fire whatever else is written."""
+    parts = written.items if isinstance(written, Or) else (written,)
+    first = tuple(Uses(name) for name in critical if Uses(name) not in parts)
+    return Or((*first, *parts)) if first else written
+
+
 def default(signals: Collection[str], alone: Collection[str], by_evidence: Collection[str] = ()) -> Expression:
     """What holds without `when:`: any signal that is sufficient alone, or any two of all; the only one if only one.
     Where one is judged by evidence: tiered of all."""

@@ -167,11 +167,16 @@ def _unused(policy: Policy) -> Iterator[Loc]:
 def when_of(policy: Policy) -> Expression:
     """The trigger's expression: what is written, else the default, of which signals that watch inputs are no part: they
     explain, and alone they never act; nor of those that stand aside. Raises ExpressionError for what does not parse."""
+    critical = [name for name, signal in policy.signals.items() if signal.critical]
     if policy.trigger.when is not None:
-        return expression.parse(policy.trigger.when, policy.signals.keys())
+        return expression.beside(expression.parse(policy.trigger.when, policy.signals.keys()), critical)
     may = {name: signal for name, signal in policy.signals.items() if not signal.aside}
     judged = {name: signal for name, signal in may.items() if signal.area != "inputs"} or may
-    alone = [name for name, signal in judged.items() if signal.sufficient_alone or signal.kind == "burn_rate"]
+    alone = [
+        name
+        for name, signal in judged.items()
+        if signal.sufficient_alone or signal.critical or signal.kind == "burn_rate"
+    ]
     evidence = [name for name, signal in judged.items() if signal.by_evidence]
     return expression.default(list(judged), alone, evidence)
 

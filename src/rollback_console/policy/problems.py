@@ -18,7 +18,6 @@ from rollback_console.policy.yaml_marks import Document, Loc, dotted
 # (model, key) -> (message, remedy): what a later release brings, and the words of neighbouring programs.
 _STRANGERS: dict[tuple[str, str], tuple[str, str]] = {
     ("PolicySignal", "weight"): ("is not a key here", "Write `when: weight(this: 2, that: 1) >= 2` in the trigger"),
-    ("PolicySignal", "critical"): ("is not a key here", "Write `sufficient_alone: true`"),
     ("PolicySignal", "expr"): ("is not a key here", "Write `value:`"),
     ("PolicySignal", "query"): ("is not a key here", "Write `value:`"),
     ("PolicySignal", "threshold"): ("is not a key here", "Write `breach: {above: …}` or `breach: {below: …}`"),

@@ -90,6 +90,7 @@ class PolicySignal(Words):
     stale_after: Span | None = None
     unit: Annotated[Text, Field(max_length=20)] | None = None
     sufficient_alone: StrictBool = False
+    critical: StrictBool = False
     slices: PolicySlices | None = None
 
     @model_validator(mode="before")
@@ -159,6 +160,9 @@ class PolicySignal(Words):
         elif self.kind == "burn_rate":
             found += [*self._measure()]
         found += [*self._freshness(), *self._sliced()]
+        if self.critical and (self.area == "inputs" or self.aside):
+            remedy = "Take `critical:` out, or give it another area"
+            found.append(Complaint(("critical",), "explains where trouble comes from, and never fires alone", remedy))
         if found:
             raise several({(complaint.loc, complaint.message): complaint for complaint in found}.values())
         return self
