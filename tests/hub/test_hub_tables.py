@@ -1,0 +1,96 @@
+"""The tables: what migrations make is what the code asks for, and on SQLite, too, the record can only grow."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from sqlalchemy import Table
+
+from hub.hub_tools import chain_of
+from rollback_console.hub import append, devices, migrate, people
+from rollback_console.hub.hub import Hub
+from rollback_console.hub.problems import Problem
+from rollback_console.hub.settings import HubSettings
+from rollback_console.hub.tables import MUTABLE, RECORD, metadata
+from rollback_console.hub.wire import ClaimIn, MessageIn
+from rollback_console.journal.device import DeviceKey
+
+KEY = DeviceKey.from_seed(b"tables")
+DEVICE = devices.Device(KEY.fingerprint(), KEY.public_openssh(), "laptop", 0, None)
+
+
+@pytest.fixture(scope="module")
+def hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hub]:
+    """With something in every table of record."""
+    one = Hub(HubSettings(tmp_path_factory.mktemp("hub")))
+    rows = chain_of(KEY, 4)
+    append.append(one.database, one.log, DEVICE, rows[0].chain, "", rows[:3])
+    late = chain_of(KEY, 5)[3:]
+    with pytest.raises(Problem, match="gap"):
+        append.append(one.database, one.log, DEVICE, late[0].chain, late[0].prev, late)
+    people.claim(one.database, DEVICE, "inc-1", ClaimIn(role="working", operator="ana", action="take"))
+    people.put_message(one.database, DEVICE, MessageIn(topic="t", id="m", body="aGk=", signature="s", key="k"))
+    yield one
+    one.close()
+
+
+def test_every_table_is_either_record_or_not() -> None:
+    assert {*RECORD, *MUTABLE} == set(metadata.sorted_tables)
+    assert not {*RECORD} & {*MUTABLE}
+
+
+def test_the_migrations_make_the_tables_that_the_code_asks_for(hub: Hub) -> None:
+    with hub.database.reading() as connection:
+        assert compare_metadata(MigrationContext.configure(connection), metadata) == []
+    assert migrate.current(hub.database) == migrate.newest()
+    migrate.upgrade(hub.database)  # again changes nothing
+
+
+@pytest.mark.parametrize("table", RECORD, ids=lambda table: table.name)
+def test_on_sqlite_the_record_is_neither_changed_nor_replaced_nor_deleted(hub: Hub, table: Table) -> None:
+    path = hub.settings.database_path
+    column = next(iter(table.columns)).name
+    with closing(sqlite3.connect(path)) as other:
+        before = other.execute(f"SELECT * FROM {table.name}").fetchall()
+        assert before, "a table without rows would prove nothing"
+        marks = ", ".join("?" * len(before[0]))
+        for statement, values in (
+            (f'UPDATE {table.name} SET "{column}" = "{column}"', ()),
+            (f'UPDATE OR REPLACE {table.name} SET "{column}" = "{column}"', ()),
+            (f"DELETE FROM {table.name}", ()),
+            (f"INSERT OR REPLACE INTO {table.name} VALUES ({marks})", before[0]),
+        ):
+            with pytest.raises(sqlite3.IntegrityError, match="append-only"):
+                other.execute(statement, values)
+        other.rollback()
+        assert other.execute(f"SELECT * FROM {table.name}").fetchall() == before
+
+
+def test_the_database_is_kept_as_durably_as_a_journal(hub: Hub) -> None:
+    from rollback_console.journal.database import WAL_SAFE
+
+    with hub.database.reading() as connection:
+        assert connection.exec_driver_sql("PRAGMA synchronous").scalar_one() == 2
+        mode = connection.exec_driver_sql("PRAGMA journal_mode").scalar_one()
+    assert mode == ("wal" if WAL_SAFE else "truncate")
+
+
+def test_a_migration_that_fails_leaves_nothing(tmp_path: Path) -> None:
+    from rollback_console.hub.database import Database, sqlite_url
+    from rollback_console.hub.tables import entries
+
+    database = Database(sqlite_url(tmp_path / "hub.db"))
+    with database.writing() as connection:
+        entries.create(connection)  # in the way
+    with pytest.raises(Exception, match="already exists"):
+        migrate.upgrade(database)
+    assert migrate.current(database) is None
+    with closing(sqlite3.connect(tmp_path / "hub.db")) as other:
+        assert other.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall() == [("entries",)]
+    database.close()
