@@ -121,7 +121,10 @@ def signal_words(rule: SignalRule, verdict: SignalVerdict, at: float | None = No
     if percent is None:  # a baseline of zero: any distance is infinite percent
         return f"{title} {value} against {baseline_words(rule.baseline)} {number(verdict.baseline, rule.unit)}"
     low = (rule.worse is Worse.LOWER) == (percent >= 0)
-    margin = f"margin {100 * (breach.degraded_by or 0):.3g} %"
+    share = breach.degraded_by or 0.0
+    if breach.clear is not None and verdict.breached and percent <= 100.0 * share:
+        share = breach.clear  # its trigger fired, and it is not over yet
+    margin = f"margin {100 * share:.3g} %"
     base = f"{baseline_words(rule.baseline)} {number(verdict.baseline, rule.unit)}"
     size = _signed(abs(percent), abs(percent) < 99.95).lstrip("+")
     if size == "0":

@@ -67,11 +67,6 @@ def holding(rule: TriggerRule, at: float, acts: Acts = NOTHING) -> tuple[Held, .
     return tuple(each for each in found if each is not None)
 
 
-def action_held(held: Sequence[Held]) -> bool:
-    """May nothing be done automatically."""
-    return bool(held)
-
-
 def advice_held(held: Sequence[Held]) -> bool:
     """May no rollback be advised: whatever is seen now was to be expected, or is too young to be told."""
     return any(each.advice for each in held)
