@@ -3,7 +3,8 @@
 What people can say is how often a rotation may be called out for nothing; said signal by signal, every new deployment
 would be one more source of alarms. So the whole is divided, by tier: the shares' rates sum to it however many there
 are. It is the division of `decide.budget` where nothing is known of traffic (a test holds the two together); here,
-because a policy's numbers must follow from its bytes alone, or no decision could be made again from the journal.
+because a policy's numbers must follow from its bytes alone, or no decision could be made again from the journal. What
+traffic adds is told tick by tick (`engine.shares`).
 """
 
 from __future__ import annotations
