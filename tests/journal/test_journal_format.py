@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 from journal_tools import LAST, SAMPLES, full_journal, unguarded
 
-from rollback_console.journal import chain, database
+from rollback_console.journal import bundle, chain, database, receipt
+from rollback_console.journal.diagnose import WHATS
 from rollback_console.journal.kinds import KINDS, Body, PersonSignature
 from rollback_console.journal.verify import BLOB_FIELDS
 
@@ -131,3 +132,18 @@ def test_every_blob_field_is_a_field() -> None:
     for kind, fields in BLOB_FIELDS.items():
         assert set(fields) <= set(KINDS[kind].model_fields)
     assert {body.kind for body in SAMPLES} >= set(BLOB_FIELDS)
+
+
+def test_the_words_for_what_is_wrong_are_the_codes() -> None:
+    text = DOC.read_text(encoding="utf-8")
+    table = text[text.index("| what | is said when") : text.index("One row alone often fits")]
+    assert re.findall(r"^\| `([a-z-]+)` \|", table, re.MULTILINE) == list(WHATS)
+
+
+def test_what_is_said_of_bundles_and_receipts_is_the_codes() -> None:
+    text = DOC.read_text(encoding="utf-8")
+    assert f"ranges of {bundle.RANGE:,}" in text
+    assert f"namespace `{bundle.NAMESPACE}`" in text
+    assert f"the line `{receipt.DOMAIN.decode().rstrip()}` and its line feed" in text
+    fields = text[text.index("one JSON object: ") : text.index("1. The leaf is")]
+    assert set(re.findall(r"`(\w+)`", fields)) == receipt._FIELDS

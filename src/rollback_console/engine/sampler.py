@@ -9,7 +9,7 @@ from functools import lru_cache
 from math import inf, isfinite
 from typing import TYPE_CHECKING
 
-from rollback_console.decide.ranks import GAUGE_SHARE
+from rollback_console.decide.gauges import SELDOM
 from rollback_console.decide.stakes import staked, stakes_of, suspected_loss
 from rollback_console.engine.book import Book, LeftOut
 from rollback_console.engine.queries import (
@@ -311,7 +311,7 @@ def _gauge(signal: SignalRule, reading: Reading, base: float | None, blind: Blin
     """A gauge's reading: its baseline is its median, its bound stands in the norm. Against another version the bound is
     what that version rarely passed, and takes the median's place."""
     if norm is not None and signal.baseline is not None and signal.baseline.kind is BaselineKind.VERSION:
-        norm = replace(norm, bound=base, share=GAUGE_SHARE)
+        norm = replace(norm, bound=base, share=SELDOM)
     return Reading(reading.value, base, None, reading.blind, blind, None, norm)
 
 
