@@ -20,6 +20,7 @@ from rollback_console.decide.evidence import EMPTY
 from rollback_console.decide.incidents import Fleet, Trouble, group
 from rollback_console.decide.judge import FRESH, decide, step
 from rollback_console.decide.stakes import held_alone, staked, stakes_of, sure_loss, suspected_loss
+from rollback_console.engine.advice import advice_against
 from rollback_console.engine.record import memory_document, memory_from
 from rollback_console.model.countdown import eta_words, hold_clock, hold_words
 from rollback_console.model.countdown import minutes as minutes_of
@@ -39,6 +40,7 @@ from rollback_console.model.rules import (
     Uses,
     Worse,
 )
+from rollback_console.model.snapshot import Snapshot
 from rollback_console.model.verdict import TriggerMemory, TriggerState, Verdict
 
 PRICED = ImpactRule(revenue_per_minute="revenue", unit="USD")
@@ -312,6 +314,8 @@ def test_after_two_rollbacks_in_a_day_another_is_a_persons_to_decide() -> None:
     assert twice.sentence == (
         "2 rollbacks in 24h, the last at 06:00 UTC: whether another one helps, a person has to decide"
     )
+    shown = Snapshot(1_800_000_000.0, 1_800_000_000.0, 15.0, "TEST", (), (to_and_fro([36_000.0, 7_200.0]),))
+    assert advice_against(shown, WHO) == f"the console advises against: {twice.sentence}", "and the plan says it"
     assert to_and_fro([100_000.0, 7_200.0]).recommendations[0].path == "version", "a day later it is another matter"
     assert to_and_fro([36_000.0, 7_200.0], guard=3).recommendations[0].path == "version"
     assert to_and_fro([36_000.0, 7_200.0], guard=0).recommendations[0].path == "version", "0 is of automatic ones"
