@@ -9,7 +9,9 @@ import re
 from pathlib import Path
 
 import pytest
-from journal_tools import DEPLOYMENT, LAST, START, full_journal, new_journal
+from cloudevents.core.formats.json import JSONFormat
+from cloudevents.core.v1.event import CloudEvent
+from journal_tools import CHAIN, DEPLOYMENT, LAST, START, full_journal, new_journal
 
 from rollback_console.errors import InputError, JournalUnwritable, UsageError
 from rollback_console.journal import export
@@ -83,6 +85,21 @@ def test_cloudevents_have_the_required_and_only_well_formed_attributes(rows: lis
     assert "prev" not in events[0]
     ordered = [event["sequence"] for event in events]
     assert ordered == sorted(ordered)
+
+
+def test_the_cncfs_own_reader_takes_every_event(rows: list[Row]) -> None:
+    """Its SDK checks required attributes, types, and the names of extensions as the specification asks."""
+    for line, row in zip(export.cloudevents(rows), rows, strict=True):
+        event = JSONFormat().read(CloudEvent, line)
+        assert (event.get_id(), event.get_specversion()) == (str(row.seq), "1.0")
+        assert event.get_source() == f"urn:rollback-console:journal:{CHAIN}"
+        assert event.get_type() == f"rollback-console.{row.kind}"
+        moment = event.get_time()
+        assert moment is not None
+        assert abs(moment.timestamp() - row.at / 1e9) < 1e-5
+        assert event.get_subject() == (row.deployment or None)
+        assert event.get_extension("hash") == row.hash
+        assert event.get_data() == json.loads(row.body)
 
 
 def test_writing_is_whole_or_not_at_all(rows: list[Row], tmp_path: Path) -> None:
