@@ -16,7 +16,15 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # where the tests' servers and their helpers are
 
-from tests.benchmarks import bench_decide, bench_journal, bench_observe, bench_open, bench_screen, bench_verify
+from tests.benchmarks import (
+    bench_decide,
+    bench_hub,
+    bench_journal,
+    bench_observe,
+    bench_open,
+    bench_screen,
+    bench_verify,
+)
 from tests.benchmarks.figures import BEGIN, END, Figure, as_markdown, as_text
 
 from rollback_console.__main__ import COLLECT_AT
@@ -38,6 +46,7 @@ def benches() -> dict[str, Callable[[bool], list[Figure]]]:
         "rows": bench_screen.rows,
         "memory": bench_screen.memory,
         "journal": bench_journal.journal,
+        "hub": bench_hub.hub,
         "verify": bench_verify.verify,
     }
     return found

@@ -27,7 +27,7 @@ SUBCOMMANDS = {
     "runbook": {"check", "list", "show"},
     "journal": {"verify", "list", "show", "note", "export", "status"},
     "identity": {"init", "show"},
-    "hub": {"serve", "migrate", "enrol", "devices", "revoke", "backup", "restore", "join"},
+    "hub": {"serve", "migrate", "enrol", "devices", "revoke", "evidence", "backup", "restore", "join"},
 }
 
 

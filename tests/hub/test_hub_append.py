@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import base64
+import contextlib
+import io
 import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -11,6 +13,7 @@ from typing import Any
 import pytest
 
 from hub.hub_tools import Console, chain_of, entry_json, next_row, range_json, tables_at
+from rollback_console.cli.main import run
 from rollback_console.journal import merkle
 from rollback_console.journal.chain import Row
 from rollback_console.journal.device import DeviceKey
@@ -91,6 +94,14 @@ def test_a_fork_is_refused_and_the_other_entry_kept(hub: Hub, console: Console) 
     with tables_at(hub.folder / "hub.db") as database:
         ((kept,),) = database.execute("SELECT detail FROM evidence WHERE digest = ?", (other[1].hash,))
     assert json.loads(kept)["signature"] == other[1].signature.hex()  # the device signed both: that is the proof
+    out = io.StringIO()
+    with contextlib.redirect_stdout(out):
+        assert run(["hub", "evidence", "--json", *hub.where]) == 1
+        assert run(["hub", "evidence", *hub.where]) == 1
+    listed, _, lines = out.getvalue().partition("\n]\n")
+    shown = [each for each in json.loads(listed + "]") if each["chain"] == rows[0].chain]
+    assert [(each["code"], each["seq"]) for each in shown] == [("fork", 2), ("fork", 6)]
+    assert f"fork  laptop ({console.id})  chain {rows[0].chain}  entry 2  {other[1].hash}" in lines
 
 
 def changed(row: Row, **columns: Any) -> Row:

@@ -6,6 +6,7 @@ import base64
 import hashlib
 import json
 import queue
+import re
 import secrets
 import threading
 import time
@@ -303,6 +304,9 @@ def test_the_timeline_is_filtered_and_paged(console: Console) -> None:
 def test_what_nobody_may_without_a_token(hub: Hub) -> None:
     with httpx.Client(base_url=hub.url) as http:
         document = http.get("/openapi.json").json()
+        for name in set(re.findall(r'"#/components/schemas/([^"]+)"', json.dumps(document))):
+            assert name in document["components"]["schemas"]
+        assert {"from", "prev", "entries"} <= set(document["components"]["schemas"]["EntriesIn"]["properties"])
         free = {"/v1/about", "/v1/devices", "/healthz", "/readyz", "/metrics"}
         asked = 0
         for path, methods in document["paths"].items():

@@ -205,6 +205,31 @@ def revoke_command(device: str, data: Path | None, database: str | None) -> None
     emit_lines([f"{gone.name} ({gone.id}) is revoked; its entries stay"])
 
 
+@command.command("evidence", epilog="Example: rollback-console hub evidence --json")
+@_data_option
+@_database_option
+@json_option
+def evidence_command(data: Path | None, database: str | None, as_json: bool) -> None:
+    """What devices sent that did not fit their chain, kept with its signatures. Exit 1: there is a fork."""
+    with _opened(data, database) as opened:
+        from rollback_console.hub.devices import all_devices
+        from rollback_console.hub.reads import shown_evidence
+
+        found = [{**each, "at": _when(each["at"])} for each in shown_evidence(opened)]
+        names = {each.id: each.name for each in all_devices(opened)}
+    if as_json:
+        emit_json(found)
+    else:
+        lines = [
+            f"{each['at']}  {each['code']}  {names.get(each['device'], '')} ({each['device']})  chain {each['chain']}  "
+            f"entry {each['seq']}  {each['hash']}"
+            for each in found
+        ]
+        emit_lines(lines or ["nothing was refused"])
+    if any(each["code"] == "fork" for each in found):
+        raise click.exceptions.Exit(1)
+
+
 @command.command("backup", epilog="Example: rollback-console hub backup hub-2026-11-20.db")
 @click.argument("file", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE")
 @_data_option

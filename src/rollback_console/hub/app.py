@@ -20,6 +20,7 @@ from rollback_console.hub.deps import State
 from rollback_console.hub.hub import Hub
 from rollback_console.hub.limits import Gate, Metrics
 from rollback_console.hub.problems import Problem
+from rollback_console.hub.wire import EntriesIn
 from rollback_console.version import __version__
 
 logger = logging.getLogger("rollback_console.hub")
@@ -48,8 +49,24 @@ def create_app(hub: Hub) -> FastAPI:
     for module in (routes_about, routes_log, routes_read, routes_team):
         app.include_router(module.router)
     _errors(app)
+    _document(app)
     app.add_middleware(Gate, metrics=metrics, concurrency=hub.settings.concurrency)
     return app
+
+
+def _document(app: FastAPI) -> None:
+    """The OpenAPI document, with the shape of a range of entries, which a route reads by itself."""
+    made = app.openapi
+
+    def openapi() -> dict[str, Any]:
+        document = made()
+        shape = EntriesIn.model_json_schema(ref_template="#/components/schemas/{model}")
+        shapes = document["components"]["schemas"]
+        shapes |= shape.pop("$defs", {})
+        shapes["EntriesIn"] = shape
+        return document
+
+    app.openapi = openapi  # type: ignore[method-assign]  # FastAPI's own way to extend the document
 
 
 def _errors(app: FastAPI) -> None:

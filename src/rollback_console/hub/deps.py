@@ -16,7 +16,7 @@ from rollback_console.hub.devices import Device
 from rollback_console.hub.fanout import Copier, sinks
 from rollback_console.hub.hub import Hub
 from rollback_console.hub.limits import Metrics, Rates
-from rollback_console.hub.problems import unauthorized
+from rollback_console.hub.problems import Problem, unauthorized
 from rollback_console.hub.stream import Stream
 
 
@@ -70,10 +70,13 @@ def caller(
     request: Request, parts: Parts, found: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)]
 ) -> Device:
     """The enrolled device that asks. Raises Problem: 401, 403, 429."""
-    if found is None:
-        parts.rates.take(request.client.host if request.client else "")
-        raise unauthorized()
-    device = devices.by_token(parts.database, found.credentials)
+    try:
+        if found is None:
+            raise unauthorized()
+        device = devices.by_token(parts.database, found.credentials)
+    except Problem:
+        parts.rates.take("address " + (request.client.host if request.client else ""))
+        raise
     request.scope.setdefault("state", {})["device"] = device.id
     parts.rates.take(device.id)
     return device

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from typing import Any
 
 from sqlalchemy import Connection, func, select
 
 from rollback_console.hub.database import Database
-from rollback_console.hub.tables import chains, entries
+from rollback_console.hub.tables import chains, entries, evidence
 from rollback_console.hub.wire import entry_out
 from rollback_console.model.value import dataclass
 
@@ -85,3 +86,14 @@ def _page(connection: Connection, query: Any) -> list[dict[str, Any]]:
 def counted(values: Sequence[dict[str, Any]], name: str, after: int) -> int:
     """`after` of the next page."""
     return int(values[-1][name]) if values else after
+
+
+def shown_evidence(database: Database) -> list[dict[str, Any]]:
+    """What was refused as a gap or a fork and kept, oldest first: the entry itself is in `detail`."""
+    with database.reading() as connection:
+        rows = connection.execute(select(evidence).order_by(evidence.c.id)).all()
+    return [
+        {"at": row.at, "code": row.code, "device": row.device, "chain": row.chain, "seq": row.seq, "hash": row.digest,
+         "entry": json.loads(row.detail)}
+        for row in rows
+    ]  # fmt: skip

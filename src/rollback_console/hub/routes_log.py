@@ -45,7 +45,10 @@ Raw = Annotated[bytes, Depends(_raw)]
     responses=_REFUSALS,
     response_model=AppendedOut,
     openapi_extra={
-        "requestBody": {"required": True, "content": {"application/json": {"schema": EntriesIn.model_json_schema()}}}
+        "requestBody": {
+            "required": True,
+            "content": {"application/json": {"schema": {"$ref": "#/components/schemas/EntriesIn"}}},
+        }
     },
 )
 def post_entries(chain: str, device: Caller, parts: Parts, raw: Raw) -> Any:
