@@ -98,7 +98,7 @@ async def test_a_real_prometheus_answers_what_these_kinds_ask(prometheus_server:
         assert calm["worth"].value == pytest.approx(0.4, abs=0.25)
         assert calm["worth"].baseline == pytest.approx(0.4, abs=0.03)
         assert calm["depth"].norm is not None
-        assert calm["depth"].norm.bound == pytest.approx(20.0 * math.exp(0.084), rel=0.05)
+        assert calm["depth"].norm.bound == pytest.approx(20.0 * math.exp(0.1645), rel=0.05)
         assert calm["depth"].baseline == pytest.approx(20.0, rel=0.05)
         assert calm["churn"].value == pytest.approx(1 / 30, rel=0.1)
     finally:

@@ -4,16 +4,17 @@ A gauge's values are nobody's events. What can be counted is how often it lies b
 (`decide.ranks`): x samples out of n, which evidence weighs as it does any others. Here hours of such counts are made of
 samples, and the learned baseline of shares (`decide.baselines`) is learned from them.
 
-- *Bands*: for each hour of the local day the bound that a fifth of the samples around that hour passed on the worse
-  side, of the whole history; for `last_week` of the same hour of the week. Where an hour was seen on too few days, of
-  all hours.
+- *Bands*: for each hour of the local day the bound that one in twenty of the samples around that hour passed on the
+  worse side, of the whole history; for `last_week` of the same hour of the week. Where an hour was seen on too few
+  days, of all hours. One in twenty, because what matters is then many times as frequent, even where days differ.
 - *Out of sample*: the hours of the history are counted against a band learned from the *other* days. A day that helped
   to make its own bound would look calmer than the next one will be.
 - *Autocorrelation* is the trap: a gauge that is beyond its bound now is so a minute later, and sixty such samples say
   hardly more than one. The dispersion (variance over the binomial's, in blocks of minutes and hours) is measured on
-  this very history and divides the evidence. History is sampled more sparsely than it is judged, so what blocks of
-  hours show is scaled to as many samples as are judged: with a mean correlation c, n samples spread as 1 + (n - 1) c
-  times the binomial.
+  this very history and divides the evidence. History is sampled more sparsely than it is judged: what its blocks of
+  hours spread by beyond chance counts as many times as samples are judged for each, and to it comes what neighbours
+  have in common, which is seen in single windows. All of it is measured at a bound that a fifth passes: what is rarer
+  resembles itself no longer, and too seldom to measure it.
 - The share counts as no smaller than in the whole history: after a calm day, its usual share is no degradation.
 """
 
@@ -22,17 +23,33 @@ from __future__ import annotations
 from collections.abc import Sequence
 from math import isfinite, nan, sqrt
 
-from rollback_console.decide.baselines import Hours, Level, Profile, Windows, error_of, margin_of, rate_at
+from rollback_console.decide.baselines import Hours, Level, Profile, Windows, error_of, rate_at
+from rollback_console.decide.budget import caution
 from rollback_console.decide.calendar import HOUR_S, LAG_S, SLOTS, Calendar, lessons
 from rollback_console.decide.dispersion import Block, blocks_together, dispersion, phi_at
-from rollback_console.decide.ranks import GAUGE_SHARE, beyond
+from rollback_console.decide.ranks import beyond
 from rollback_console.model.observation import Norm
 from rollback_console.model.rules import EvidenceRule, Stretch, Worse
 from rollback_console.model.value import dataclass
 
+SELDOM = 0.05  # of the samples of a healthy gauge that lie beyond its bound; `GAUGE_SHARE`: where noise is measured
 LEAST_HOURS = 24  # of history before a gauge is judged at all
 _OWN_DAYS = 3  # days that an hour must have been seen on to have a bound of its own
+_MOST_MARGIN, _MOST_SHARE = 9.0, 0.9
+_SLOW = 2.5  # s_slow: days whose level differs by half a deviation differ in their share beyond by a factor
 _ERROR_MINUTES = 180.0  # the block in which the samples around an hour lie
+
+
+@dataclass(frozen=True, slots=True)
+class Noise:
+    """How a gauge resembles itself: blocks of minutes, judged evaluation by evaluation, and of hours, of its samples
+    (`per_minute` of them); `slow`: s_slow of their share beyond."""
+
+    short: Sequence[Block]
+    long: Sequence[Block]
+    per_minute: float
+    slow: float
+
 
 Pool = list[tuple[float, int]]  # (value, day), the worst first
 
@@ -75,10 +92,10 @@ class Bands:
 
 def bands(
     samples: Samples, anchor: float, history_s: float, calendar: Calendar, excluded: tuple[Stretch, ...], worse: Worse,
-    *, weekly: bool = False,
+    *, share: float = SELDOM, weekly: bool = False,
 ) -> Bands | None:  # fmt: skip
-    """The bands that the `history_s` before `anchor` (a full hour) make; None where there is less than a day of it.
-    `weekly`: of the hours of the week instead of the day. O(samples x days)."""
+    """The bands that `share` of the samples in the `history_s` before `anchor` (a full hour) passed; None where there
+    is less than a day of them. `weekly`: of the hours of the week instead of the day. O(samples x days)."""
     end, count = anchor - LAG_S, max(1, round(history_s / HOUR_S))
     first = end - count * HOUR_S
     groups: dict[int, Pool] = {}
@@ -96,8 +113,11 @@ def bands(
         return None
     found = {slot: _around(groups, slot, width, worse) for slot in range(width)}
     _sort(whole, worse)
-    shared = _band(whole)
-    own = {slot: _band(pool) if len({day for _, day in pool}) >= _OWN_DAYS else shared for slot, pool in found.items()}
+    shared = _band(whole, share)
+    own = {
+        slot: _band(pool, share) if len({day for _, day in pool}) >= _OWN_DAYS else shared
+        for slot, pool in found.items()
+    }
     slots = [own[slot % width] for slot in range(SLOTS)]
     return Bands(
         end, tuple([band[0] for band in slots]), tuple([band[1] for band in slots]), tuple([band[2] for band in slots]),
@@ -119,7 +139,7 @@ def _sort(pool: Pool, worse: Worse) -> None:
 Band = tuple[float, float, dict[int, float], int]  # bound, median, bound without each day, samples
 
 
-def _band(pool: Pool) -> Band:
+def _band(pool: Pool, share: float) -> Band:
     """The band of a pool that is not empty."""
     counts: dict[int, int] = {}
     for _, day in pool:
@@ -127,14 +147,14 @@ def _band(pool: Pool) -> Band:
     spared = {}
     if len(counts) > 1:
         for day, own in counts.items():
-            left = int((len(pool) - own) * GAUGE_SHARE)
+            left = int((len(pool) - own) * share)
             for value, of in pool:
                 if of != day:
                     if not left:
                         spared[day] = value
                         break
                     left -= 1
-    return pool[int(len(pool) * GAUGE_SHARE)][0], pool[len(pool) // 2][0], spared, len(pool)
+    return pool[int(len(pool) * share)][0], pool[len(pool) // 2][0], spared, len(pool)
 
 
 def hours_of(
@@ -173,40 +193,39 @@ def windows_of(
 
 
 def share_and_norm(
-    profile: Profile, level: Level, short: Sequence[Block], rule: EvidenceRule, position: float, usual: float,
-    samples: int, window_s: float,
+    profile: Profile, level: Level, noise: Noise, rule: EvidenceRule, position: float, usual: float, samples: int,
+    window_s: float,
 ) -> tuple[float, Norm]:  # fmt: skip
     """(the healthy share beyond the bound, norm) at a position in the week. `usual`: the share of the whole history;
     `samples`: behind the bound, whose own error (of a quantile, in shares) widens the margin; 0: a bound without."""
-    p = min(max(rate_at(profile, level, position), usual), 0.9)
-    error = error_of(profile, level, position, profile.long)
-    own = (1.0 - p) / (p * samples) * phi_at(profile.long, _ERROR_MINUTES, profile.per_minute) if samples else 0.0
-    margin = margin_of(rule, profile.slow, sqrt(error * error + own), Worse.HIGHER)
-    return p, _norm(profile, short, rule, p, margin, window_s)
+    p = min(max(rate_at(profile, level, position), usual), _MOST_SHARE)
+    error = error_of(profile, level, position, noise.long)
+    return p, norm_at(noise, rule, p, samples, window_s, error)
 
 
-def norm_at(
-    profile: Profile, short: Sequence[Block], rule: EvidenceRule, p: float, samples: int, window_s: float
-) -> Norm:
-    """The norm where the share p is given (a fixed bound, another version's) and only the noise is learned."""
-    own = (1.0 - p) / (p * samples) * phi_at(profile.long, _ERROR_MINUTES, profile.per_minute) if samples else 0.0
-    return _norm(profile, short, rule, p, margin_of(rule, profile.slow, sqrt(own), Worse.HIGHER), window_s)
+def norm_at(noise: Noise, rule: EvidenceRule, p: float, samples: int, window_s: float, error: float = 0.0) -> Norm:
+    """The norm where the share p is given (a fixed bound, another version's; `error`: its relative standard error) and
+    only the noise is learned.
+
+    m: 2.5 s_slow, and two standard errors of the share and of its bound. Unlike a ratio's it has no upper end: a level
+    that differs by half a deviation from day to day doubles the share beyond.
+    """
+    own = (1.0 - p) / (p * samples) * phi_at(noise.long, _ERROR_MINUTES, noise.per_minute) if samples else 0.0
+    more, pace = caution(rule.budget_s), 60.0 / window_s
+    margin = max(_SLOW * more * noise.slow, rule.least_margin) + 2.0 * more * sqrt(error * error + own)
+    margin = min(margin, _MOST_MARGIN)
+    near = max((block.phi for block in noise.short), default=1.0)
+    blocks = blocks_together(noise.short, [_scaled(block, pace, near) for block in noise.long])
+    return Norm(margin, dispersion(Worse.HIGHER, rule, p, margin, pace, blocks))
 
 
-def _norm(
-    profile: Profile, short: Sequence[Block], rule: EvidenceRule, p: float, margin: float, window_s: float
-) -> Norm:
-    pace = 60.0 / window_s
-    noise = blocks_together(short, [_scaled(block, pace) for block in profile.long])
-    return Norm(margin, dispersion(Worse.HIGHER, rule, p, margin, pace, noise))
-
-
-def _scaled(block: Block, pace: float) -> Block:
-    """A block as it would have come out with `pace` samples a minute."""
-    seen, judged = block.per_minute * block.minutes, pace * block.minutes
-    if seen <= 1.0 or judged <= seen:
+def _scaled(block: Block, pace: float, near: float) -> Block:
+    """A block as it would have come out with `pace` samples a minute: what neighbours have in common (`near`, the
+    dispersion of the longest blocks that were seen sample by sample), and what sparse samples have, so many times."""
+    if block.per_minute <= 0.0 or pace <= block.per_minute:
         return block
-    return Block(block.minutes, 1.0 + max(0.0, block.phi - 1.0) * (judged - 1.0) / (seen - 1.0), block.count, pace)
+    more = max(0.0, block.phi - 1.0) * pace / block.per_minute
+    return Block(block.minutes, max(1.0, near) + more, block.count, pace)
 
 
 def usual_share(hours: Hours, before: float) -> float:

@@ -13,11 +13,11 @@ from math import inf, nan
 from typing import TypeVar
 
 from rollback_console.decide import gauges
-from rollback_console.decide.baselines import Hours, Level, Profile
+from rollback_console.decide.baselines import Hours, Level, Profile, learn
 from rollback_console.decide.baselines import Windows as Counted
 from rollback_console.decide.calendar import HOUR_S, LAG_S, SLOTS, lessons
 from rollback_console.decide.dispersion import Block
-from rollback_console.decide.gauges import Bands, Samples
+from rollback_console.decide.gauges import SELDOM, Bands, Noise, Samples
 from rollback_console.decide.ranks import GAUGE_SHARE
 from rollback_console.engine.hourbook import BucketColumn, Column, Trailing, Windows
 from rollback_console.engine.places import Place
@@ -33,8 +33,9 @@ from rollback_console.model.rules import (
 )
 
 _EVERY_S = (900.0, 1_800.0, 3_600.0)  # a gauge's history is sampled at the first that is no shorter than its window
+K = TypeVar("K")
 T = TypeVar("T")
-_KEPT = 6  # anchors whose counts are kept
+_KEPT = 12  # anchors whose counts are kept
 _VERSION_SAMPLES = 96  # behind the bound of another version (`engine.versions`)
 
 
@@ -63,7 +64,7 @@ def place_of(
 class RankedPlace(Place):
     """A gauge: one sample an evaluation, beyond its bound or not (`decide.gauges`)."""
 
-    __slots__ = ("_bands", "_hours")
+    __slots__ = ("_bands", "_hours", "_noises")
 
     def __init__(
         self, index: int, of: DeploymentRule, signal: SignalRule, baseline: Baseline, rule: EvidenceRule,
@@ -73,8 +74,9 @@ class RankedPlace(Place):
         self.columns = (samples,)
         self.worse = Worse.HIGHER
         self.queries = ((signal.value or "", 0.0),)
-        self._bands: dict[float, tuple[float, Bands | None]] = {}
-        self._hours: dict[float, tuple[tuple[float, float], Hours | None]] = {}
+        self._bands: dict[tuple[float, float], tuple[float, Bands | None]] = {}
+        self._hours: dict[tuple[float, float], tuple[tuple[float, float], Hours | None]] = {}
+        self._noises: dict[float, tuple[float, Profile | None]] = {}
 
     @property
     def _fixed(self) -> float | None:
@@ -84,20 +86,20 @@ class RankedPlace(Place):
         values = self.x.values.get(self.index)
         return None if values is None else Samples(self.x.first, self.x.step, values)
 
-    def bands(self, anchor: float) -> Bands | None:
-        """What history before `anchor` rarely passed."""
-        known = self._bands.get(anchor)
+    def bands(self, anchor: float, share: float = SELDOM) -> Bands | None:
+        """What `share` of the history before `anchor` passed."""
+        known = self._bands.get((anchor, share))
         if known is None or known[0] != self.x.low:
             samples = self._samples()
             found = None
             if samples is not None:
                 found = gauges.bands(
                     samples, anchor, self.history_s, self.calendar, self.baseline.exclude, self.signal.worse,
-                    weekly=self.baseline.kind is BaselineKind.LAST_WEEK,
+                    share=share, weekly=self.baseline.kind is BaselineKind.LAST_WEEK,
                 )  # fmt: skip
             if anchor - LAG_S > self.read_until:
                 return found  # some of its history is not read yet
-            known = self._bands[anchor] = (self.x.low, found)
+            known = self._bands[anchor, share] = (self.x.low, found)
             _forget(self._bands)
         return known[1]
 
@@ -113,25 +115,49 @@ class RankedPlace(Place):
         return Hours(samples.start, seen, seen)
 
     def hours(self, anchor: float) -> Hours | None:
-        known, read = self._hours.get(anchor), (self.x.low, self.x.high)
+        return self._counted(anchor, SELDOM)
+
+    def noisy(self, anchor: float) -> Hours | None:
+        return self._counted(anchor, GAUGE_SHARE)
+
+    def _counted(self, anchor: float, share: float) -> Hours | None:
+        known, read = self._hours.get((anchor, share)), (self.x.low, self.x.high)
         if known is None or known[0] != read:
-            samples, found = self._samples(), self.bands(anchor)
+            samples, found = self._samples(), self.bands(anchor, share)
             kept = None
             if samples is not None and found is not None:
+                fixed = self._fixed if share == SELDOM else None
                 kept = gauges.hours_of(
-                    samples, found, self.calendar, self.baseline.exclude, self.signal.worse, self._fixed
-                )
-            known = self._hours[anchor] = (read, kept)
+                    samples, found, self.calendar, self.baseline.exclude, self.signal.worse, fixed
+                )  # fmt: skip
+            known = self._hours[anchor, share] = (read, kept)
             _forget(self._hours)
         return known[1]
 
     def windows(self, read: Windows, hour: float, anchor: float) -> Counted | None:
         step = self.signal.window_s
-        values, found = read.of(self.queries[0], step, hour, self.index), self.bands(anchor)
+        values, found = read.of(self.queries[0], step, hour, self.index), self.bands(anchor, GAUGE_SHARE)
         if values is None or found is None:
             return None
         slot = lessons(self.calendar, self.baseline.exclude, hour, 1)[0]
-        return gauges.windows_of(values, hour, step, found, slot, self.signal.worse, self._fixed)
+        return gauges.windows_of(values, hour, step, found, slot, self.signal.worse)
+
+    def _noise(self, anchor: float, short: Sequence[Block]) -> Noise:
+        """How it resembles itself, as the history before `anchor` has it."""
+        known = self._noises.get(anchor)
+        if known is None or known[0] != self.x.low:
+            kept = self.noisy(anchor)
+            found = None
+            if kept is not None:
+                found = learn(kept, anchor, self.history_s, self.calendar, self.baseline.exclude)
+            known = (self.x.low, found)
+            if anchor - LAG_S <= self.read_until:
+                self._noises[anchor] = known
+                _forget(self._noises)
+        profile = known[1]
+        if profile is None:
+            return Noise(short, (), 0.0, 0.0)
+        return Noise(short, profile.long, profile.per_minute, profile.slow)
 
     def norm_of(
         self, profile: Profile, level: Level, short: Sequence[Block], rule: EvidenceRule, hour: float, position: float
@@ -141,14 +167,14 @@ class RankedPlace(Place):
         kept = self.hours(profile.anchor)
         if found is None or kept is None:
             return None
-        slot = round(position) % SLOTS
+        slot, noise = round(position) % SLOTS, self._noise(profile.anchor, short)
         kind = self.baseline.kind
         if kind in (BaselineKind.FIXED, BaselineKind.VERSION):
             samples = _VERSION_SAMPLES if kind is BaselineKind.VERSION else 0
-            norm = gauges.norm_at(profile, short, rule, GAUGE_SHARE, samples, window)
-            return found.middles[slot], replace(norm, bound=self._fixed, share=GAUGE_SHARE)
+            norm = gauges.norm_at(noise, rule, SELDOM, samples, window)
+            return found.middles[slot], replace(norm, bound=self._fixed, share=SELDOM)
         usual = gauges.usual_share(kept, found.end)
-        share, norm = gauges.share_and_norm(profile, level, short, rule, position, usual, found.pool, window)
+        share, norm = gauges.share_and_norm(profile, level, noise, rule, position, usual, found.pool, window)
         return found.middles[slot], replace(norm, bound=found.bound(slot), share=share)
 
 
@@ -236,7 +262,7 @@ def _above(whole: float, under: float) -> float:
     return whole - under if whole > under else 0.0 if under == under and whole == whole else nan
 
 
-def _forget(kept: dict[float, T]) -> None:
+def _forget(kept: dict[K, T]) -> None:
     """The oldest first, once there are many."""
     while len(kept) > _KEPT:
         del kept[next(iter(kept))]

@@ -79,6 +79,10 @@ class Place:
         before_x, before_n = round((start - self.x.first) / HOUR_S), round((start - self.n.first) / HOUR_S)
         return Hours(start, x[before_x:] if before_x else x, n[before_n:] if before_n else n)
 
+    def noisy(self, anchor: float) -> Hours | None:
+        """The hours that the noise of single windows is measured by."""
+        return self.hours(anchor)
+
     def windows(self, read: Windows, hour: float, anchor: float) -> Counted | None:
         """The single windows of an hour that was read, counted so; None where there are none."""
         step = self.signal.window_s

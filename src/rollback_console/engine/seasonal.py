@@ -25,6 +25,7 @@ from rollback_console.decide.calendar import (
     hour_of,
     noise_anchor,
 )  # fmt: skip
+from rollback_console.decide.standing import stood
 from rollback_console.engine.backoff import Backoff
 from rollback_console.engine.beside import Beside
 from rollback_console.engine.book import LeftOut
@@ -254,7 +255,7 @@ class SeasonalBook:
     @staticmethod
     def _suspects(place: Place, anchor: float, hours: Sequence[float]) -> tuple[float, ...] | None:
         """The hours that an adaptive dwell is chosen by; None where none is, or history is less than a day."""
-        kept = place.hours(anchor)
+        kept = place.noisy(anchor)
         if place.rule.adaptive is None or kept is None or hours[-1] - hours[0] < 6 * HOUR_S:
             return None
         return past.suspects(kept, anchor, place.history_s, place.calendar, place.baseline.exclude, place.worse)
@@ -279,7 +280,7 @@ class SeasonalBook:
     def _learn_windows(self, due: Due) -> None:
         """What single windows say: the noise of short blocks, and past excursions."""
         place, base = due.place, due.place.baseline
-        kept = place.hours(due.anchor)
+        kept = place.noisy(due.anchor)
         known = (due.anchor, place.history_s, place.calendar, base.exclude)
         if due.noisy is not None:
             stretches = self._stretches(place, due.noisy, due.anchor)
@@ -382,6 +383,18 @@ class SeasonalBook:
         if place.read_from <= anchor - LAG_S - place.history_s and anchor - LAG_S <= place.read_until:
             place.profiles[anchor] = found  # else some of its history was not read: learned again when it is
         return found
+
+    def may_stand_frozen(self, index: int, number: int, at: float) -> bool:
+        """See `engine.book.Book`."""
+        place = self._places.of(index, number, at)
+        if place is None or place.baseline.kind is not BaselineKind.SEASONAL:
+            return False  # no level stands in its baseline
+        found, profile = self.norm(index, number, at), self._profile(place, at)
+        kept = place.hours(profile.anchor) if profile is not None else None
+        if profile is None or kept is None or isinstance(found, Blind):
+            return False
+        away = stood(profile, kept, at, place.calendar, place.baseline.exclude, place.worse)
+        return away > 0.5 * found[1].margin
 
     def behind(self, index: int, number: int, at: float) -> str:
         """See `engine.book.Book`."""

@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence, Set
 
 from rollback_console.decide.attribution import Release
 from rollback_console.decide.calendar import touched
+from rollback_console.decide.gauges import SELDOM
 from rollback_console.decide.ranks import bound_of
 from rollback_console.engine.backoff import Backoff
 from rollback_console.engine.queries import ROLL_OUT, Answer, Before, VersionBaseline
@@ -263,7 +264,7 @@ class VersionHistory:
             if signal.value is not None:
                 values = await self._sampler.history(signal.value, owners, *span, leaves_out)
                 if signal.kind is SignalKind.GAUGE:
-                    bounds = {owner: bound_of(found, signal.worse) for owner, found in values.items()}
+                    bounds = {owner: bound_of(found, signal.worse, SELDOM) for owner, found in values.items()}
                     return {owner: bound for owner, bound in bounds.items() if bound is not None}
                 return {owner: statistics.median(found) for owner, found in values.items()}
             x = await self._sampler.history(signal.x or "", owners, *span, leaves_out)

@@ -123,7 +123,7 @@ def _aside(signal: SignalRule) -> str:
 def _learned(signal: SignalRule) -> list[str]:
     """What is counted where that is learned."""
     if signal.kind is SignalKind.GAUGE:
-        return [f"counted is how often it is {_side(signal)} what a fifth of its history passed at that time of day"]
+        return [f"counted is how often it is {_side(signal)} what one in twenty of its history passed at that hour"]
     if signal.kind is SignalKind.VALUE:
         return ["x are the orders above the baseline's median, which is learned"]
     return []
