@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import sqlite3
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,7 @@ from rollback_console.journal.succession import MACHINE_VARIABLE
 from rollback_console.journal.sync import Halted
 from rollback_console.journal.upstream import HubClient, HubRefused
 from rollback_console.model.hub import Link, words
-from servers.hub import Hub
+from servers.hub import PROGRAM, Hub
 
 pytestmark = pytest.mark.real
 
@@ -314,11 +315,43 @@ def test_a_hub_that_forgot_gets_everything_again_and_is_called_out(tmp_path: Pat
         assert done.sent == 10  # 5 and 1 that it had acknowledged, 2 new, and the lines about it
         assert kinds(laptop) == ["lost", "tree"]
         assert "had acknowledged entry 10 and now holds 4" in laptop.said()[0]
-        laptop.sync()
         assert at_hub(hub, laptop.chain) == here(laptop)
         store = HubStore(laptop.journal, laptop.vkey)
         tree = next(alarm for alarm in store.alarms() if alarm.kind == "tree")
         assert {"held", "shown"} <= store.detail(tree.id).keys()
+        store.close()
+        laptop.write(1)
+        with pytest.raises(HubRefused, match="older than what it has signed"):
+            laptop.sync()  # it was shown its own checkpoint, and signs nothing more until its keeper has looked
+        assert "the hub says itself" in laptop.said()[-1]
+    finally:
+        hub.stop()
+
+
+def test_a_hub_that_was_restored_and_says_so_is_believed_under_its_next_name(tmp_path: Path) -> None:
+    hub = Hub(tmp_path / "hub")
+    laptop = Laptop(tmp_path / "ana", hub)
+    laptop.write(3)
+    laptop.sync()
+    keeper = [*PROGRAM, "hub"]
+    backup = str(tmp_path / "hub.backup")
+    subprocess.run([*keeper, "backup", backup, *hub.where], check=True, capture_output=True)
+    laptop.write(5)
+    laptop.sync()
+    hub.stop()
+    subprocess.run([*keeper, "restore", backup, *hub.where], check=True, capture_output=True)
+    hub = Hub(hub.folder, port=hub.server.port)
+    try:
+        laptop.write(1)
+        laptop.sync()
+        assert kinds(laptop) == ["restored hub", "lost"]
+        assert "its log goes on as" in laptop.said()[0]
+        laptop.sync()
+        assert at_hub(hub, laptop.chain) == here(laptop)
+        store = HubStore(laptop.journal, laptop.vkey)
+        receipt = store.last_receipt(laptop.chain)
+        assert receipt is not None
+        assert "/restored-2" in receipt.checkpoint.partition("\n")[0]
         assert store.accept() == 2
         store.close()
         laptop.write(1)

@@ -23,7 +23,7 @@ from pathlib import Path
 
 from rollback_console.clock import Clock
 from rollback_console.errors import JournalError, JournalUnwritable
-from rollback_console.journal import database
+from rollback_console.journal import database, segments
 from rollback_console.journal.device import DeviceKey
 from rollback_console.journal.hubstate import HubStore
 from rollback_console.journal.kinds import Repaired
@@ -155,7 +155,8 @@ def _closed(path: Path, hub: str, chain: str) -> str:
 
 
 def _move(path: Path, chain: str, clock: Clock) -> Path:
-    """The file under another name; what a crash left beside it is taken in first. Raises JournalUnwritable."""
+    """The file and its closed segments under another name; what a crash left beside it is taken in first. Raises
+    JournalUnwritable."""
     target = path.with_name(f"{path.stem}.ended-{chain[:8]}-{_stamp(clock.now())}{path.suffix}")
     try:
         connection = database.connect(path)
@@ -166,6 +167,8 @@ def _move(path: Path, chain: str, clock: Clock) -> Path:
         finally:
             connection.close()
         os.rename(path, target)
+        with suppress(FileNotFoundError):
+            os.rename(segments.folder(path), segments.folder(target))
         for end in ("-journal", "-wal", "-shm"):  # empty by now; a stray one must not be taken for the new file's
             with suppress(FileNotFoundError):
                 os.rename(f"{path}{end}", f"{target}{end}")

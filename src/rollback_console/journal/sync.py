@@ -101,6 +101,7 @@ class Sync:
         self._stop = stop
         self._met: tuple[str, float] | None = None  # the chain, and when its end at the hub was last looked at
         self._known_blobs: set[str] = set()
+        self._forgotten = ""  # a checkpoint that its log does not continue
         self._log = store.facts().get("log", store.hub)  # the key its log is signed with now
 
     def round(self) -> Round:
@@ -138,6 +139,7 @@ class Sync:
             done.receipt = receipt
             self._continues(Checkpoint.parse(open_note(receipt.checkpoint, [self._log])), receipt.checkpoint)
         self._send_blobs(book, done)
+        self._show_forgotten()
 
     def _due(self, chain: str) -> bool:
         met = self._met
@@ -343,8 +345,17 @@ class Sync:
                 {"held": old_note, "shown": note},
             )  # fmt: skip
             self._store.hold(checkpoint, note)
+            self._forgotten = old_note
         elif checkpoint.size > before.size:
             self._store.hold(checkpoint, note)
+
+    def _show_forgotten(self) -> None:
+        """The hub is shown what it signed and does not know any more: only after everything has gone up, because from
+        then on it signs nothing, and so takes nothing, until its keeper has looked."""
+        note, self._forgotten = self._forgotten, ""
+        if note:
+            with suppress(BackendError):
+                self._up.show(note)
 
     # -- blobs
 

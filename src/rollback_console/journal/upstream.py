@@ -101,6 +101,11 @@ class Upstream(Protocol):
 
     def consistency(self, first: int, second: int) -> tuple[bytes, ...]: ...
 
+    def show(self, note: str) -> None:
+        """Show the hub a checkpoint of its own: one that its log does not begin with tells it that it was rolled back,
+        and it signs nothing more until its keeper has looked."""
+        ...
+
     def missing(self, digests: Sequence[str]) -> frozenset[str]:
         """Which of these blobs the hub does not hold."""
         ...
@@ -194,6 +199,9 @@ class HubClient:
             return tuple(bytes.fromhex(step) for step in proof)
         except (TypeError, ValueError) as error:
             raise wrong_shape(self._server, "a proof that is no list of hashes") from error
+
+    def show(self, note: str) -> None:
+        self._bytes("POST", "/v1/log/witness", note.encode(), "text/plain")
 
     # -- blobs
 
