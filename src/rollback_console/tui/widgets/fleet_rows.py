@@ -81,17 +81,18 @@ def lead(view: DeploymentView) -> SignalVerdict | None:
     verdict = view.verdict
     if verdict is None or not verdict.signals:
         return None
-    breached = [s for s in verdict.signals if s.breached]
+    signals = [s for s in verdict.signals if not s.aside] or list(verdict.signals)
+    breached = [s for s in signals if s.breached]
     if breached:
         return max(breached, key=lambda s: s.degradation_pct if s.degradation_pct is not None else 0.0)
     if verdict.state is TriggerState.BLIND:
-        return next((s for s in verdict.signals if s.blind is not None), verdict.signals[0])
-    return verdict.signals[0]
+        return next((s for s in signals if s.blind is not None), signals[0])
+    return signals[0]
 
 
 def worst_first(view: DeploymentView) -> list[SignalVerdict]:
-    """All signals: breached (worst first), blind, then the others in the policy's order."""
-    signals = view.verdict.signals if view.verdict else ()
+    """All signals that can decide something: breached (worst first), blind, then the others in the policy's order."""
+    signals = [s for s in view.verdict.signals if not s.aside] if view.verdict else []
     return sorted(
         signals, key=lambda s: (0, -(s.degradation_pct or 0.0)) if s.breached else (1, 0.0) if s.blind else (2, 0.0)
     )
