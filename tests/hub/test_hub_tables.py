@@ -94,3 +94,19 @@ def test_a_migration_that_fails_leaves_nothing(tmp_path: Path) -> None:
     with closing(sqlite3.connect(tmp_path / "hub.db")) as other:
         assert other.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall() == [("entries",)]
     database.close()
+
+
+def test_the_tables_of_a_newer_program_are_left_alone(tmp_path: Path) -> None:
+    from rollback_console.errors import UsageError
+    from rollback_console.hub.database import Database, sqlite_url
+
+    database = Database(sqlite_url(tmp_path / "hub.db"))
+    migrate.upgrade(database)
+    with closing(sqlite3.connect(tmp_path / "hub.db")) as other:
+        other.execute("UPDATE alembic_version SET version_num = '9999'")
+        other.commit()
+    with pytest.raises(UsageError, match="made by a newer program"):
+        migrate.upgrade(database)
+    with pytest.raises(UsageError, match="at revision 9999"):
+        migrate.check(database)
+    database.close()

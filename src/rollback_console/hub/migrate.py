@@ -39,11 +39,18 @@ def current(database: Database) -> str | None:
 
 
 def upgrade(database: Database) -> None:
-    """To the newest revision, in one transaction. Several processes may try at once: one does it."""
+    """To the newest revision, in one transaction. Several processes may try at once: one does it. Raises UsageError for
+    a database of a newer program."""
     from alembic import command
+    from alembic.util import CommandError
 
-    with database.writing() as connection:
-        command.upgrade(_config(connection), "head")
+    try:
+        with database.writing(log=True) as connection:
+            command.upgrade(_config(connection), "head")
+    except CommandError as error:
+        raise UsageError(
+            f"the tables of {database.shown} were made by a newer program ({error})", "update rollback-console"
+        ) from error
 
 
 def check(database: Database) -> None:
