@@ -20,6 +20,7 @@ from __future__ import annotations
 from array import array
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
+from itertools import compress
 from math import floor, nan, sqrt
 
 from rollback_console.decide.budget import caution
@@ -134,10 +135,8 @@ def since_of(hours: Hours, before: float, history_s: float) -> float | None:
     """When the history of at most `history_s` before the full hour `before` begins: its first hour with trials."""
     count = max(1, round(history_s / HOUR_S))
     first = before - LAG_S - count * HOUR_S
-    for k, trials in enumerate(hours.cut(first, count)[1]):
-        if trials > 0.0:
-            return first + k * HOUR_S
-    return None
+    seen = next(compress(range(count), map((0.0).__lt__, hours.cut(first, count)[1])), None)
+    return None if seen is None else first + seen * HOUR_S
 
 
 def learn(
@@ -145,7 +144,7 @@ def learn(
 ) -> Profile | None:
     """What the `history_s` before `anchor` (a full hour) say; None where there is not an hour of it. Hours that an
     excluded stretch touches, and holidays, might as well not have been."""
-    found = fitted(hours, anchor, history_s, calendar, excluded)
+    found = _fitted(hours, anchor, history_s, calendar, excluded)
     return found[0] if found is not None else None
 
 
@@ -180,6 +179,17 @@ def fitted(
 ) -> tuple[Profile, dict[float, float]] | None:
     """The profile, and for each hour of the history (by its beginning) the rate that was foretold for it, of its
     factor freed: what the level was when that hour was judged."""
+    found = _fitted(hours, anchor, history_s, calendar, excluded)
+    if found is None:
+        return None
+    profile, first, foretold = found
+    return profile, {first + k * HOUR_S: rate for k, rate in enumerate(foretold)}
+
+
+def _fitted(
+    hours: Hours, anchor: float, history_s: float, calendar: Calendar, excluded: tuple[Stretch, ...]
+) -> tuple[Profile, float, list[float]] | None:
+    """As `fitted`: the profile, the first hour's beginning, what was foretold for each from there on."""
     end, count = anchor - LAG_S, max(1, round(history_s / HOUR_S))
     first = end - count * HOUR_S
     slots = lessons(calendar, excluded, first, count)
@@ -202,7 +212,7 @@ def fitted(
         anchor, array("f", shape.factors), array("f", shape.spreads), array("f", trials_of(seen)), level,
         len(seen.hours), start, slow, worth, long, shape.scale, trials / len(seen.hours) / 60.0,
     )  # fmt: skip
-    return profile, {first + k * HOUR_S: rate for k, rate in enumerate(foretold)}
+    return profile, first, foretold
 
 
 def short_noise(
