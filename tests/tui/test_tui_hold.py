@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
 from tui_samples import AT, view
 
 from rollback_console.cli.facts import deployment_facts, lines
+from rollback_console.model.rules import EvidenceRule
 from rollback_console.model.snapshot import DeploymentView
+from rollback_console.model.text import span
 from rollback_console.model.verdict import Alone, TriggerState
+from rollback_console.tui.widgets.signals import _budget_s
 from rollback_console.tui.widgets.state import clock_of
 from rollback_console.tui.widgets.trigger import trigger_lines
 
@@ -48,3 +52,11 @@ def test_status_says_it_in_words_and_in_numbers() -> None:
     pending = view("checkout-ranker", TriggerState.PENDING, since=AT - 60.0, dwell=161.0)
     assert "  fires in 2:41" in lines([pending], {})[0]
     assert deployment_facts(pending, None)["alone"] is None
+
+
+def test_the_budget_on_the_plot_is_the_share_that_counts() -> None:
+    judged, shown = EvidenceRule(), view("checkout-ranker").verdict
+    assert shown is not None
+    bars = (None, math.log(129_600.0), math.log(1_000.0), 13.0)
+    told = [span(_budget_s(judged, replace(shown.signals[0], bar=bar))) for bar in bars]
+    assert told == ["90d", "90d", "90d", "307d6h"]

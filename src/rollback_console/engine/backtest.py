@@ -13,6 +13,7 @@ from rollback_console.decide.detectability import Detectable, detectability
 from rollback_console.decide.guards import Acts, holding
 from rollback_console.decide.judge import FRESH, Step, decide, step
 from rollback_console.decide.trigger import state_of
+from rollback_console.decide.weighing import in_force
 from rollback_console.engine.declared import Declared
 from rollback_console.engine.sampler import Sampler
 from rollback_console.model.backtest import Counted, Fire, Mark
@@ -278,6 +279,7 @@ class Traffic:
             rule, signal = self._rules[index], self._rules[index].signals[number]
             if signal.evidence is not None and 0.0 < p < 1.0:
                 trials = total / count
-                found = detectability(signal.evidence, signal.worse, p, trials, norm, window_s=signal.window_s)
+                judged = in_force(signal.evidence, norm)
+                found = detectability(judged, signal.worse, p, trials, norm, window_s=signal.window_s)
                 out.append(Seen(rule.deployment.id, signal.name, trials, p, norm, found))
         return tuple(out)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from rich.style import Style
 from rich.text import Text
 
-from rollback_console.model.rules import SignalKind, SignalRule, Worse
+from rollback_console.model.rules import EvidenceRule, SignalKind, SignalRule, Worse
 from rollback_console.model.snapshot import DeploymentDetail, DeploymentView, Snapshot, Trace
 from rollback_console.model.text import number, plain, span
 from rollback_console.model.verdict import SignalVerdict
@@ -21,6 +21,8 @@ from rollback_console.tui.widgets.state import clock_of, evidence_pair, meter, s
 
 _GAP = " "
 _PAIR = 9  # `11.8/11.8`
+_KNOWN_START = math.log(1_000.0)  # the bar from the minute of a deployment on, whatever the budget is
+_HOUR_S = 3_600.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -325,5 +327,16 @@ def _evidence_told(rule: SignalRule, verdict: SignalVerdict) -> list[str]:
         share, low, high, usual = (100 * each for each in verdict.beyond)
         parts.append(f"beyond that in {share:.0f} % [{low:.0f}, {high:.0f}], usually {usual:.0f} %")
     if rule.evidence is not None:
-        parts.append(f"full: at most one false alarm in {span(rule.evidence.budget_s)}")
+        parts.append(f"full: at most one false alarm in {span(_budget_s(rule.evidence, verdict))}")
     return parts
+
+
+def _budget_s(judged: EvidenceRule, verdict: SignalVerdict) -> float:
+    """The mean time between false alarms that the signal is held to: its bar is the logarithm of it in minutes, where
+    it is a share of a rotation's that traffic moved; the bar of a known start is not."""
+    if verdict.bar is None or math.isclose(verdict.bar, _KNOWN_START):
+        return judged.budget_s
+    told = 60.0 * math.exp(verdict.bar)
+    if math.isclose(told, judged.budget_s, rel_tol=0.01):
+        return judged.budget_s
+    return round(told / _HOUR_S) * _HOUR_S if told > 48 * _HOUR_S else told
