@@ -13,14 +13,14 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # so that `quality` is one package, here and in tests
 
-from quality import anytime, cost, page
+from quality import anytime, cost, gauges, page
 from quality.campaign import run_cases, run_months, spread
 from quality.cases import Case
 from quality.intervals import quantile, share
 from quality.months import Month
 from rollback_console.model.rules import EvidenceRule
 
-PARTS = ("tables", "anytime", "cost")
+PARTS = ("tables", "anytime", "gauges", "cost")
 
 
 def main() -> int:
@@ -44,6 +44,8 @@ def main() -> int:
             text, missed = tables(months, cases)
         elif part == "anytime":
             text, missed = validity(asked.quick, asked.processes)
+        elif part == "gauges":
+            text, missed = ranked(asked.quick, asked.processes)
         else:
             text, missed = costs(asked.quick)
         how = f"{time.strftime('%Y-%m-%d', time.gmtime())}, {time.monotonic() - began:.0f} s on {os.cpu_count()} cores"
@@ -103,6 +105,12 @@ def validity(quick: bool, processes: int) -> tuple[str, list[str]]:
     )
     missed = [target.what for target in (*found, *delays) if target.over]
     return text, missed + [row[0] for row in rows if row[-1] == "OVER"]
+
+
+def ranked(quick: bool, processes: int) -> tuple[str, list[str]]:
+    """A gauge judged by rank, on every noise of its own: false alarms and delays."""
+    months = spread(gauges.judge, gauges.jobs(quick), processes, "gauges")
+    return gauges.table(months), gauges.missed(months)
 
 
 def costs(quick: bool) -> tuple[str, list[str]]:

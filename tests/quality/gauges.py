@@ -45,6 +45,7 @@ EVERY = 15  # minutes between two samples of history
 SPREAD = 0.1
 NOISES = ("independent", "tau 10 min", "tau 30 min", "tau 2 h", "wandering")
 _TAU = {"independent": 0.0, "tau 10 min": 10.0, "tau 30 min": 30.0, "tau 2 h": 120.0, "wandering": 30.0}
+BUDGET = 30.0 / 90.0  # false alarms in 30 days: the default budget
 SIZES = (0.2, 0.5, 1.0)  # by how much it rises; two, four and seven standard deviations of its noise
 SIGNAL = SignalRule(
     "depth", "Queue depth", "technical", Worse.HIGHER, Breach(), MINUTE_S, value="depth", kind=SignalKind.GAUGE,
@@ -209,23 +210,30 @@ def _delay(watch: GaugeWatch, values: Floats, rises: int, size: float) -> float:
     return math.inf
 
 
-def table(months: Sequence[GaugeMonth], days: float) -> str:
-    """False alarms in 30 healthy days and the delays, by noise, as markdown."""
+def missed(months: Sequence[GaugeMonth]) -> list[str]:
+    """The noises on which false alarms are more, beyond chance, than the budget of one in 90 days."""
+    noises = dict.fromkeys(month.noise for month in months)
+    return [f"gauges: {noise}" for noise in noises if _alarms(months, noise).low > BUDGET]
+
+
+def _alarms(months: Sequence[GaugeMonth], noise: str) -> Estimate:
+    own = [month for month in months if month.noise == noise]
+    return rate(sum(len(month.fires) for month in own), len(own))
+
+
+def table(months: Sequence[GaugeMonth]) -> str:
+    """False alarms in 30 healthy days, and minutes to fire (median / 95th percentile), by noise, as markdown."""
     heads = " | ".join(f"+{size:.0%}" for size in SIZES)
-    rows = [f"| noise | false alarms / 30 d (95 % interval) | {heads} |", "|---|---" + "|---" * len(SIZES) + "|"]
+    rows = [f"| noise | false alarms in 30 days (95 % interval) | {heads} |", "|---|---:" + "|---:" * len(SIZES) + "|"]
     for noise in dict.fromkeys(month.noise for month in months):
         own = [month for month in months if month.noise == noise]
-        alarms = _scaled(rate(sum(len(month.fires) for month in own), len(own)), 30.0 / days)
+        alarms = _alarms(months, noise)
         cells = [_cell([month.delays[k] for month in own if month.delays]) for k in range(len(SIZES))]
         rows.append(
             f"| {noise} | {alarms.value:.2f} ({alarms.low:.2f} to {alarms.high:.2f}), {len(own)} streams | "
             f"{' | '.join(cells)} |"
         )
     return "\n".join(rows)
-
-
-def _scaled(found: Estimate, by: float) -> Estimate:
-    return Estimate(found.value * by, found.low * by, found.high * by, found.of)
 
 
 def _cell(delays: Sequence[float]) -> str:
