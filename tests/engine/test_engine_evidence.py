@@ -102,6 +102,12 @@ class Learned:
     def behind(self, index: int, number: int, at: float) -> str:
         return ""
 
+    def leave_out(self, left_out: object) -> None:
+        pass
+
+    def may_stand_frozen(self, index: int, number: int, at: float) -> bool:
+        return False
+
 
 async def test_a_level_that_is_learned_stays_while_a_drop_is_suspected_and_sleep_changes_nothing() -> None:
     stream = evidence_stream(509, minutes=1600)

@@ -184,6 +184,9 @@ class Dwelling:
     def leave_out(self, left_out: object) -> None:
         pass
 
+    def may_stand_frozen(self, index: int, number: int, at: float) -> bool:
+        return False
+
 
 def priced(stream: EvidenceStream, *, adaptive: bool, budget: float | None = None) -> EvidenceStream:
     """The same stream with revenue that follows conversions, and what goes by it."""

@@ -74,6 +74,11 @@ class Book(Protocol):
         rotation may have a week (`engine.shares`); None where nothing is divided. It is in the norm as well."""
         ...
 
+    def may_stand_frozen(self, index: int, number: int, at: float) -> bool:
+        """Could a suspicion of the week before `at` have frozen another level than the one in force: one that stood
+        more than half a margin on its better side. Who begins to look at `at` cannot know."""
+        ...
+
     def behind(self, index: int, number: int, at: float) -> str:
         """How much history stands behind that baseline, in words; empty where it is as much as was asked for."""
         ...

@@ -7,7 +7,8 @@ times is a suspicion and its size, until it has been calm for ten minutes: from 
 
 Two things an empty beginning cannot know, and the deployment does not count as settled for so long: the product of a
 known start, where a release came before what is read (it ends a day after the release); and, where a level is learned,
-that it was frozen by a suspicion older than what is read.
+that it was frozen by a suspicion older than what is read. That cannot be seen; that it would matter can: some day of
+the week before stood on the better side of the level in force, by more than half a margin (`decide.standing`).
 """
 
 from __future__ import annotations
@@ -116,6 +117,8 @@ class Warmup:
         watch = {index: _Certain(self._from(index, start, exact, bool(known))) for index in self.deployments}
         waiting = sorted(asked)
         await self._sampler.prepare(until, start)
+        if not now:
+            await self._beware(watch, start)
         self.progress = progress = Progress(
             "back-filling the evidence of the last day", round((until - start) / self.pace)
         )
@@ -148,6 +151,17 @@ class Warmup:
             self._keep(warm, now, at)
         warm.certain = {index: math.inf if warm.failing else each.at for index, each in watch.items()}
         return warm
+
+    async def _beware(self, watch: dict[int, _Certain], start: float) -> None:
+        """Nothing that begins empty at `start` is certain of a deployment whose level a suspicion may have frozen
+        before: what was seen then is not read, and the level in force has followed it since."""
+        book = self._sampler.book
+        for count, index in enumerate(self.deployments if book is not None else ()):
+            if count % _SLICE == 0:
+                await asyncio.sleep(0)
+            weighed = [k for k, signal in enumerate(self._sampler.rules[index].signals) if signal.evidence is not None]
+            if book is not None and any(book.may_stand_frozen(index, number, start) for number in weighed):
+                watch[index] = _Certain(math.inf)
 
     def _keep(self, warm: Warm, now: Mapping[int, Carried], at: float) -> None:
         for index in self.deployments:
