@@ -327,6 +327,8 @@ def _number(where: str, raw: Raw) -> float:
     if raw is None or raw == "":
         return NOTHING
     if isinstance(raw, str):
+        if len(raw) < 16 and raw.isascii() and raw.isdigit():
+            return float(raw)  # most counts
         if _NUMBER.fullmatch(raw):
             raw = float(raw)
         elif raw.lower() in _NOT_NUMBERS:
