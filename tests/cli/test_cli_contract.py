@@ -93,7 +93,7 @@ def test_every_command_helps_with_an_example_that_parses(
     assert named is not None
     assert named[1] in COMMANDS or path == ("console",)
     if named[1] in COMMANDS:
-        for option in re.findall(r"(?<=\s)--[a-z]+", text.split("Example:")[1].split("|")[0]):
+        for option in re.findall(r"(?<=\s)--[a-z-]+", text.split("Example:")[1].split("|")[0]):
             words = re.search(r"rollback-console ([a-z]+)(?: ([a-z]+))?", text.split("Example:")[1])
             assert words is not None
             command = EVERY.get((words[1], words[2] or ""), EVERY[(words[1],)])

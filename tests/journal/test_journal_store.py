@@ -547,7 +547,7 @@ def test_only_its_own_device_purpose_and_chain_append(path: Path) -> None:
 def test_a_newer_schema_is_read_not_written_and_an_older_one_migrated(path: Path) -> None:
     full_journal(path)
     connection = sqlite3.connect(path)
-    connection.execute("PRAGMA user_version = 2")
+    connection.execute(f"PRAGMA user_version = {database.SCHEMA_VERSION + 1}")
     with pytest.raises(JournalUnwritable, match="newer program"):
         new_journal(path)
     with Journal.open_read_only(path) as journal:
@@ -558,7 +558,7 @@ def test_a_newer_schema_is_read_not_written_and_an_older_one_migrated(path: Path
     connection.execute("PRAGMA user_version = 0")
     with new_journal(path) as journal:
         assert journal.append(Note(text="x")).seq == LAST + 1
-    assert connection.execute("PRAGMA user_version").fetchone() == (1,)
+    assert connection.execute("PRAGMA user_version").fetchone() == (database.SCHEMA_VERSION,)
     connection.close()
 
 

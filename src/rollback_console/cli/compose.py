@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import random
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,7 +20,7 @@ from rollback_console.engine.acts import Acts
 from rollback_console.engine.loop import Engine
 from rollback_console.engine.options import Options, Paper, Roles
 from rollback_console.engine.present import Publish
-from rollback_console.errors import ConsoleError, JournalError, JournalUnwritable
+from rollback_console.errors import ConsoleError, JournalError, JournalUnwritable, Refused
 from rollback_console.journal.device import DeviceKey
 from rollback_console.journal.locks import ExecutionLock, RecorderLock
 from rollback_console.journal.store import Journal
@@ -145,6 +145,8 @@ def live(
     if link is not None:
         roles.hub = link.words if writes else link.seen
         roles.team = link.team
+    if opened is not None and writes and settings.rotate_at:
+        roles.tidy = _rotation(opened, settings.rotate_at)
     options = _options(configuration, path, command, follow=writes, problem=problem)
     library = Library(configuration.settings.runbook_paths)
     engine = Engine(
@@ -240,6 +242,19 @@ def _journal(
         with contextlib.suppress(ConsoleError):
             return _open(path, clock, False), False, str(error)
         return None, False, str(error)
+
+
+def _rotation(journal: Journal, limit: int) -> Callable[[], None]:
+    """Closes the journal's file once it is larger than `limit` bytes."""
+
+    def tidy() -> None:
+        if journal.size_bytes() > limit:
+            from rollback_console.journal.rotate import rotate
+
+            with contextlib.suppress(Refused):  # another process is at it
+                rotate(journal)
+
+    return tidy
 
 
 def _open(path: Path, clock: Clock, writes: bool, link: Link | None = None) -> Journal | None:

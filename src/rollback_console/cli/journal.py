@@ -21,8 +21,8 @@ from rollback_console.cli.common import (
     mute,
     warn,
 )
+from rollback_console.cli.journal_keeping import merge_command, prune_command, rotate_command, system_user
 from rollback_console.cli.journal_sync import sync_command
-from rollback_console.cli.journal_keeping import merge_command, system_user
 from rollback_console.errors import ConsoleError, UsageError
 
 if TYPE_CHECKING:
@@ -40,7 +40,8 @@ def command() -> None:
 
 
 command.add_command(sync_command)
-command.add_command(merge_command)
+for each in (merge_command, rotate_command, prune_command):
+    command.add_command(each)
 
 
 @command.command("verify", epilog="Example: rollback-console journal verify incident.db --json")

@@ -77,7 +77,8 @@ class Engine(Present):
             from rollback_console.engine.silence import keep_silence
 
             every, count = self.options.quiet_s, len(self.rules)
-            self._spawn(keep_silence(self.writer, self.clock, every, count, lambda: self.recording))
+            recording, tidy = (lambda: self.recording), self.roles.tidy
+            self._spawn(keep_silence(self.writer, self.clock, every, count, recording, tidy))
 
     def _try_to_record(self) -> bool:
         """Become the recorder if nobody else is."""

@@ -53,6 +53,7 @@ class Roles:
     """Who records. `recorder` is asked whether this process may (it takes the lock when it is free)."""
 
     may_record: Callable[[], bool] = lambda: True
+    tidy: Callable[[], None] = lambda: None  # on the journal's thread, now and then, by who records
     recorder_pid: Callable[[], int | None] = lambda: None
     lock_free: Callable[[DeploymentId], bool] = field(default=lambda _: True)
     # How the hub is, in the header's words, and what of it is an alarm.

@@ -48,14 +48,16 @@ class Silence:
 
 
 async def keep_silence(
-    writer: Writer, clock: Clock, quiet_s: float, deployments: int, recording: Callable[[], bool]
-) -> None:
-    """Look now and then, as long as the console runs; only who records writes."""
+    writer: Writer, clock: Clock, quiet_s: float, deployments: int, recording: Callable[[], bool],
+    tidy: Callable[[], None] = lambda: None,
+) -> None:  # fmt: skip
+    """Look now and then, as long as the console runs, and keep the journal tidy; only who records writes."""
     silence = Silence(writer, clock, quiet_s, deployments)
     while True:
         await clock.sleep(quiet_s / _LOOKS)
         if recording():
             try:
                 await writer.run(silence.look)
+                await writer.run(tidy)
             except JournalError as error:
                 writer.problem = str(error)

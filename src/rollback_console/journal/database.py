@@ -18,7 +18,7 @@ from rollback_console.errors import JournalBroken, JournalBusy, JournalError, Jo
 from rollback_console.journal.chain import COLUMNS
 
 APPLICATION_ID = 0x52424A31  # "RBJ1", in the file's header
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 PAGE = 500  # rows a read takes at once: no read transaction outlives one page, or it would hold up the writers
 BUSY_TIMEOUT_S = 10.0
 

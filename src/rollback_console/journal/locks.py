@@ -159,6 +159,13 @@ class HubLock(_FileLock):
         super().__init__(data / "hub.lock")
 
 
+class RotationLock(_FileLock):
+    """The right to close a journal's file and to begin the next: `<journal>.rotating`."""
+
+    def __init__(self, journal: Path) -> None:
+        super().__init__(Path(f"{journal}.rotating"))
+
+
 class ExecutionLock(_FileLock):
     """The right to execute on one deployment (`environment/name`) from this machine: one execution at a time.
 

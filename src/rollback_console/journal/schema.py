@@ -69,6 +69,24 @@ def v1(db: Database) -> None:
     db.table("meta").insert({"name": "format", "value": "rollback-console/journal/v1"})
 
 
+# Also refuses what comes after a file was closed, and lets a file begin where the one before it ended (`meta`).
+_APPEND = """CREATE TRIGGER entries_append BEFORE INSERT ON entries
+   WHEN EXISTS (SELECT 1 FROM entries WHERE seq = NEW.seq)
+     OR EXISTS (SELECT 1 FROM meta WHERE name = 'closed')
+     OR NEW.seq IS NOT coalesce((SELECT max(seq) FROM entries),
+                                (SELECT CAST(value AS INTEGER) FROM meta WHERE name = 'after'), 0) + 1
+     OR NEW.prev IS NOT coalesce((SELECT hash FROM entries WHERE seq = NEW.seq - 1),
+                                 (SELECT value FROM meta WHERE name = 'after_hash'), '')
+   BEGIN SELECT RAISE(ABORT, 'entries are append-only: not the next entry'); END"""
+
+
+@versions()
+def v2(db: Database) -> None:
+    """Segments: a file can be closed, and the next begins where it ended."""
+    db.execute("DROP TRIGGER IF EXISTS entries_append")
+    db.execute(_APPEND)
+
+
 def migrate(connection: sqlite3.Connection) -> None:
     """Bring the file to this program's schema. Inside the caller's transaction: sqlite-utils then uses savepoints."""
     versions.apply(Database(connection))

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from rollback_console.errors import UsageError
-from rollback_console.journal import database
+from rollback_console.journal import segments
 from rollback_console.journal.chain import Row
 from rollback_console.model.value import dataclass
 
@@ -50,15 +50,4 @@ def rows_of(path: Path) -> Iterator[Row]:
     if not isinstance(source.rows, Path):
         yield from source.rows
         return
-    connection = database.connect_read_only(path)
-    try:
-        database.check_format(connection, path)
-        after = 0
-        query = f"{database.SELECT} WHERE seq > ? ORDER BY seq LIMIT ?"
-        while found := database.fetch(connection, path, query, (after, database.PAGE)):
-            yield from map(Row._make, found)
-            after = found[-1][1]
-    except database.ERRORS as error:
-        raise database.translate(error, path) from error
-    finally:
-        connection.close()
+    yield from segments.rows(path)

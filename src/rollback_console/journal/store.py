@@ -23,8 +23,9 @@ from rollback_console.journal.chain import SECOND, Row
 from rollback_console.journal.create import INSERT, canonical_body, create, seal
 from rollback_console.journal.device import DeviceKey, public_key, signed_by
 from rollback_console.journal.entry import Entry
-from rollback_console.journal.kinds import Body, ClockJump, Genesis
+from rollback_console.journal.kinds import Body, ClockJump, Genesis, SegmentBegun
 from rollback_console.journal.reading import KEEP, JournalReader, entry_of
+from rollback_console.journal.segments import inode_of
 from rollback_console.version import __version__
 
 _JUMP_NS = 2 * SECOND  # wall against monotonic, from one of our entries to the next
@@ -42,7 +43,6 @@ class Journal(JournalReader):
         self._clock = clock
         self._timeout = timeout
         self._head: tuple[int, str] = (0, "")
-        self._inode = _inode(path)
         self.operators: frozenset[str] = frozenset()  # their names may be e-mail addresses: redaction leaves these
         self._lost = False  # the connection was given up after a COMMIT that raised
         self._time = self._now() if clock is not None else (0, 0)
@@ -152,6 +152,25 @@ class Journal(JournalReader):
                 self._transact(lambda: self._insert([], [packed]))
         return packed[0]
 
+    def sizes_of(self, digests: Sequence[str]) -> tuple[int, int]:
+        """(how many of these blobs the file itself holds, their bytes at rest)."""
+        found = [self._one("SELECT length(data) FROM blobs WHERE digest = ?", digest) for digest in digests]
+        sizes = [int(each[0]) for each in found if each is not None]
+        return len(sizes), sum(sizes)
+
+    def drop_blobs(self, body: Body, digests: Sequence[str], operator: str = "") -> Entry:
+        """Retention: these blobs go, and the entry that says so comes, in one transaction. For `journal.retention`."""
+        from rollback_console.journal.retention import delete
+
+        prepared = [(body.kind, canonical_body(body), "", _text(operator))]
+
+        def write() -> list[Row]:
+            delete(self._connection, digests)
+            return self._insert(prepared, [])
+
+        with self._lock:
+            return entry_of(self._transact(write)[-1])
+
     def put_live(self, data: bytes, at: float) -> None:
         """Replace the derived cache: what a start may show before it has folded anything. Covered by no signature."""
         with self._lock:
@@ -167,7 +186,7 @@ class Journal(JournalReader):
         """BEGIN IMMEDIATE, `insert`, COMMIT. Either all of it is durable or this raises JournalError."""
         if self._device is None:
             raise self._read_only()
-        if not self._same_file():
+        if not self._same_file() and not self.follow():
             raise JournalUnwritable(
                 f"the journal {self.path} was moved or replaced while it was open", "put it back, or start again"
             )
@@ -175,6 +194,8 @@ class Journal(JournalReader):
             if self._lost:
                 self._connection, self._lost = database.connect(self.path, self._timeout), False
             self._connection.execute("BEGIN IMMEDIATE")
+            while self._connection.execute("SELECT 1 FROM meta WHERE name = 'closed'").fetchone():
+                self._go_on_after_rotation()
             self._check_mode()
             written = insert()
         except BaseException as error:
@@ -192,7 +213,47 @@ class Journal(JournalReader):
         return written
 
     def _same_file(self) -> bool:
-        return _inode(self.path) == self._inode
+        return inode_of(self.path) == self._inode
+
+    # Rotation (journal.rotate does it)
+
+    def _connect(self) -> sqlite3.Connection:
+        if self._device is None:
+            return super()._connect()
+        return database.connect(self.path, self._timeout)
+
+    def follow(self) -> bool:
+        """Go on in the file that took this one's name when it was rotated. False where it was not."""
+        with self._lock:
+            return self._follow_file()
+
+    def _go_on_after_rotation(self) -> None:
+        """Inside a transaction on a file that was closed: end it, and begin one on the file after it."""
+        from rollback_console.journal.rotate import finish_for
+
+        self._roll_back()
+        assert self._device is not None  # noqa: S101 - `_transact` saw to it
+        assert self._clock is not None  # noqa: S101 - who may append has one
+        finish_for(self.path, self._device, self._clock)
+        if not self.follow():
+            raise JournalBroken(f"the journal {self.path} was closed, and another stands in its place", KEEP)
+        self._connection.execute("BEGIN IMMEDIATE")
+
+    def mark_closed(self) -> None:
+        """The file takes no more entries, durably; for `journal.rotate` alone, which makes the next."""
+        with self._lock:
+            self._transact(lambda: self._mark("closed"))
+
+    def _mark(self, name: str) -> list[Row]:
+        self._connection.execute("INSERT INTO meta (name, value) VALUES (?, ?)", (name, "yes"))
+        return []
+
+    @property
+    def clock(self) -> Clock:
+        """What times its entries. Raises JournalUnwritable where it is open for reading alone."""
+        if self._clock is None:
+            raise self._read_only()
+        return self._clock
 
     @property
     def device_key(self) -> DeviceKey | None:
@@ -246,11 +307,22 @@ class Journal(JournalReader):
         known_seq, known_hash = self._head
         if (found[1], found[2]) != self._head:
             then = self._connection.execute("SELECT hash FROM entries WHERE seq = ?", (known_seq,)).fetchone()
-            if then is None or then[0] != known_hash:
+            if then is None and (segment := self._closed.of(known_seq)) is not None:
+                then = next(
+                    iter(self._closed.fetch(segment, "SELECT hash FROM entries WHERE seq = ?", known_seq)), None
+                )
+            if not self._taken_elsewhere(known_seq, then) and (then is None or then[0] != known_hash):
                 raise JournalBroken(
                     f"entry {known_seq} of {self.path} was changed or removed since it was written", KEEP
                 )
         return found[1], found[2]
+
+    def _taken_elsewhere(self, seq: int, found: object) -> bool:
+        """Is this number in a closed file that is not here any more."""
+        if found is not None or self._closed.of(seq) is not None:
+            return False
+        (first,) = self._connection.execute("SELECT min(seq) FROM entries").fetchone()
+        return bool(seq < first)
 
     def _now(self) -> tuple[int, int]:
         if self._clock is None:
@@ -294,9 +366,9 @@ class Journal(JournalReader):
             self._roll_back()
 
     def _read_genesis(self) -> None:
-        first = self.get(1)
+        first = self.first_here()
         body = first.parsed() if first is not None else None
-        if first is None or not isinstance(body, Genesis) or body.chain != first.chain:
+        if first is None or not isinstance(body, Genesis | SegmentBegun) or body.chain != first.chain:
             raise JournalBroken(f"the journal {self.path} does not begin with a genesis entry", KEEP)
         self.chain, self.device, self.rehearsal = first.chain, body.device, body.rehearsal
 
@@ -331,11 +403,3 @@ def _text(value: str) -> str:
     except UnicodeEncodeError as error:
         raise JournalUnwritable("a name holds a lone surrogate, which cannot be recorded", "rename it") from error
     return value
-
-
-def _inode(path: Path) -> tuple[int, int]:
-    try:
-        status = os.stat(path)
-    except OSError:
-        return (0, 0)
-    return (status.st_dev, status.st_ino)

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
-from rollback_console.errors import ConsoleError, JournalError, OtherEngine
+from rollback_console.errors import ConsoleError, JournalError, OtherEngine, UsageError
 from rollback_console.journal import chain as chains
 from rollback_console.journal import database
 from rollback_console.journal.chain import Row
@@ -25,6 +25,9 @@ from rollback_console.journal.device import public_key, signed_by
 from rollback_console.journal.diagnose import Expected, What, diagnose
 from rollback_console.journal.findings import Finding, Findings
 from rollback_console.journal.persons import People
+from rollback_console.journal.segments import KIND as SEGMENT
+from rollback_console.journal.segments import closed, file_digest
+from rollback_console.journal.segments import opened as segments_of
 from rollback_console.model.value import dataclass
 
 if TYPE_CHECKING:
@@ -101,18 +104,27 @@ def verify(
         for message in others() if others is not None else ():
             walk.problem(None, message, "bundle")
         return walk.result()
+    if not source.is_file():
+        raise UsageError(f"there is no journal at {source}", "check the path, or name one with --journal")
+    opened: list[sqlite3.Connection] = []
+    walk.blobs = _Blobs(opened)
     try:
-        connection = database.connect_read_only(source)
-    except database.ERRORS as error:
-        walk.problem(None, database.translate(error, source).message)
-        return walk.result()
-    except JournalError as error:
-        walk.problem(None, str(error))
-        return walk.result()
-    try:
-        _walk_file(walk, connection, source)
+        path = source
+        try:
+            found, own = segments_of(source)
+            opened.append(own)
+            for path in (segment.path for segment in found):
+                opened.append(database.connect_read_only(path))
+                _walk_file(walk, opened[-1], path)
+            path, walk.file = source, source
+            _walk_file(walk, own, source)
+        except database.ERRORS as error:
+            walk.problem(None, database.translate(error, path).message)
+        except JournalError as error:
+            walk.problem(None, str(error))
     finally:
-        connection.close()
+        for connection in opened:
+            connection.close()
     return walk.result()
 
 
@@ -128,7 +140,6 @@ def _walk_file(walk: _Walk, connection: sqlite3.Connection, path: Path) -> None:
         return
     if walk.found.problems:
         return
-    walk.blobs = _Blobs(connection)
     try:
         _walk_rows(walk, connection, path)
     except database.ERRORS as error:
@@ -140,7 +151,7 @@ def _walk_file(walk: _Walk, connection: sqlite3.Connection, path: Path) -> None:
 def _walk_rows(walk: _Walk, connection: sqlite3.Connection, path: Path) -> None:
     """All rows, a page at a time: a read transaction as long as the walk would hold up the writers."""
     query = f"{database.SELECT} WHERE seq > ? ORDER BY seq LIMIT ?"
-    after = -(2**63)
+    after, before = -(2**63), walk.entries
     while True:
         try:
             page = database.fetch(connection, path, query, (after, database.PAGE))
@@ -155,10 +166,10 @@ def _walk_rows(walk: _Walk, connection: sqlite3.Connection, path: Path) -> None:
             after = page[-1][1]
             continue
         ((stored,),) = database.fetch(connection, path, "SELECT count(*) FROM entries")
-        if stored == walk.entries:
+        if stored == walk.entries - before:
             return
         if not database.fetch(connection, path, "SELECT 1 FROM entries WHERE seq > ? LIMIT 1", (after,)):
-            reached = f"{stored} entries are stored, {walk.entries} can be reached in order"
+            reached = f"{stored} entries are stored, {walk.entries - before} can be reached in order"
             walk.bad(walk.expected.seq, reached, "damaged")
             return
 
@@ -193,18 +204,22 @@ def _check_tables(walk: _Walk, connection: sqlite3.Connection, path: Path, versi
 
 
 class _Blobs:
-    """Blobs of an open journal: None where there is none, ValueError where the bytes are not the digest's."""
+    """Blobs of a chain's open files: None where there is none, ValueError where the bytes are not the digest's."""
 
-    def __init__(self, connection: sqlite3.Connection) -> None:
-        self._connection = connection
+    def __init__(self, connections: list[sqlite3.Connection]) -> None:
+        self._connections = connections
 
     def __call__(self, digest: str) -> bytes | None:
         from rollback_console.journal.blobs import unpack
 
-        try:
-            found = self._connection.execute("SELECT size, data FROM blobs WHERE digest = ?", (digest,)).fetchone()
-        except database.ERRORS as error:
-            raise ValueError(f"cannot be read ({error})") from error
+        found = None
+        for connection in self._connections:
+            try:
+                found = connection.execute("SELECT size, data FROM blobs WHERE digest = ?", (digest,)).fetchone()
+            except database.ERRORS as error:
+                raise ValueError(f"cannot be read ({error})") from error
+            if found is not None:
+                break
         if found is None:
             return None
         data = unpack(*found)
@@ -236,6 +251,8 @@ class _Walk:
         self._head = (0, "")
         self._checked: OrderedDict[str, bool] = OrderedDict()
         self.people = People()
+        self.file: Path | None = None
+        self._digests: dict[str, tuple[int | None, Any]] = {}
 
     def step(self, row: Row) -> None:
         """One entry, the next in the table's order."""
@@ -245,6 +262,8 @@ class _Walk:
         body = self._check(row)
         if body is None:
             return
+        if row.kind in (SEGMENT, "retention") and isinstance(body, dict):
+            self._segment(row, body)
         for message in self.people.problems(row, body, self._blob_or_none):
             self.bad(row.seq, message, "person")
         if self.blobs is not None and row.kind in BLOB_FIELDS:
@@ -256,12 +275,33 @@ class _Walk:
 
             self._recompute(entry_of(row), self._blob_or_none)  # what decisions after it say they knew
 
+    def _segment(self, row: Row, body: dict[str, Any]) -> None:
+        """Which digest each closed file has, by the entry after it, or by the retention that changed it last."""
+        if row.kind == SEGMENT:
+            self._digests[str(body.get("before"))] = (row.seq, body.get("digest"))
+        else:
+            files = body.get("files") or ()
+            self._digests.update({str(each["name"]): (row.seq, each["digest"]) for each in files})
+
+    def _check_digests(self) -> None:
+        """Entries in a closed file are covered one by one; its digest covers the file as it was put away."""
+        for segment in closed(self.file) if self.file is not None else ():
+            seq, digest = self._digests.get(segment.path.name, (None, None))
+            if digest is not None and file_digest(segment.path) != digest:
+                self.warn(seq, f"the file {segment.path.name} is not as it was closed; its entries are checked each")
+
     def _begin(self, row: Row) -> bool:
         """The first row: whose key, which chain. False when it cannot say, and nothing can be verified with it."""
         try:
-            if chains.malformed(row) or row.kind != "genesis":
+            if chains.malformed(row) or row.kind not in ("genesis", SEGMENT):
                 raise ValueError("it is not a genesis entry")
             body = chains.parse_canonical(row.body)
+            if row.kind == SEGMENT:
+                if (body["last_seq"] + 1, body["last"]) != (row.seq, row.prev):
+                    raise ValueError("it is not the first entry after the one that it names")
+                self.expected.seq, self.expected.prev = row.seq, row.prev
+                before = f"entries 1 to {row.seq - 1} are in files that are not here, the last of them {body['before']}"
+                self.warn(row.seq, f"{before}: what is here is verified from {row.seq} on")
             self._device, self._rehearsal = str(body["device"]), body.get("rehearsal") is True
             self._key = public_key(self._device)
             if self._devices is not None and _bare(self._device) not in self._devices:
@@ -360,6 +400,7 @@ class _Walk:
         if self.entries == 0 and not found.problems:
             self.bad(1, "there is no entry: a journal begins with its genesis", "removed")
         found.end()
+        self._check_digests()
         if self._against is not None:
             last = self._head[0] if found.first_bad is None else self.expected.seq - 1
             self._against.end(self.expected.chain or "", last, self._key, found.problem)

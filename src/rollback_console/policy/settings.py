@@ -211,6 +211,7 @@ class Settings(Words):
     evaluate_every: Annotated[Span, AfterValidator(_evaluate_every)] = 15.0
     delay: Duration = 5.0
     lookback: Span = 86_400.0
+    rotate_at: Annotated[Size, Field(ge=1_000_000)] | None = None
     checkpoint_every: Annotated[Span, AfterValidator(_checkpoint_every)] = 900.0
     budget: QueryBudget = QueryBudget()
     policies: Annotated[tuple[Text, ...], Field(min_length=1)]
