@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -142,3 +143,33 @@ def test_what_a_collector_gets_is_otlp(receiver: Receiver, hub_server: Callable[
     assert log.time_unix_nano == START + 2_000_000_000
     assert log.body.string_value == rows[1].body
     assert {each.key: each.value for each in log.attributes}["rollback_console.seq"].int_value == 2
+
+
+def test_of_two_processes_one_sends_and_the_other_goes_on_where_it_ended(
+    receiver: Receiver, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from rollback_console.hub import append, devices, fanout
+    from rollback_console.hub.hub import Hub as Opened
+    from rollback_console.hub.limits import Metrics
+    from rollback_console.hub.settings import HubSettings
+    from rollback_console.journal.device import DeviceKey
+
+    monkeypatch.setattr(fanout, "_LEASE_S", 0.6)
+    monkeypatch.setattr(fanout, "_LOOK_S", 0.05)
+    hub = Opened(HubSettings(tmp_path, cloudevents=receiver.url))
+    key = DeviceKey.from_seed(b"copies")
+    device = devices.Device(key.fingerprint(), key.public_openssh(), "laptop", 0, None)
+    rows = chain_of(key, 60)
+    (sink,) = fanout.sinks(hub.settings, "origin")
+    one, two = (fanout.Copier(hub.database, sink, Metrics()) for _ in range(2))
+    one.start()
+    two.start()
+    for start in range(0, 40, 10):
+        append.append(hub.database, hub.log, device, rows[0].chain, rows[start].prev, rows[start : start + 10])
+    receiver.wait_for(lambda: len(events(receiver)), 40)
+    one.stop()
+    append.append(hub.database, hub.log, device, rows[0].chain, rows[40].prev, rows[40:])
+    receiver.wait_for(lambda: len(events(receiver)), 60)
+    two.stop()
+    hub.close()
+    assert [int(event["id"]) for event in events(receiver)] == list(range(1, 61))

@@ -10,16 +10,17 @@ from pathlib import Path
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
-from sqlalchemy import Table
+from sqlalchemy import Table, select
 
 from hub.hub_tools import chain_of
-from rollback_console.hub import append, devices, migrate, people
+from rollback_console.hub import append, devices, migrate, people, shared
 from rollback_console.hub.hub import Hub
 from rollback_console.hub.problems import Problem
 from rollback_console.hub.settings import HubSettings
 from rollback_console.hub.tables import MUTABLE, RECORD, metadata
 from rollback_console.hub.wire import ClaimIn, MessageIn
 from rollback_console.journal.device import DeviceKey
+from rollback_console.journal.receipt import check
 
 KEY = DeviceKey.from_seed(b"tables")
 DEVICE = devices.Device(KEY.fingerprint(), KEY.public_openssh(), "laptop", 0, None)
@@ -110,3 +111,32 @@ def test_the_tables_of_a_newer_program_are_left_alone(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="at revision 9999"):
         migrate.check(database)
     database.close()
+
+
+def test_a_process_that_runs_through_a_restore_signs_under_the_new_name(tmp_path: Path) -> None:
+    from rollback_console.hub import keyfile
+    from rollback_console.hub.log import begin_epoch
+
+    one = Hub(HubSettings(tmp_path))
+    rows = chain_of(KEY, 4)
+    before = append.append(one.database, one.log, DEVICE, rows[0].chain, "", rows[:2]).receipt
+    vkey = begin_epoch(one.database, keyfile.load_or_create(one.settings.key_path), "", "restored from a backup")
+    after = append.append(one.database, one.log, DEVICE, rows[0].chain, rows[1].hash, rows[2:]).receipt
+    assert check(after, [vkey]).origin == f"{check(before, [first_key(one)]).origin}/restored-2"
+    first = shared.take_lease(one.database, DEVICE, "poll/prod", "ana", 30)
+    assert first["token"] > 2**32  # beyond every token of the time before
+    one.close()
+    mark = keyfile.read_mark(one.settings.mark_path)
+    assert mark is not None
+    assert (mark.origin, mark.size, mark.clean) == (vkey.split("+")[0], 2, True)
+    again = Hub(HubSettings(tmp_path))
+    assert again.log.key.vkey == vkey
+    again.close()
+
+
+def first_key(hub: Hub) -> str:
+    """The key of the hub's first epoch."""
+    from rollback_console.hub.tables import epochs
+
+    with hub.database.reading() as connection:
+        return str(connection.execute(select(epochs.c.vkey).where(epochs.c.number == 1)).scalar_one())

@@ -137,7 +137,7 @@ class Copier:
                 wait = _LOOK_S if self._have_lease() and not self._step() else 0.0
                 wait = wait if self._token else _LEASE_S / 3
                 failures = 0
-            except (httpx.HTTPError, SQLAlchemyError, _NotNow) as error:
+            except Exception as error:  # whatever it is: copies wait, and the thread that sends them goes on
                 failures += 1
                 wait = random.uniform(0.5, 1.0) * min(_LONGEST_S, 2.0**failures)  # noqa: S311 - so that hubs do not knock together
                 self._metrics.copied.labels(self._sink.name, "failed").inc()

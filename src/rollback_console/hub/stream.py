@@ -123,8 +123,10 @@ class Stream:
             async with self._joining:
                 try:
                     events = await anyio.to_thread.run_sync(self._look)
-                except SQLAlchemyError as error:
-                    logger.warning("stream", extra={"fields": {"error": type(error).__name__}})
+                except Exception as error:  # whatever it is: followers wait, and are not left without a word for ever
+                    unforeseen = not isinstance(error, SQLAlchemyError)
+                    fields = {"error": type(error).__name__}
+                    logger.warning("stream", extra={"fields": fields}, exc_info=error if unforeseen else None)
                     await asyncio.sleep(self._poll_s)
                     continue
                 self._tell(events)
