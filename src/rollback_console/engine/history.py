@@ -169,8 +169,8 @@ class History:
         lender: SeasonalBook | None = None
         for rules in settings:
             book = SeasonalBook(rules, self._shared)
-            if lender is None or not book.borrow(lender):
-                lender = lender or book
+            if lender is None or self._declared is not None or not book.borrow(lender):
+                lender = lender or book  # (what people declared makes baselines of its own)
             sampler = Sampler(rules, self._shared, book)
             if self._declared is not None:
                 sampler.leave_out(self._declared)
