@@ -20,6 +20,7 @@ from rollback_console.model.rules import (
     DeploymentRule,
     EvidenceRule,
     ExpectedChange,
+    SignalKind,
     SignalRule,
     Worse,
 )  # fmt: skip
@@ -508,3 +509,65 @@ def test_last_week_knows_a_time_zone_where_evidence_judges() -> None:
         "x out of n over 1m, of trials 3m earlier; judged by evidence that it is below the same time last week in"
         in text
     )
+
+
+NEW_KINDS = """
+  depth: {kind: gauge, worse: higher, value: max by (deployment) (queue_depth), baseline: {kind: seasonal}}
+  worth: {kind: value_per_order, area: business, buckets: order_value_bucket, baseline: {kind: seasonal}}
+  score: {kind: distribution, area: inputs, buckets: 'score_bucket{job="x"}', baseline: {kind: version}}
+  calm: {kind: distribution, buckets: score_bucket, window: 30m, baseline:
+    {kind: period, period: {from: 2026-10-05, to: 2026-10-06, why: a usual week}}}
+  native: {kind: distribution, histogram: feature, edges: [1, 2.5], baseline: {kind: last_week}}
+  churn: {kind: slow, worse: higher, x: 'sum by (deployment) (increase(gone_total[$window]))', margin: 5%,
+    n: 'sum by (deployment) (increase(users_total[$window]))', maturity: 3d, window: 7d, baseline: {kind: last_week}}
+"""
+
+
+def test_gauges_distributions_slow_signals_and_a_learned_value_become_rules() -> None:
+    loaded = load(NEW_KINDS)
+    rules = {signal.name: signal for signal in loaded.rules[0].signals}
+    depth, worth, score, calm, native, churn = rules.values()
+    assert depth.kind is SignalKind.GAUGE
+    assert depth.evidence is not None
+    assert (depth.value, depth.x, depth.window_s) == ("max by (deployment) (queue_depth)", None, 60.0)
+    assert (worth.kind, worth.worse, worth.unit, worth.x) == (SignalKind.VALUE, Worse.LOWER, "%", None)
+    assert worth.buckets == "sum by (deployment, le) (increase(order_value_bucket[1m]))"
+    assert worth.buckets_hour == "sum by (deployment, le) (increase(order_value_bucket[1h]))"
+    assert (score.kind, score.evidence, score.aside) == (SignalKind.DISTRIBUTION, None, True)
+    assert score.buckets == 'sum by (deployment, le) (increase(score_bucket{job="x"}[1h]))'
+    assert score.buckets_then == 'sum by (deployment, le) (increase(score_bucket{job="x"}[1d]))'
+    assert calm.baseline is not None
+    assert calm.baseline.period is not None
+    assert calm.baseline.period.end - calm.baseline.period.start == 2 * DAY, "to is a whole day"
+    assert calm.buckets_then == "sum by (deployment, le) (increase(score_bucket[2d]))"
+    assert native.buckets is not None
+    assert native.buckets.count('"le", "') == 3
+    assert (churn.kind, churn.maturity_s, churn.window_s, churn.aside) == (SignalKind.SLOW, 3 * DAY, 7 * DAY, True)
+    assert churn.breach.degraded_by == 0.05
+    assert loaded.rules[0].trigger.text == "tiered of [depth, worth]", "what stands aside is no part of it"
+
+
+def test_what_stands_aside_is_explained_so_and_gets_no_warning() -> None:
+    loaded = load(NEW_KINDS)
+    told = "\n".join(explain(loaded))
+    assert "counted is how often it is above what one in twenty of its history passed at that hour" in told
+    assert "compared with a period: a usual week; it explains where trouble comes from, and never triggers" in told
+    assert "judged 3d later, when its events have come in, as degraded when it is above the same time last week" in told
+    assert "x are the orders above the baseline's median, which is learned" in told
+    assert not loaded.warnings
+
+
+def test_deployments_with_labels_of_their_own_are_asked_one_by_one() -> None:
+    deployments = (
+        "  - {name: a, environment: production, model: {name: m, alias: champion}}\n"
+        "  - {name: b, environment: production, model: {name: m, alias: champion}, labels: {app: b}}\n"
+    )
+    first, second = load(NEW_KINDS, deployments=deployments).rules
+    assert first.signals[2].buckets == 'sum by (le) (increase(score_bucket{job="x",deployment="a"}[1h]))'
+    assert second.signals[1].buckets_hour == 'sum by (le) (increase(order_value_bucket{app="b"}[1h]))'
+
+
+def test_a_control_may_say_its_share_of_the_traffic() -> None:
+    signal = only(f"{COUNTED}, baseline: {{kind: control, control: b, share: 10%}}")
+    assert signal.baseline is not None
+    assert signal.baseline.share == 0.1

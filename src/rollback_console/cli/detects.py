@@ -5,14 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 
 from rollback_console.decide.budget import Share, budgeted, claims_of, quantised, share_in_words, shares
-from rollback_console.decide.detectability import detectability, in_words
+from rollback_console.decide.detectability import delay_of, detectability, in_words
+from rollback_console.decide.gauges import SELDOM
 from rollback_console.errors import UsageError
 from rollback_console.model.identity import DeploymentId
 from rollback_console.model.observation import Norm
-from rollback_console.model.rules import DeploymentRule, EvidenceRule, SignalRule
-from rollback_console.model.text import number, plain
+from rollback_console.model.rules import DeploymentRule, EvidenceRule, SignalKind, SignalRule, Worse
+from rollback_console.model.text import number, plain, span
 
 _RATE = 0.03  # a share to reckon with, where nobody names one: a usual conversion
+_BEYOND = (0.95, 0.5, 0.25)  # of a gauge's evaluations, beyond its bound
 
 Traffic = Mapping[str, float]  # trials a minute by deployment; "": of all the others
 
@@ -89,6 +91,8 @@ def _trials(rules: Sequence[DeploymentRule], traffic: Traffic) -> dict[Deploymen
 
 
 def _finds(judged: EvidenceRule, signal: SignalRule, traffic: float, rate: float | None) -> str:
+    if signal.kind is SignalKind.GAUGE:
+        return _gauge(judged, signal.window_s)
     fixed = signal.baseline.value if signal.baseline is not None else None
     p = rate if rate is not None else fixed if fixed is not None else _RATE
     margin = judged.margin if judged.margin is not None else judged.least_margin
@@ -96,3 +100,15 @@ def _finds(judged: EvidenceRule, signal: SignalRule, traffic: float, rate: float
     found = detectability(judged, signal.worse, p, trials, Norm(margin, ()), window_s=signal.window_s)
     seen = f"at {number(traffic)} trials a minute and a share of {number(p, '%')} it finds {in_words(found)}"
     return f"{seen} (noise no more than chance, margin {number(margin, '%')}; real noise takes longer)"
+
+
+def _gauge(judged: EvidenceRule, window_s: float) -> str:
+    """What a gauge finds, whatever the traffic: one evaluation a window, one in twenty of them beyond its bound."""
+    norm = Norm(judged.least_margin, ())
+    found = []
+    for share in _BEYOND:
+        change = share / SELDOM - 1.0
+        delay = delay_of(judged, Worse.HIGHER, SELDOM, 1.0, norm, change, window_s=window_s)
+        found.append(f"{share:.0%} of the time".replace("%", " %") + f" in {span(max(60.0, round(delay / 60) * 60.0))}")
+    told = f"whatever the traffic, it finds that it is beyond its bound (usually {number(SELDOM, '%')} of the time)"
+    return f"{told} {', '.join(found)}; where its values resemble each other it takes longer"

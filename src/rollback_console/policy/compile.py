@@ -28,7 +28,7 @@ from rollback_console.policy.shares import share_s
 from rollback_console.policy.signal import slice_name
 from rollback_console.policy.trigger import dwell_of
 
-_QUERIES = ("value", "x", "n", "heartbeat", "x_hour", "n_hour")
+_QUERIES = ("value", "x", "n", "heartbeat", "x_hour", "n_hour", "buckets", "buckets_then", "buckets_hour")
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,16 +139,8 @@ def _own(signal: SignalRule, deployment: PolicyDeployment, words: dict[str, str]
     baseline = signal.baseline
     if baseline is not None and baseline.control is not None:
         baseline = replace(baseline, control=baseline.control.replace("$deployment", deployment.name))
-    return replace(
-        signal,
-        baseline=baseline,
-        value=filled(signal.value, words),
-        x=filled(signal.x, words),
-        n=filled(signal.n, words),
-        heartbeat=filled(signal.heartbeat, words),
-        x_hour=filled(signal.x_hour, words),
-        n_hour=filled(signal.n_hour, words),
-    )
+    asked = {key: filled(getattr(signal, key), words) for key in _QUERIES}
+    return replace(signal, baseline=baseline, **asked)  # type: ignore[arg-type]  # each of its own key's type
 
 
 def _trigger(policy: Policy, risk: Risk) -> TriggerRule:

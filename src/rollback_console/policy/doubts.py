@@ -128,7 +128,7 @@ def _evidence(policy: Policy, signal: PolicySignal) -> Iterator[Doubt]:
     if baseline is not None and baseline.kind == "seasonal" and baseline.history_s < _WEEK_S:
         yield Doubt(("baseline", "history"), "is shorter than a week: no time of the week is seen twice",
                     "Write 14d or more; 28d is usual")  # fmt: skip
-    counted = signal.kind != "gauge"
+    counted = signal.kind not in ("gauge", "value_per_order")  # of orders that have come in already
     if counted and signal.minimum is None and signal.maturity is None and signal.area == "business":
         yield Doubt((), "a business signal without maturity: late events read as a fall when traffic rises",
                     "Write `maturity: 3m`, how late its events follow; `0s` where they do not")  # fmt: skip
