@@ -59,6 +59,7 @@ class Seldom:
         self._signals: dict[Place, SignalRule] = {}
         self._drifts: dict[tuple[Place, float, float], Drift | None] = {}
         self._again = Backoff(_WAIT_S)
+        self._ready: tuple[float, ...] | None = None
         self._names = [str(rule.deployment.id) for rule in rules]
         self.left_out: LeftOut | None = None
         for index, rule in enumerate(rules):
@@ -71,6 +72,8 @@ class Seldom:
                         )
                         column.scope.add(index)
 
+        self._kinds = list(dict.fromkeys(self._signals.values()))  # deployments of one policy share theirs
+
     @staticmethod
     def _queries(signal: SignalRule) -> Iterable[str]:
         return [each for each in (signal.value, signal.x, signal.n, signal.buckets, signal.buckets_then) if each]
@@ -80,16 +83,20 @@ class Seldom:
     async def prepare(self, at: float, since: float | None = None) -> None:
         """Read what the evaluations from `since` (default: `at` alone) to `at` need and is not here; never raises."""
         since = at if since is None else min(since, at)
+        due = tuple([_due(signal, moment) for signal in self._kinds for moment in (since, at)])
+        if due == self._ready:
+            return
         for column in self._columns.values():
             column.wanted.clear()
-        for signal in set(self._signals.values()):
+        for signal in self._kinds:
             for promql, times in self._times(signal, since, at):
                 self._columns[promql].wanted |= times
         missing = {
             column.promql: sorted(time for time in column.wanted if _lacks(column.answers.get(time)))
             for column in self._columns.values()
         }
-        if any(missing.values()) and self._again.due(at):
+        failed = any(missing.values())
+        if failed and self._again.due(at):
             failed = False
             for promql, lacking in missing.items():
                 for first, last, step in _stretches(lacking):
@@ -97,6 +104,7 @@ class Seldom:
             self._again.failed(at) if failed else self._again.answered()
         for column in self._columns.values():
             column.answers = {time: found for time, found in column.answers.items() if time in column.wanted}
+        self._ready = None if failed else due
         oldest = since - ONSET_S - WEEK_S
         self._drifts = {key: found for key, found in self._drifts.items() if key[1] >= oldest}
 
@@ -257,6 +265,11 @@ def _look(answer: Answer | None, index: int) -> float | Blind:
     if value is None:
         return Blind.NO_DATA
     return value if isfinite(value) else Blind.NOT_A_NUMBER
+
+
+def _due(signal: SignalRule, at: float) -> float:
+    """When what is told at `at` was asked for."""
+    return as_of(signal, at) if signal.kind is SignalKind.SLOW else _aligned(at, pace_of(signal))
 
 
 def _lacks(answer: Answer | None) -> bool:
