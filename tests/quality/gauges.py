@@ -246,4 +246,4 @@ def _cell(delays: Sequence[float]) -> str:
 
 def jobs(quick: bool) -> list[tuple[str, int, int]]:
     """Every stream of the table."""
-    return [(noise, seed, JUDGED) for noise in NOISES for seed in range(2 if quick else 24)]
+    return [(noise, seed, JUDGED) for noise in NOISES for seed in range(2 if quick else 8)]
