@@ -74,7 +74,11 @@ class Sampler:
             from rollback_console.engine.seldom import Seldom
 
             self.seldom = Seldom(self.rules, metrics)
-        self._leave_out_weeks(any(s.baseline.exclude for r in self.rules for s in r.signals if s.baseline is not None))
+        self._excludes = any(
+            signal.baseline is not None and bool(signal.baseline.exclude)
+            for rule in self.rules
+            for signal in rule.signals
+        )
 
     def leave_out(self, left_out: LeftOut) -> None:
         """From here on, no baseline goes by what people excluded by hand; each evaluation as it knew that."""
@@ -83,14 +87,19 @@ class Sampler:
             self.book.leave_out(left_out)
         if self.seldom is not None:
             self.seldom.left_out = left_out
-        self._leave_out_weeks(True)
 
-    def _leave_out_weeks(self, any_excluded: bool) -> None:
-        if any_excluded and any(query.offset_s >= WEEK_S for query in self.plan.queries):
-            from rollback_console.engine.weeks import WeeksBefore
+    def _other_weeks(self, query: int) -> WeeksBefore | None:
+        """Who puts another week's answers in the place of last week's, where any may have to be."""
+        if self.plan.queries[query].offset_s < WEEK_S:
+            return None
+        if not self._excludes and (self.left_out is None or not self.left_out.moments()):
+            return None
+        if self._weeks is None:
+            from rollback_console.engine.weeks import WeeksBefore  # seldom needed
 
-            self._weeks = self._weeks or WeeksBefore(self.rules, self.plan, self._metrics)
-            self._weeks.left_out = self.left_out
+            self._weeks = WeeksBefore(self.rules, self.plan, self._metrics)
+        self._weeks.left_out = self.left_out
+        return self._weeks if self._weeks.concerns(query) else None
 
     async def answers_at(self, at: float) -> list[Answer]:
         """Every query's answer at `at` (Unix seconds). A failed query is an answer too; nothing is raised."""
@@ -123,9 +132,8 @@ class Sampler:
         except BackendError:
             return FAILED
         answer = split_instant(self._splitter, series, self.plan.scopes[index], query.version, buckets=query.buckets)
-        if self._weeks is not None and self._weeks.concerns(index):
-            return await self._weeks.instant(index, at, answer)
-        return answer
+        other = self._other_weeks(index)
+        return answer if other is None else await other.instant(index, at, answer)
 
     async def _range(self, index: int, start: float, end: float, step: float, times: int) -> list[Answer]:
         query = self.plan.queries[index]
@@ -137,9 +145,8 @@ class Sampler:
             self._splitter, series, self.plan.scopes[index], times, start - query.offset_s, step,
             query.version, buckets=query.buckets,
         )  # fmt: skip
-        if self._weeks is not None and self._weeks.concerns(index):
-            return await self._weeks.between(index, start, step, answers)
-        return answers
+        other = self._other_weeks(index)
+        return answers if other is None else await other.between(index, start, step, answers)
 
     async def history(
         self,
