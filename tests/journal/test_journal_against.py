@@ -46,7 +46,7 @@ def forked(path: Path, place: int) -> Path:
     before = stored(connection)
     prev = before[place - 2].hash
     for row in before[place - 1 :]:
-        row = resealed(row._replace(operator="mallory", prev=prev), device())
+        row = resealed(row._replace(mono=row.mono + 1, prev=prev), device())
         put(connection, row)
         prev = row.hash
     connection.close()

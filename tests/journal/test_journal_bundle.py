@@ -30,7 +30,8 @@ from rollback_console.authorize.keys import PersonKey
 from rollback_console.cli.main import run
 from rollback_console.errors import InputError, JournalBroken, UsageError
 from rollback_console.journal import bundle, merkle
-from rollback_console.journal.chain import digest
+from rollback_console.journal.chain import Row, canonical, digest
+from rollback_console.journal.create import seal
 from rollback_console.journal.device import DeviceKey
 from rollback_console.journal.kinds import Note, PolicyInForce, Requested
 from rollback_console.journal.receipt import Receipt, leaf_of
@@ -52,10 +53,10 @@ def signers(data: bytes) -> list[bundle.Signer]:
     return [bundle.Signer("ada", ADA.line), bundle.Signer("grace", GRACE.line, START - 60.0)]
 
 
-def request(key: PersonKey, statement: bytes = b'{"schema":"test"}') -> Requested:
-    return Requested(
-        execution="x-1", plan=digest(BLOB), plan_blob=digest(BLOB), phrase="p", reason="r", person=key.sign(statement)
-    )
+def request(key: PersonKey, reason: str = "conversion fell") -> Requested:
+    told = {"execution": "x-1", "plan": digest(BLOB), "phrase": "p", "reason": reason}
+    statement = canonical({"schema": "rollback-console/request/v1", "at": START, **told})
+    return Requested(**told, plan_blob=digest(BLOB), person=key.sign(statement))
 
 
 def journal(path: Path) -> Path:
@@ -66,7 +67,7 @@ def journal(path: Path) -> Path:
         opened.append(PolicyInForce(what="roster", name="roster.yaml", version=1, digest=roster))
         for body in BODIES:
             opened.append(body, operator="ada")
-        opened.append(request(ADA, "naïve ✓ {}".encode()), operator="ada")
+        opened.append(request(ADA, "naïve ✓ {} \\ 'quoted'\n\ttwo lines"), operator="ada")
     return path
 
 
@@ -271,7 +272,7 @@ def test_a_cut_off_end_is_found_by_the_receipt(own: Path) -> None:
     assert len(hashes) == 12
     head = subprocess.run("tail -n 1 entries/*.envelopes | tr -d '\\n' | sha256sum | cut -c1-64", shell=True, cwd=own,
                           capture_output=True, text=True).stdout.strip()  # fmt: skip
-    about |= {"entries": 12, "head": {"seq": 12, "hash": head}}
+    about |= {"entries": 12, "first": 1, "head": {"seq": 12, "hash": head}}
     (own / "bundle.json").write_text(json.dumps(about))
     _resum(own)
     done = script(own)
@@ -309,16 +310,14 @@ def test_people_are_checked_against_the_recorded_roster(tmp_path: Path) -> None:
         forged = request(ADA)
         assert forged.person is not None
         opened.append(forged.model_copy(update={"person": forged.person.model_copy(update={"statement": "other"})}))
+        opened.append(forged.model_copy(update={"reason": "another reason"}))
     done = script(unpack(export(tmp_path / "j.db", tmp_path / "j.tar", receipts=False), tmp_path / "u"))
     lines = [line for line in done.stdout.splitlines() if "entry" in line]
     assert done.returncode == 1
-    assert [line[:14] for line in lines] == [
-        "BAD  entry 4: ",
-        "BAD  entry 5: ",
-        "note entry 6: ",
-        "BAD  entry 7: ",
-        "BAD  entry 7: ",
-    ]
+    assert [line[:13] for line in lines] == [
+        "BAD  entry 4:", "BAD  entry 5:", "note entry 6:", "BAD  entry 7:", "BAD  entry 7:", "BAD  entry 8:",
+    ]  # fmt: skip
+    assert "entry 8: its reason is not what ada signed" in lines[5]
     assert "a key that the recorded rosters do not give grace then" in lines[0]
     assert stranger.fingerprint in lines[2]
 
@@ -341,6 +340,48 @@ def test_several_ranges_and_what_text_may_hold(tmp_path: Path, monkeypatch: pyte
     assert "entry 15: its body is not the one that was signed" in script(inside).stdout
     found = python(_packed(inside, tmp_path / "t.tar"))
     assert (found.first_bad_seq, found.problems[0].what) == (15, "changed")
+
+
+class _Rows:
+    """A journal whose earlier files are not here, as a bundle reads it."""
+
+    chain, device, rehearsal = CHAIN, device().public_openssh(), True
+
+    def __init__(self, rows: list[Row]) -> None:
+        self._rows = rows
+
+    def rows(self) -> Iterator[Row]:
+        return iter(self._rows)
+
+    def blob_digests(self) -> list[str]:
+        return []
+
+    def get_blob(self, digest: str) -> bytes | None:
+        return None
+
+
+def test_a_chain_whose_earlier_files_are_not_here(tmp_path: Path) -> None:
+    """It begins with an entry that names the last one of the file before."""
+    prev = "ab" * 32
+    about = {
+        "v": 1, "chain": CHAIN, "device": device().public_openssh(), "program": "p", "rehearsal": True, "number": 2,
+        "before": "1-40.db", "digest": "cd" * 32, "first_seq": 1, "last_seq": 40, "last": prev,
+    }  # fmt: skip
+    made = []
+    for seq in range(41, 49):
+        kind, body = ("segment", canonical(about).decode()) if seq == 41 else ("note", '{"text":"x","v":1}')
+        made.append(seal(device(), CHAIN, seq, (round(START) * 10**9 + seq, seq), (kind, body, "", ""), prev))
+        prev = made[-1].hash
+    receipts = [(HUB.vkey, receipt_of(CHAIN, 20, "ef" * 32)), (HUB.vkey, receipt_of(CHAIN, 45, made[4].hash))]
+    bundle.write(_Rows(made), tmp_path / "j.tar", roster=signers, exporter=device(), receipts=receipts)
+    done = script(inside := unpack(tmp_path / "j.tar", tmp_path / "u"))
+    assert done.returncode == 0, done.stdout
+    assert "note entries 1 to 40 are in files that are not here" in done.stdout
+    assert "ok   8 entries: every hash" in done.stdout
+    assert "note receipts/0001.json is for entry 20, which is not here" in done.stdout
+    assert "saw entry 45 at" in done.stdout
+    _change(inside, "bodies", 3, lambda line: [line + b" "])
+    assert "entry 43: its body is not the one that was signed" in script(inside).stdout
 
 
 def test_reading_a_changed_bundle_names_the_entry_and_the_column(own: Path, tmp_path: Path) -> None:

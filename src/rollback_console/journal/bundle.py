@@ -110,7 +110,8 @@ class _Bundle:
         for number, (vkey, receipt) in enumerate(receipts, 1):
             self._add(f"receipts/{number:04}.json", _json({"hub": vkey, "receipt": receipt.to_json()}))
         about = {
-            "format": FORMAT, "chain": self._reader.chain, "entries": head.seq, "rehearsal": self._reader.rehearsal,
+            "format": FORMAT, "chain": self._reader.chain, "rehearsal": self._reader.rehearsal,
+            "entries": head.seq - first.seq + 1, "first": first.seq,
             "head": {"seq": head.seq, "hash": head.hash}, "range": RANGE,
         }  # fmt: skip
         self._add("bundle.json", _json(about))
@@ -119,7 +120,7 @@ class _Bundle:
         if exporter is not None:
             blob = sshsig.parse_line(exporter.public_openssh())
             self._add(f"{MANIFEST}.sig", sshsig.sign(manifest, NAMESPACE, blob, exporter.sign).encode())
-        return head.seq
+        return head.seq - first.seq + 1
 
     def _entries(self, first: Row, rows: Iterator[Row]) -> Row:
         """All of them, a range at a time; the last one."""

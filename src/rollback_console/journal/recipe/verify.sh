@@ -104,9 +104,15 @@ tab=$(printf '\t')
 persons() {
     grep -n '"person":{' "$1.bodies" > "$work/found" || return 0
     cut -d: -f1 "$work/found" > "$work/numbers"
-    cut -d: -f2- "$work/found" \
-        | jq -r '[.person | (objects | .operator, .signed, (.statement | @base64), (.signature | @base64))] | @tsv' \
-            > "$work/signed" 2> /dev/null
+    # For each: who, the digest, statement and signature, and which texts of the entry are others in the statement.
+    cut -d: -f2- "$work/found" | jq -r '
+        if (.person | type) != "object" then "" else
+        . as $body | .person as $p
+        | ($p.statement | (fromjson? // {}) | if type == "object" then . else {} end) as $said
+        | [$body | to_entries[] | select((.value | type) == "string" and ($said[.key] | type) == "string")
+            | select($said[.key] != .value) | .key] as $others
+        | [$p.operator, $p.signed, ($p.statement | @base64), ($p.signature | @base64), ($others | join(", "))] | @tsv
+        end' > "$work/signed" 2> /dev/null
     awk 'NR == FNR { wanted[$1]; next } FNR in wanted' "$work/numbers" "$1.envelopes" \
         | jq -r '(.at | tonumber / 1e9 | floor) | strftime("%Y%m%d%H%M%S")' > "$work/times" 2> /dev/null
     if [ "$(wc -l < "$work/signed")" -ne "$(wc -l < "$work/numbers")" ]; then
@@ -114,14 +120,15 @@ persons() {
         return 0
     fi
     paste "$work/numbers" "$work/times" "$work/signed" > "$work/persons"
-    while IFS=$tab read -r line at operator digest statement signature; do
-        [ -n "$operator" ] || continue # `person` of something else
+    while IFS=$tab read -r line at operator digest statement signature others; do
+        [ -n "$operator" ] || continue # `person` is something else, somewhere in it
         number=$(($2 + line - 1))
         people=$((people + 1))
         printf '%s' "$statement" | base64 -d > "$work/statement" 2> /dev/null
         printf '%s' "$signature" | base64 -d > "$work/person.sig" 2> /dev/null
         sum=$(sha256sum < "$work/statement")
         [ "${sum%% *}" = "$digest" ] || bad "entry $number: what $operator signed is not what the entry says it is"
+        [ -z "$others" ] || bad "entry $number: its $others is not what $operator signed"
         if ssh-keygen -Y verify -f allowed_signers -I "$operator" -n rollback-console -O "verify-time=$at" \
             -s "$work/person.sig" < "$work/statement" > /dev/null 2>&1; then
             continue
@@ -143,6 +150,13 @@ persons() {
 chain=$(jq -r .chain bundle.json 2> /dev/null)
 expected=1
 previous=
+if [ "$(head -n 1 "${first%.bodies}.envelopes" | jq -r .kind 2> /dev/null)" = segment ]; then
+    # A file that goes on with a chain: its first entry names the last one of the file before.
+    expected=$(head -n 1 "$first" | jq -r '.last_seq + 1' 2> /dev/null)
+    previous=$(head -n 1 "$first" | jq -r .last 2> /dev/null)
+    note "entries 1 to $((expected - 1)) are in files that are not here: what is here is verified from $expected on"
+fi
+begin=$expected
 checked=0
 : > "$work/all"
 before=$failures
@@ -174,7 +188,7 @@ for envelopes in $(find entries -name '*.envelopes' | sort); do
     [ "$(wc -l < "$stem.signatures" | tr -d ' ')" -eq "$count" ] || bad "$stem.signatures does not have one line an entry"
     paste -d' ' "$work/hashes" "$stem.signatures" | awk -v first="$expected" '{ print first + NR - 1, $0 }' > "$work/look"
     if [ "${EVERY_SIGNATURE:-}" != yes ]; then # the journal's first, and the last of every range: it binds all before it
-        sed -n -e '$p' -e "$([ "$last" -gt 1 ] && [ "$expected" -eq 1 ] && echo 1p)" "$work/look" > "$work/few"
+        sed -n -e '$p' -e "$([ "$last" -gt "$begin" ] && [ "$expected" -eq "$begin" ] && echo 1p)" "$work/look" > "$work/few"
         mv "$work/few" "$work/look"
     fi
     while read -r number hash signature; do
@@ -186,9 +200,11 @@ for envelopes in $(find entries -name '*.envelopes' | sort); do
     previous=$(tail -n 1 "$work/hashes")
     expected=$((last + 1))
 done
-entries=$((expected - 1))
+final=$((expected - 1))
+entries=$((expected - begin))
 if [ "$failures" -eq "$before" ]; then
-    [ "$(jq -r '.entries, .head.seq, .head.hash' bundle.json | paste -s -d' ' -)" = "$entries $entries $previous" ] \
+    [ "$(jq -r '.first, .entries, .head.seq, .head.hash' bundle.json | paste -s -d' ' -)" \
+        = "$begin $entries $final $previous" ] \
         || bad "bundle.json names another head: entries were cut off at the end, or added"
     good "$entries entries: every hash made again, every link followed, $checked signatures of the device"
     [ "$people" -gt 0 ] && good "$people signatures of people, $unknown of them by people whom no recorded roster names"
@@ -210,11 +226,14 @@ receipt() {
     hash=$(jq -r .hash "$work/receipt")
     number=$(jq -r .seq "$work/receipt")
     [ "$(jq -r .chain "$work/receipt")" = "$chain" ] || { bad "$1 is of another chain"; return 1; }
-    if [ "$number" -gt "$entries" ]; then
-        bad "$1: the hub saw entry $number, and the entries here end at $entries: the end was cut off"
+    if [ "$number" -gt "$final" ]; then
+        bad "$1: the hub saw entry $number, and the entries here end at $final: the end was cut off"
         return 1
+    elif [ "$number" -lt "$begin" ]; then
+        note "$1 is for entry $number, which is not here"
+        return 0
     fi
-    [ "$(sed -n "${number}p" "$work/all")" = "$hash" ] || { bad "$1: the hub saw another entry $number"; return 1; }
+    [ "$(sed -n "$((number - begin + 1))p" "$work/all")" = "$hash" ] || { bad "$1: the hub saw another entry $number"; return 1; }
     leaf=$( { printf '\000rollback-console/head/v1\n'; jq -j -c -S '{at, chain, hash, seq}' "$work/receipt"; } | digest)
     index=$(jq -r .index "$work/receipt")
     jq -r .checkpoint "$work/receipt" > "$work/note"
@@ -255,5 +274,5 @@ if [ "$failures" -gt 0 ]; then
     exit 1
 fi
 printf 'OK: %s entries of the chain %s\n' "$entries" "$chain"
-printf '    head    %s %s\n' "$entries" "$previous"
+printf '    head    %s %s\n' "$final" "$previous"
 printf '    device  %s (is this the device you expect?)\n' "$fingerprint"
