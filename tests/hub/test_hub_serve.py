@@ -27,8 +27,10 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from hub.hub_tools import Console, chain_of, tables_at
 from hub.test_hub_team import Following
 from rollback_console.cli.main import run
+from rollback_console.hub.hub import Hub as Opened
 from rollback_console.hub.limits import Rates, body_cap
 from rollback_console.hub.problems import Problem
+from rollback_console.hub.settings import HubSettings
 from servers.hub import PROGRAM, Hub
 from servers.processes import free_port
 
@@ -74,6 +76,7 @@ def certificate(folder: Path) -> tuple[Path, Path]:
     return folder / "cert.pem", folder / "key.pem"
 
 
+@pytest.mark.filterwarnings("ignore:ssl.TLSVersion")  # the old versions are what is being refused
 def test_it_speaks_tls_of_today_and_nothing_older(tmp_path: Path) -> None:
     cert, key = certificate(tmp_path)
     port = free_port()
@@ -401,21 +404,20 @@ def test_a_hub_that_is_shown_its_own_newer_checkpoint_signs_no_more(hub_server: 
     assert console.send(rows).json()["accepted"] == 3
 
 
-def test_what_cannot_be_restored_is_one_line_and_moves_nothing(hub_server: Start, tmp_path: Path) -> None:
-    hub = hub_server()
-    hub.stop()
-    other = hub_server()
-    other.stop()
-    before = (hub.folder / "hub.db").read_bytes()
+def test_what_cannot_be_restored_is_one_line_and_moves_nothing(tmp_path: Path) -> None:
+    ours, others = tmp_path / "ours", tmp_path / "others"
+    for folder in (ours, others):
+        Opened(HubSettings(folder)).close()
+    before = (ours / "hub.db").read_bytes()
     (tmp_path / "text.db").write_text("not a database at all")
-    command("hub", "backup", str(tmp_path / "other.db"), *other.where)
+    command("hub", "backup", str(tmp_path / "other.db"), "--data", str(others))
     for name, said in (
         ("text.db", "is not a hub's database"),
         ("other.db", "witnessed by another key"),
         ("no.db", "is not"),
     ):
-        done = command("hub", "restore", str(tmp_path / name), *hub.where)
+        done = command("hub", "restore", str(tmp_path / name), "--data", str(ours))
         assert (done.returncode, said in done.stderr, done.stderr.count("\n")) == (2, True, 1), done.stderr
-    assert (hub.folder / "hub.db").read_bytes() == before
+    assert (ours / "hub.db").read_bytes() == before
     nowhere = command("hub", "backup", str(tmp_path / "x.db"), "--data", str(tmp_path / "nothing"))
     assert (nowhere.returncode, "there is no hub" in nowhere.stderr) == (2, True)

@@ -255,7 +255,7 @@ def restore_command(file: Path | None, data: Path | None, database: str | None) 
     other means (`pg_restore`), and this takes note of it.
 
     Where anything that was signed may be missing, the log goes on under another name, so that no console takes it for
-    the one it knew: each of them is told, and sends what is missing again.
+    the one it knew: each of them says so, and sends what is missing again.
     """
     settings = _settings(data, database)
     from rollback_console.hub.backup import restore
@@ -265,7 +265,7 @@ def restore_command(file: Path | None, data: Path | None, database: str | None) 
     if done.aside is not None:
         lines.append(f"what was there before is {done.aside}")
     if done.vkey:
-        lines += ["what consoles hold may be newer than this: the log goes on under another key, which they must pin",
+        lines += ["what consoles hold may be newer than this: the log goes on under another key, and each will say so",
                   done.vkey]  # fmt: skip
     else:
         lines.append("nothing that this hub has signed is missing: consoles go on as before")
