@@ -200,23 +200,16 @@ class Backfill:
             for tick in ticks:
                 for index, observation in zip(only, tick.observations, strict=True):
                     older[index].append(observation)
-            met = low == after
             for index in only:
                 rows[index] = older[index] + rows[index]
-                memory = known.memories.get(index, FRESH) if known is not None and met else FRESH
-                fresh = memory is FRESH
-                if fresh and warm is not None:
-                    memory = warm.before(index, low) or FRESH
-                certain = warm.certain.get(index, -math.inf) if warm is not None else -math.inf
+                memory, fresh, certain = _begins_with(index, low, known if low == after else None, warm)
                 settled, changes[index] = await self._replay(
                     done, index, rows[index], memory, cooling, fresh=fresh, certain=certain
                 )
                 if settled:
                     unsettled.discard(index)
-                    if fresh and certain == math.inf:
-                        done.unsettled.add(
-                            index
-                        )  # its clocks are certain, its evidence is not: deeper rounds do not help
+                    if fresh and certain == math.inf:  # its clocks are certain, its evidence is not: no round helps
+                        done.unsettled.add(index)
             done.failing |= failing
             if failing and known is None:
                 break  # deeper history would be as blind
@@ -327,6 +320,16 @@ class Backfill:
                 unknown = False
                 changes.clear()  # what came before the calm began with a memory that nobody had
         return not unknown, changes
+
+
+def _begins_with(index: int, low: float, known: Known | None, warm: Warm | None) -> tuple[TriggerMemory, bool, float]:
+    """What a deployment is replayed with from `low` on: the memory, whether nobody had it, from when on its evidence is
+    certain. `known`: what a console knew right before that."""
+    memory = known.memories.get(index, FRESH) if known is not None else FRESH
+    fresh = memory is FRESH
+    if fresh and warm is not None:
+        memory = warm.before(index, low) or FRESH
+    return memory, fresh, warm.certain.get(index, -math.inf) if warm is not None else -math.inf
 
 
 def _oldest(known: Known, default: float) -> float:
