@@ -8,13 +8,15 @@ from pathlib import Path
 
 import pytest
 from hub_receipts import HUB, THIEF, receipts_for
-from journal_tools import CHAIN, LAST, copy, device, full_journal, put, resealed, stored, unguarded
+from journal_tools import CHAIN, LAST, copy, device, full_journal, new_journal, put, resealed, stored, unguarded
 
 from rollback_console.cli.main import run
 from rollback_console.errors import InputError, UsageError
 from rollback_console.journal import export
 from rollback_console.journal.against import load, receipts_beside
 from rollback_console.journal.chain import Row
+from rollback_console.journal.kinds import Note
+from rollback_console.journal.rotate import rotate
 from rollback_console.journal.sources import rows_of
 from rollback_console.journal.verify import Verification, verify
 
@@ -158,6 +160,22 @@ def test_a_bad_entry_and_a_cut_end_are_both_said(path: Path) -> None:
     connection.close()
     found = held(path.with_name("cut.db"), f"{head.seq}:{head.hash}")
     assert [(problem.seq, problem.what) for problem in found.problems] == [(7, "changed"), (13, "truncated")]
+
+
+def test_a_bad_entry_in_a_closed_file_hides_nothing_after_it(tmp_path: Path) -> None:
+    path = tmp_path / "j.db"
+    with new_journal(path) as opened:
+        for _ in range(3):
+            opened.append(Note(text="x"))
+        rotate(opened)
+        head = opened.append(Note(text="y"))
+        closed = opened.segments[0].path
+    connection = unguarded(closed)
+    connection.execute("UPDATE entries SET operator = 'mallory' WHERE seq = 3")
+    connection.close()
+    found = held(path, f"{head.seq}:{head.hash}")
+    assert [(problem.seq, problem.what) for problem in found.problems] == [(3, "changed")]
+    assert (found.entries, found.witnessed) == (6, 1)
 
 
 def test_the_command(path: Path, capfd: pytest.CaptureFixture[str]) -> None:

@@ -35,6 +35,7 @@ from rollback_console.journal.create import seal
 from rollback_console.journal.device import DeviceKey
 from rollback_console.journal.kinds import Note, PolicyInForce, Requested
 from rollback_console.journal.receipt import Receipt, leaf_of
+from rollback_console.journal.rotate import rotate
 from rollback_console.journal.signednote import Checkpoint, NoteKey
 from rollback_console.journal.sources import open_source
 from rollback_console.journal.store import Journal
@@ -340,6 +341,21 @@ def test_several_ranges_and_what_text_may_hold(tmp_path: Path, monkeypatch: pyte
     assert "entry 15: its body is not the one that was signed" in script(inside).stdout
     found = python(_packed(inside, tmp_path / "t.tar"))
     assert (found.first_bad_seq, found.problems[0].what) == (15, "changed")
+
+
+def test_a_chain_in_several_files_is_one_bundle(tmp_path: Path) -> None:
+    path = tmp_path / "j.db"
+    with new_journal(path) as opened:
+        for number in range(3):
+            opened.append(PolicyInForce(what="policy", name="p", version=1, digest=opened.put_blob(b"%d" % number)))
+            if number < 2:
+                rotate(opened)
+    archive = export(path, tmp_path / "j.tar")
+    done = script(inside := unpack(archive, tmp_path / "u"))
+    assert (done.returncode, "6 entries: every hash" in done.stdout) == (0, True), done.stdout
+    assert sorted(file.read_bytes() for file in (inside / "blobs").iterdir()) == [b"0", b"1", b"2"]
+    found = python(archive)
+    assert (found.ok, found.entries, found.blobs_missing) == (True, 6, 0)
 
 
 class _Rows:

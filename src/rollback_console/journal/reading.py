@@ -171,13 +171,17 @@ class JournalReader:
         return data
 
     def blob_digests(self) -> Iterator[str]:
-        """The digests of all blobs that are here, sorted."""
-        after = ""
-        while found := self._all(
-            "SELECT digest FROM blobs WHERE digest > ? ORDER BY digest LIMIT ?", after, database.PAGE
-        ):
-            yield from (digest for (digest,) in found)
-            after = found[-1][0]
+        """The digests of all blobs that are here, in whatever file of the chain, sorted."""
+        query, after = "SELECT digest FROM blobs WHERE digest > ? ORDER BY digest LIMIT ?", ""
+        while True:
+            with self._lock:
+                pages = [self._all(query, after, database.PAGE)]
+                pages += [self._closed.fetch(each, query, after, database.PAGE) for each in self._closed.segments]
+            found = sorted({digest for page in pages for (digest,) in page})[: database.PAGE]
+            if not found:
+                return
+            yield from found
+            after = found[-1]
 
     def get_live(self) -> tuple[float, bytes] | None:
         """(at, data) of the derived cache, or None."""

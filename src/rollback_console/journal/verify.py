@@ -129,6 +129,7 @@ def verify(
 
 
 def _walk_file(walk: _Walk, connection: sqlite3.Connection, path: Path) -> None:
+    before = len(walk.found.problems)
     try:
         version = database.check_format(connection, path)
         _check_tables(walk, connection, path, version)
@@ -138,7 +139,7 @@ def _walk_file(walk: _Walk, connection: sqlite3.Connection, path: Path) -> None:
     except JournalError as error:
         walk.problem(None, error.message)
         return
-    if walk.found.problems:
+    if len(walk.found.problems) > before:
         return
     try:
         _walk_rows(walk, connection, path)
