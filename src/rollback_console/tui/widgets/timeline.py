@@ -127,8 +127,10 @@ class TimelineView(FilteredView, can_focus=True):
             found = [item for item in fresh if matches(item, words)]
             self._found = [*self._found, *found] if grew else found
         if not grew and chosen is not None and not self.following:
-            self._at = next((i for i, item in enumerate(self.items) if item.at >= chosen.at), 0)
-            self._at = next((i for i, item in enumerate(self.items) if item == chosen), self._at)
+            if chosen.seq:
+                self._at = next((i for i, item in enumerate(self.items) if item.seq >= chosen.seq), 0)
+            else:  # another console's: it has no number here
+                self._at = next((i for i, item in enumerate(self.items) if item.at >= chosen.at), 0)
         self._settle()
 
     def filtered(self) -> None:
