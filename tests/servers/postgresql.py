@@ -56,9 +56,13 @@ class PostgreSQL:
             self.bin = found / "bin"
             self._run("postgres", "--version")
         except (OSError, subprocess.CalledProcessError):
-            shutil.copytree(found, self.folder / "pginstall", symlinks=True)
-            subprocess.run(["chmod", "-R", "a+rX", str(self.folder / "pginstall")], check=True)
-            return self.folder / "pginstall" / "bin"
+            copy = self.folder / "wheel"  # with the folder of libraries that the binaries look for beside the package
+            shutil.copytree(found, copy / found.parent.name / found.name, symlinks=True)
+            libraries = found.parent.with_name(f"{found.parent.name}.libs")
+            if libraries.is_dir():
+                shutil.copytree(libraries, copy / libraries.name, symlinks=True)
+            subprocess.run(["chmod", "-R", "a+rX", str(copy)], check=True)
+            return copy / found.parent.name / found.name / "bin"
         return self.bin
 
     def _run(self, name: str, *arguments: str) -> None:
