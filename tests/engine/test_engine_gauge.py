@@ -15,6 +15,7 @@ from engine_tools import Flaky, fleet_rule, labelled
 from rollback_console.clock import VirtualClock
 from rollback_console.decide.evidence import COUNT
 from rollback_console.engine.book import book_of
+from rollback_console.engine.history import History, Span
 from rollback_console.engine.loop import Engine
 from rollback_console.engine.options import Options
 from rollback_console.engine.seasonal import SeasonalBook
@@ -197,6 +198,24 @@ async def test_a_cold_console_and_one_that_watched_all_along_are_in_identical_st
         await opened.start()
         assert opened.board.memories == always.board.memories
         assert opened.board.verdicts == always.board.verdicts
+
+
+async def test_a_backtest_is_in_the_states_of_one_that_watched_all_along() -> None:
+    points = series(MONDAY - 24 * DAY, MONDAY + 30 * HOUR, seed=6, tau_minutes=5.0, worse_from=MONDAY + 27 * HOUR)
+    always, rules = engine_of(points, MONDAY + 25 * HOUR), fleet(gauge())
+    await always.start()
+    history = History(rules, backend(points), MINUTE, DAY)
+    await history.begin([rules, rules], MONDAY + 25 * HOUR, cold=True)
+    states = set()
+    async for tick in history.ticks([Span(MONDAY + 25 * HOUR + MINUTE, MINUTE, 240)]):
+        always.clock._now = tick.at  # type: ignore[attr-defined]
+        await always.step(tick.at)
+        for lane in history.lanes:
+            (judged,) = lane.take(tick)
+            assert judged.state is always.board.verdicts[0].state, tick.at
+        states.add(always.board.verdicts[0].state)
+    assert all(lane.memories() == always.board.memories for lane in history.lanes)
+    assert TriggerState.FIRED in states
 
 
 async def test_history_that_somebody_took_out_makes_no_bound() -> None:

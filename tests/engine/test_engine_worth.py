@@ -11,6 +11,7 @@ from book_tools import DAY, HOUR, MONDAY, MemoryShelf
 from engine_tools import Flaky, fleet_rule, labelled
 
 from rollback_console.clock import VirtualClock
+from rollback_console.engine.history import History, Span
 from rollback_console.engine.loop import Engine
 from rollback_console.engine.options import Options
 from rollback_console.engine.record import layout_bytes, pack, unpack
@@ -128,6 +129,23 @@ async def test_cheaper_orders_fire_and_cold_is_as_if_it_had_watched() -> None:
     again = unpack(data, lambda _: layout).observations[0].readings[0]
     seen = tick.observations[0].readings[0]
     assert (again.x, again.n, again.value, again.norm) == (seen.x, seen.n, seen.value, seen.norm)
+
+
+async def test_a_backtest_is_in_the_states_of_one_that_watched_all_along() -> None:
+    series = recorded(MONDAY - 17 * DAY, MONDAY + 28 * HOUR, cheap_from=MONDAY + 26 * HOUR)
+    always = engine_of(series, MONDAY + 25 * HOUR)
+    await always.start()
+    history = History(rules(), Flaky(series, lookback_s=MINUTE), MINUTE, DAY)
+    await history.begin([rules()], MONDAY + 25 * HOUR, cold=True)
+    states = set()
+    async for tick in history.ticks([Span(MONDAY + 25 * HOUR + MINUTE, MINUTE, 90)]):
+        always.clock._now = tick.at  # type: ignore[attr-defined]
+        await always.step(tick.at)
+        (judged,) = history.lanes[0].take(tick)
+        assert judged.state is always.board.verdicts[0].state, tick.at
+        states.add(judged.state)
+    assert history.lanes[0].memories() == always.board.memories
+    assert TriggerState.FIRED in states
 
 
 async def test_without_history_or_buckets_it_is_blind() -> None:
