@@ -24,7 +24,7 @@ from rollback_console.decide.trigger import (
     state_of,
 )
 from rollback_console.decide.waiting import alone_of, eta_of, hold_s, loss_of
-from rollback_console.decide.weighing import Held, hold, in_force, plain_support, standing, support, weigh
+from rollback_console.decide.weighing import ALONE_HOLD_S, Held, hold, in_force, plain_support, standing, support, weigh
 from rollback_console.decide.weighing import stays as still
 from rollback_console.decide.weighing import verdict as weighed_verdict
 from rollback_console.model.observation import Observation, Reading
@@ -175,8 +175,11 @@ def _part(
 def _parts(rule: DeploymentRule, observation: Observation, memory: TriggerMemory, cooling: bool) -> list[_Part]:
     """Every signal's part; those whose bound varies with what is lost after the others, which tell it."""
     before = memory.last_known or (None,) * len(rule.signals)
-    found = [_part(rule, number, observation, memory, before[number], cooling) for number in range(len(rule.signals))]
-    varying = [number for number, each in enumerate(rule.signals) if signal.by_impact(each)]
+    found, varying = [], []
+    for number, each in enumerate(rule.signals):
+        found.append(_part(rule, number, observation, memory, before[number], cooling))
+        if each.breach.curve is not None and signal.by_impact(each):
+            varying.append(number)
     if varying:
         loss = loss_beside(rule, observation, [part.verdict for part in found])
         for number in varying:
@@ -187,9 +190,10 @@ def _parts(rule: DeploymentRule, observation: Observation, memory: TriggerMemory
 def _support(rule: DeploymentRule, number: int, observation: Observation, part: _Part, loss: float) -> Support:
     """What the tiered rule goes by. `loss`: what shortens holds."""
     each, norm = rule.signals[number], observation.readings[number].norm
-    length = hold_s(rule, each, norm, loss)
     if each.evidence is None or part.memory is None:
+        length = hold_s(rule, each, norm, loss) if part.held is not None else ALONE_HOLD_S
         return plain_support(each, part.counts, part.held, rule.trigger.dwell_s, length)
+    length = hold_s(rule, each, norm, loss) if part.memory.full_since is not None else 0.0
     return support(each, in_force(each.evidence, norm), part.counts, part.memory, observation.at, length)
 
 
@@ -200,7 +204,7 @@ def _weighed_step(
     trigger = rule.trigger
     own = _parts(rule, observation, memory, cooling)
     parts = {each.name: part for each, part in zip(rule.signals, own, strict=True)}
-    loss = loss_of(rule, observation, [part.verdict for part in own])
+    loss = 0.0 if trigger.loss_budget is None else loss_of(rule, observation, [part.verdict for part in own])
     supports = {
         each.name: _support(rule, number, observation, own[number], loss) for number, each in enumerate(rule.signals)
     }
