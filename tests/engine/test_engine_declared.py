@@ -3,13 +3,27 @@ back advice, and every evaluation, whenever it is made, is told what was known t
 
 from __future__ import annotations
 
+import os
+import random
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from book_tools import DAY, HOUR, MONDAY, WEEK, MemoryShelf, Recorded, day_shape, weighed
-from engine_tools import START, STEP, Stream, bounded, engine_on, fleet_rule, labelled, relative, shown, ticks
+from engine_tools import (
+    START,
+    STEP,
+    Stream,
+    bounded,
+    engine_on,
+    fleet_rule,
+    labelled,
+    random_stream,
+    relative,
+    shown,
+    ticks,
+)
 
 from rollback_console.clock import VirtualClock
 from rollback_console.engine.declared import Declared
@@ -29,6 +43,7 @@ from rollback_console.model.observation import Norm
 from rollback_console.model.rules import Baseline, BaselineKind, DeploymentRule, Stretch
 from rollback_console.model.verdict import TriggerState
 
+SEEDS = range(100 if os.environ.get("ROLLBACK_CONSOLE_CAMPAIGN") else 2)
 MINE = "production/d0"
 NOW = MONDAY + 12 * HOUR
 
@@ -370,6 +385,52 @@ async def test_the_policys_own_windows_are_said_in_the_same_place(tmp_path: Path
     after = engine.snapshot().view(rule.deployment.id)
     assert after is not None
     assert after.expected is None
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+async def test_cold_slept_and_always_on_are_told_the_same_whatever_is_declared_when(seed: int, tmp_path: Path) -> None:
+    """Random stretches and changes, declared and taken back at random times, on random streams; and every decision
+    recomputes with what was declared then."""
+    stream, draw = random_stream(seed + 700, ticks=130), random.Random(seed)
+    clock = VirtualClock(START + 30 * STEP)
+    with Journal.open(tmp_path / "j.db", device=DeviceKey.from_seed(b"t"), clock=clock, rehearsal=True) as journal:
+        always = engine_on(stream, START + 30 * STEP, journal=journal, clock=clock)
+        await always.start()
+        now, names, without = 30, [str(rule.deployment.id) for rule in stream.rules], 0
+        blind = engine_on(stream, START + 30 * STEP)
+        await blind.start()
+        while now < stream.ticks - 10:
+            for body in _anything(draw, START + now * STEP, names, journal):
+                journal.append(body, operator="ana")
+            nap = draw.choice((1, 2, 5, 9))
+            await ticks(always, now + nap if draw.random() < 0.3 else now + 1, now + nap)
+            await ticks(blind, now + 1, now + nap)
+            now += nap
+            cold = engine_on(stream, START + now * STEP, journal=journal, follow=False)
+            cold.roles = replace(cold.roles, may_record=lambda: False)
+            await cold.start()
+            assert shown(cold) == shown(always), f"seed {seed}, at {now}"
+            assert cold.board.memories == always.board.memories
+            without += shown(blind) != shown(always)
+        assert without, "what is declared must matter"
+        assert _verified(journal, stream) == []
+
+
+def _anything(draw: random.Random, now: float, names: list[str], journal: Journal) -> Iterator[Body]:
+    known = {each.parsed().id for each in journal.entries(kinds=("exclusion",))}  # type: ignore[union-attr]
+    name, who = f"{draw.getrandbits(32):08x}", draw.sample(names, draw.randint(1, 3))
+    kind = draw.random()
+    if kind < 0.3:
+        start = now - draw.choice((0.0, WEEK)) - draw.uniform(300.0, 6000.0)
+        end = min(start + draw.uniform(60.0, 3000.0), now)
+        yield StretchExcluded(
+            event="excluded", id=f"bl-{name}", start=start, end=end, deployments=draw.choice((who, [])), reason="x"
+        )
+    elif kind < 0.45 and known:
+        yield StretchExcluded(event="restored", id=draw.choice(sorted(known)), reason="x")
+    elif kind < 0.7:
+        until = now + draw.uniform(60.0, 900.0)
+        yield ChangeExpected(event="declared", id=f"ch-{name}", until=until, deployments=who, reason="x")
 
 
 # -- backtests --------------------------------------------------------------------------------------------------------

@@ -266,7 +266,7 @@ class VersionHistory:
                 if signal.kind is SignalKind.GAUGE:
                     bounds = {owner: bound_of(found, signal.worse, SELDOM) for owner, found in values.items()}
                     return {owner: bound for owner, bound in bounds.items() if bound is not None}
-                return {owner: statistics.median(found) for owner, found in values.items()}
+                return {owner: statistics.median(found) for owner, found in values.items() if found}
             x = await self._sampler.history(signal.x or "", owners, *span, leaves_out)
             n = await self._sampler.history(signal.n or "", owners, *span, leaves_out)
         except BackendError:
