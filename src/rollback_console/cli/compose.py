@@ -324,7 +324,7 @@ async def console(ctx: click.Context) -> AsyncIterator[Acts]:
         seat.start(seen)
         await find_authority(seat, ask=True)
         await _first(ready, seat)
-        if emergency is not None:
+        if emergency is not None and not ctx.params.get("plan_only"):  # looking at a plan writes nothing
             from rollback_console.cli.emergency import stand_in_if_needed
 
             await stand_in_if_needed(seat.acts, seat.engine, emergency, ctx.params.get("reason") or "")

@@ -328,7 +328,9 @@ class Present:
             incidents=self.incidents,
             backends=self._healths(),
             hub=hub,
-            journal=JournalStatus(options.journal_path, folded.entries if folded else 0, self.recording, pid, problem),
+            journal=JournalStatus(
+                options.journal_path, folded.entries if folded else 0, self.recording, pid, problem, options.emergency
+            ),
             operator=options.operator,
             look_only=options.look_only,
             key_locked=options.key_locked,
