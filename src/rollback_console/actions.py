@@ -150,6 +150,14 @@ def _running(context: Context) -> str | None:
     return _may_write(context)
 
 
+def _on_incident(context: Context) -> str | None:
+    if context.snapshot is None:
+        return "still connecting"
+    if context.deployment is None or context.snapshot.incident_of(context.deployment) is None:
+        return "no incident is open here"
+    return _may_write(context)
+
+
 def _announced(context: Context) -> str | None:
     if context.snapshot is None:
         return "still connecting"
@@ -315,6 +323,36 @@ ACTIONS: tuple[Action, ...] = (
         rare=True,
         screens=("deployment", "timeline"),
     ),
+    Action(
+        "claim",
+        "Work on the incident",
+        "c",
+        "Everybody sees that you are on it; again: you are not",
+        _on_incident,
+        Permission.NOTE,
+        rare=True,
+        screens=("deployment",),
+    ),
+    Action(
+        "command",
+        "Take command of the incident",
+        "C",
+        "From somebody else only with a reason",
+        _on_incident,
+        Permission.NOTE,
+        rare=True,
+        screens=("deployment",),
+    ),
+    Action(
+        "hand_over",
+        "Hand over command",
+        "O",
+        "Asks to whom; you command until they take it",
+        _on_incident,
+        Permission.NOTE,
+        rare=True,
+        screens=("deployment",),
+    ),
 )
 
 BY_ID = {action.id: action for action in ACTIONS}
@@ -351,6 +389,18 @@ class Commands(Protocol):
     async def note(self, text: str, deployment: DeploymentId | None = None) -> None: ...
 
     async def snooze(self, deployment: DeploymentId, seconds: float, reason: str) -> None: ...
+
+    async def claim(self, deployment: DeploymentId) -> str:
+        """Work on the deployment's incident, or leave it; what was done, in words."""
+        ...
+
+    async def command(self, deployment: DeploymentId, reason: str = "") -> str:
+        """Take command of its incident; from somebody else with a reason."""
+        ...
+
+    async def hand_over(self, deployment: DeploymentId, to: str) -> str:
+        """Offer the command to somebody, who then takes it."""
+        ...
 
     async def hold(self, deployment: DeploymentId, reason: str) -> Announcement:
         """What is announced to go by itself does not go."""

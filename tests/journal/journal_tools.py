@@ -83,6 +83,7 @@ SAMPLES: tuple[k.Body, ...] = (
     k.StepMarked(walk="w-2", step="2", title="Check the gate", state="skipped", reason="no gate here"),
     k.Note(text="é [/prod] \x1b[31m \U0001f602 =HYPERLINK(1)"),
     k.Snoozed(until=START + 1800, reason="known"),
+    k.Claimed(incident="i-3f2a", role="commander", action="handover", to="bo"),
     k.AutomaticRecorded(
         event="announced", path="version", to_version="7", due=START + 60, words="roll back to v7: v8 did it"
     ),

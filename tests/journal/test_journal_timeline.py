@@ -35,6 +35,7 @@ EXPECTED = {
     "note": "note: é [/prod] ·[31m 😂 =HYPERLINK(1)",
     "automatic": "automatic rollback to v7 by version announced for 2025-11-20 08:43:33 UTC: roll back to v7: v8 did it",
     "snooze": "snoozed until 2025-11-20 09:12:33 UTC: known",
+    "claim": "offered command of incident i-3f2a to bo",
     "drill": "drill bad release with seed 7 failed",
     "exclusion": "excluded bl-1 from baselines, 2025-11-20 07:34:33 UTC to 2025-11-20 08:42:33 UTC, production",
     "expected": "expected until 2025-11-20 09:22:33 UTC (ch-1), the whole fleet: index rebuild",

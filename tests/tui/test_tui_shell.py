@@ -205,7 +205,7 @@ async def test_resume_opens_the_unfinished_execution_which_asks() -> None:
 
 async def test_every_act_is_in_the_palette_with_its_reason() -> None:
     app = console(samples.snapshot(look_only="look [only]"))
-    async with app.run_test(size=(100, 60)) as pilot:
+    async with app.run_test(size=(100, 75)) as pilot:
         await settle(pilot)
         await pilot.press("ctrl+p")
         await settle(pilot)

@@ -170,6 +170,8 @@ def live(
         from rollback_console.engine.automatic import Automatic
 
         Automatic(engine, acts)
+    if link is not None:
+        acts.tell_team = link.claim
     return Seat(engine, acts, opened, recorder, link=link if opened is not None and writes else None)
 
 

@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rollback_console.cli.common import find_config, rfc3339
-from rollback_console.errors import ConsoleError
+from rollback_console.errors import ConsoleError, Refused
 from rollback_console.journal.hubstate import HubStore
 from rollback_console.journal.store import Journal
 from rollback_console.journal.syncing import Syncer, look
-from rollback_console.journal.upstream import HubClient
+from rollback_console.journal.upstream import HubClient, HubRefused
 from rollback_console.model.hub import HubState, alarms, sentences, words
 from rollback_console.model.hub import Link as LinkState
 from rollback_console.model.text import plain
@@ -25,6 +25,7 @@ from rollback_console.model.value import dataclass
 if TYPE_CHECKING:
     from rollback_console.clock import Clock
     from rollback_console.execute.leases import HubLeases
+    from rollback_console.journal.kinds import Claimed
     from rollback_console.journal.sync import Tell
     from rollback_console.journal.team import Here, TeamFeed
     from rollback_console.model.team import Team
@@ -170,6 +171,32 @@ class Link:
     def team(self) -> Team | None:
         """What is known of the others, as last heard."""
         return self._feed.team if self._feed is not None else None
+
+    async def claim(self, claim: Claimed, operator: str) -> str:
+        """Tell the team who is on an incident: "" once it knows, else why it does not. Raises Refused where somebody
+        else has the command."""
+        import asyncio
+
+        return await asyncio.to_thread(self._claim, claim, operator)
+
+    def _claim(self, claim: Claimed, operator: str) -> str:
+        from urllib.parse import quote
+
+        document = {"role": claim.role, "operator": operator, "action": claim.action, "to": claim.to,
+                    "reason": claim.reason[:200]}  # fmt: skip
+        try:
+            client = self._hub.connect(timeout_s=min(5.0, self._hub.settings.timeout))
+            try:
+                client.json("PUT", f"/v1/incidents/{quote(claim.incident, safe='')}/claim", document)
+            finally:
+                client.close()
+        except HubRefused as error:
+            if error.status == 409:
+                raise Refused(error.message, "ask them, or take it with a reason") from error
+            return f"the hub was not told: {plain(error.message, 160)}"
+        except ConsoleError as error:
+            return f"the hub was not told: {plain(error.message, 160)}"
+        return ""
 
     def words(self) -> tuple[str, tuple[str, ...]]:
         """The header's words and the alarms, as the sync found it last."""

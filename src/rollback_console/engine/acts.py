@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, TypeVar
 from rollback_console.actions import BY_ID, Context
 from rollback_console.authorize.keys import LockedKey
 from rollback_console.authorize.roles import Authority
+from rollback_console.engine import claims
 from rollback_console.engine.advice import advice_against
 from rollback_console.engine.checks import run_check
 from rollback_console.engine.declaring import Declaring
@@ -42,7 +43,7 @@ from rollback_console.execute.runner import Runner
 from rollback_console.execute.target import NoTarget, Target, last_known_good, named
 from rollback_console.journal.body import rules_of
 from rollback_console.journal.entry import Recorder
-from rollback_console.journal.kinds import Adopted, AutomaticRecorded, Body, Note, Refusal, Snoozed
+from rollback_console.journal.kinds import Adopted, AutomaticRecorded, Body, Claimed, Note, Refusal, Snoozed
 from rollback_console.journal.merged import told
 from rollback_console.journal.persons import BY_BODY, statement
 from rollback_console.journal.redact import clean, free
@@ -87,6 +88,7 @@ class Acts(Declaring):
         self._set_speed = set_speed
         self._locked: LockedKey | None = None
         self._emergency: StandIn | None = None
+        self.tell_team: claims.Tell = claims.nobody_to_tell  # set, like the next, by whoever put the console together
         self.on_close: Callable[[], Awaitable[None]] | None = None  # set by whoever put the console together
         self._runner: Runner | None = None
         if engine.writer is not None:
@@ -264,6 +266,27 @@ class Acts(Declaring):
             raise InputError("a snooze lasts between a second and a day", "choose a shorter one")
         until = self.engine.clock.now() + seconds
         await self._append(Snoozed(until=until, reason=reason.strip() or "no reason given"), str(deployment))
+
+    async def claim(self, deployment: DeploymentId) -> str:
+        await self._gate("claim", Permission.NOTE, deployment)
+        incident = claims.incident_at(self.engine.with_others(), deployment)
+        return await self._claimed(claims.working(incident, self.engine.roles.team(), self._operator), deployment)
+
+    async def command(self, deployment: DeploymentId, reason: str = "") -> str:
+        await self._gate("command", Permission.NOTE, deployment)
+        incident = claims.incident_at(self.engine.with_others(), deployment)
+        return await self._claimed(claims.command(incident, self._operator, reason), deployment)
+
+    async def hand_over(self, deployment: DeploymentId, to: str) -> str:
+        await self._gate("hand_over", Permission.NOTE, deployment)
+        incident = claims.incident_at(self.engine.with_others(), deployment)
+        return await self._claimed(claims.hand_over(incident, self._operator, to), deployment)
+
+    async def _claimed(self, body: Claimed, deployment: DeploymentId) -> str:
+        """The team first: it may know that somebody else was quicker."""
+        told = await self.tell_team(body, self._operator)
+        await self._append(body, str(deployment))
+        return claims.said(body, told)
 
     async def hold(self, deployment: DeploymentId, reason: str) -> Announcement:
         await self._gate("hold", Permission.ABORT, deployment)

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
+from types import MappingProxyType
 
+from rollback_console.model.incident import Incident
 from rollback_console.model.snapshot import Snapshot
 from rollback_console.model.team import Team, together, who_is_at
 
+_NOBODY: Mapping[str, str] = MappingProxyType({})
 
-def with_team(snapshot: Snapshot, team: Team) -> Snapshot:
-    """The snapshot, with the others. The hub's word for who commands goes before the journal's: it is everybody's."""
-    incidents = tuple(
-        replace(incident, commander=standing.commander)
-        if (standing := team.standing(incident.id)) is not None and standing.commander
-        else incident
-        for incident in snapshot.incidents
-    )
+
+def with_team(snapshot: Snapshot, team: Team | None, commanders: Mapping[str, str] = _NOBODY) -> Snapshot:
+    """The snapshot, with the others. The hub's word for who commands goes before the journal's (`commanders`, by
+    incident): it is everybody's."""
+    incidents = tuple(_commanded(incident, team, commanders) for incident in snapshot.incidents)
+    if team is None:
+        return replace(snapshot, incidents=incidents)
     people = []
     for view in snapshot.deployments:
         line = who_is_at(team.colleagues, team.standing(view.incident) if view.incident else None, str(view.id))
@@ -24,3 +27,9 @@ def with_team(snapshot: Snapshot, team: Team) -> Snapshot:
     return replace(
         snapshot, incidents=incidents, people=tuple(people), timeline=together(snapshot.timeline, team.items)
     )
+
+
+def _commanded(incident: Incident, team: Team | None, commanders: Mapping[str, str]) -> Incident:
+    standing = team.standing(incident.id) if team is not None else None
+    commander = standing.commander if standing is not None else commanders.get(incident.id)
+    return incident if commander is None else replace(incident, commander=commander or None)

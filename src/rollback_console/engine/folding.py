@@ -17,6 +17,7 @@ from rollback_console.execute.fold import executions
 from rollback_console.journal.entry import Entry, Recorder
 from rollback_console.journal.kinds import (
     Adopted,
+    Claimed,
     IncidentRecorded,
     PointerMoved,
     PolicyInForce,
@@ -41,7 +42,7 @@ _EXECUTION_KINDS = ("request", "intent", "outcome", "execution")
 _WALK_KINDS = ("walk", "step")
 _STATE_KINDS = (
     *_EXECUTION_KINDS, *_WALK_KINDS, "snooze", "adopt", "pointer", "incident", "policy", MERGE, *DECLARED_KINDS,
-    *AUTOMATIC_KINDS,
+    *AUTOMATIC_KINDS, "claim",
 )  # fmt: skip
 _TIMELINE = 2_000  # lines kept for the screen; the journal keeps all
 _OVER_S, _OVERS = 7 * 86_400.0, 20  # closed incidents that are still offered, for leaving them out of baselines
@@ -68,6 +69,7 @@ class Folded:
         self._adopted: list[tuple[str, float, str]] = []
         self.adopt_entries: list[Entry] = []
         self.snoozed: dict[str, float] = {}
+        self.commanders: dict[str, str] = {}  # of incidents, by this journal; "" where it was given up
         self.declared = Declared()
         self.announced = Announced()
         acting = any(rule.mode is Mode.ACT for rule in rules)
@@ -140,6 +142,9 @@ class Folded:
             self.evaluated_at = max(self.evaluated_at or 0.0, body.at)
             if isinstance(body, TransitionRecorded):
                 self.announced.turned(entry.deployment, body.after, body.at)
+        elif isinstance(body, Claimed):
+            if body.role == "commander" and body.action != "handover":
+                self.commanders[body.incident] = entry.operator if body.action == "take" else ""
         elif isinstance(body, Snoozed):
             self.snoozed[entry.deployment] = body.until
         elif isinstance(body, Adopted):

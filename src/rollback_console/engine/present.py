@@ -305,7 +305,7 @@ class Present:
 
     def publish(self) -> Snapshot:
         """The Snapshot of now, handed to whoever watches."""
-        snapshot = self._with_others(self.snapshot())
+        snapshot = self.with_others()
         self._shown = self._shown or self.evaluated_at is not None
         self._publish(snapshot)
         return snapshot
@@ -366,14 +366,15 @@ class Present:
                 found[str(rule.deployment.id)] = change
         return {**found, **{name: each for each in by_hand for name in each.deployments}}
 
-    def _with_others(self, snapshot: Snapshot) -> Snapshot:
-        """What other consoles did, and who is where, by way of the hub."""
-        team = self.roles.team()
-        if team is None:
+    def with_others(self) -> Snapshot:
+        """The Snapshot of now with what other consoles did, who is where, and who commands."""
+        snapshot, team = self.snapshot(), self.roles.team()
+        commanders = self.folded.commanders if self.folded is not None else {}
+        if team is None and not commanders:
             return snapshot
         from rollback_console.engine.company import with_team  # states first
 
-        return with_team(snapshot, team)
+        return with_team(snapshot, team, commanders)
 
     def _explained(self) -> tuple[Explanation, ...]:
         """Why the deployment that somebody looks at is in its state."""

@@ -247,6 +247,17 @@ class Snoozed(Body):
     person: PersonSignature | None = None
 
 
+class Claimed(Body):
+    """Who is on an incident: taken up or left, its command taken, given up, or handed over to a named person."""
+
+    kind = "claim"
+    incident: Name
+    role: Literal["working", "commander"]
+    action: Literal["take", "release", "handover"]
+    to: Name = ""
+    reason: Free = ""
+
+
 class StretchExcluded(Body):
     """A stretch that a person took out of every baseline, or (`restored`) put back; no deployments: all of them."""
 
@@ -308,7 +319,7 @@ KINDS: dict[str, type[Body]] = {
     for model in (
         Genesis, Session, PolicyInForce, TickRecorded, TransitionRecorded, IncidentRecorded, PointerMoved,
         BackendChanged, ClockJump, Requested, Refusal, Intent, Outcome, ExecutionEnded, Adopted, WalkEvent,
-        StepMarked, Note, Snoozed, AutomaticRecorded, StretchExcluded, ChangeExpected, DrillSummary, Repaired,
+        StepMarked, Note, Snoozed, Claimed, AutomaticRecorded, StretchExcluded, ChangeExpected, DrillSummary, Repaired,
         Checkpointed, SegmentBegun, BlobsDropped, EmergencyBegun, EmergencyMerged,
     )
 }  # fmt: skip

@@ -144,6 +144,14 @@ def _snooze(b: k.Snoozed) -> str:
     return f"snoozed until {clock_text(b.until)}: {b.reason}"
 
 
+def _claim(b: k.Claimed) -> str:
+    did = {
+        ("working", "take"): "works on", ("working", "release"): "left", ("commander", "take"): "took command of",
+        ("commander", "release"): "gave up command of", ("commander", "handover"): "offered command of",
+    }.get((b.role, b.action), f"{b.action} {b.role} of")  # fmt: skip
+    return f"{did} incident {b.incident}" + (f" to {b.to}" if b.to else "") + (f": {b.reason}" if b.reason else "")
+
+
 def _exclusion(b: k.StretchExcluded) -> str:
     if b.event == "restored" or b.start is None or b.end is None:
         return f"put {b.id} back into the baselines: {b.reason}"
@@ -215,5 +223,5 @@ _SENTENCES: dict[type[k.Body], Callable[[Any], str]] = {
     k.Note: _note, k.Snoozed: _snooze, k.AutomaticRecorded: _automatic, k.DrillSummary: _drill, k.Repaired: _found,
     k.Checkpointed: _checkpoint, k.SegmentBegun: _segment, k.BlobsDropped: _retention,
     k.EmergencyBegun: _break_glass, k.EmergencyMerged: _merge,
-    k.StretchExcluded: _exclusion, k.ChangeExpected: _expected,
+    k.StretchExcluded: _exclusion, k.ChangeExpected: _expected, k.Claimed: _claim,
 }  # fmt: skip

@@ -54,6 +54,15 @@ class ReviewCommands:
     async def snooze(self, deployment: DeploymentId, seconds: float, reason: str) -> None:
         _refuse()
 
+    async def claim(self, deployment: DeploymentId) -> str:
+        _refuse()
+
+    async def command(self, deployment: DeploymentId, reason: str = "") -> str:
+        _refuse()
+
+    async def hand_over(self, deployment: DeploymentId, to: str) -> str:
+        _refuse()
+
     async def hold(self, deployment: DeploymentId, reason: str) -> Announcement:
         _refuse()
 

@@ -133,6 +133,37 @@ class Acts:
 
         self._ask("Snooze for 30 minutes", f"{deployment}: the reason", snooze)
 
+    def act_claim(self) -> None:
+        deployment = self._here()
+        if self._app.commands is not None and deployment is not None:
+            self._app.run_command(self._app.commands.claim(deployment), "claim", self._app.say)
+
+    def act_command(self) -> None:
+        deployment = self._here()
+        snapshot = self._app.snapshot
+        incident = snapshot.incident_of(deployment) if snapshot is not None and deployment is not None else None
+        if incident is None or deployment is None:
+            return
+
+        def take(text: str) -> None:
+            if self._app.commands is not None:
+                self._app.run_command(self._app.commands.command(deployment, text), "command", self._app.say)
+
+        me = snapshot.operator.id if snapshot is not None and snapshot.operator is not None else ""
+        if incident.commander not in (None, "", me):
+            self._ask("Take command", f"{incident.commander} commands {incident.id}: why you take it", take)
+        else:
+            take("")
+
+    def act_hand_over(self) -> None:
+        deployment = self._here()
+
+        def hand_over(text: str) -> None:
+            if self._app.commands is not None and deployment is not None:
+                self._app.run_command(self._app.commands.hand_over(deployment, text), "hand over", self._app.say)
+
+        self._ask("Hand over command", f"the incident of {deployment}: to whom, by their name in the roster", hand_over)
+
     def act_hold(self) -> None:
         deployment = self._here()
 
