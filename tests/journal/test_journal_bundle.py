@@ -30,6 +30,7 @@ from rollback_console.authorize.keys import PersonKey
 from rollback_console.cli.main import run
 from rollback_console.errors import InputError, JournalBroken, UsageError
 from rollback_console.journal import bundle, merkle
+from rollback_console.journal.against import Against
 from rollback_console.journal.chain import Row, canonical, digest
 from rollback_console.journal.create import seal
 from rollback_console.journal.device import DeviceKey
@@ -112,7 +113,7 @@ def script(folder: Path, name: str = "verify.sh") -> subprocess.CompletedProcess
 
 def python(archive: Path) -> Verification:
     source = open_source(archive)
-    return verify(source.rows, blobs=source.blobs, others=source.others)
+    return verify(source.rows, blobs=source.blobs, others=source.others, against=Against(source.witnesses))
 
 
 @pytest.fixture(scope="module")
@@ -156,7 +157,7 @@ def test_it_is_the_same_bytes_every_time(archive: Path, tmp_path: Path) -> None:
 def test_journal_verify_reads_a_bundle(archive: Path) -> None:
     found = python(archive)
     assert (found.ok, found.entries, found.problems) == (True, LAST, ())
-    assert found.blobs_missing == 0
+    assert (found.blobs_missing, found.witnessed) == (0, 1)
     assert list(open_source(archive).rows) == rows_of(archive.with_name("journal.db"))  # type: ignore[arg-type]
 
 
@@ -264,7 +265,7 @@ def test_a_changed_entry_is_found_without_the_manifest(own: Path, what: str) -> 
     assert "note MANIFEST.sha256 is not signed" in done.stdout
 
 
-def test_a_cut_off_end_is_found_by_the_receipt(own: Path) -> None:
+def test_a_cut_off_end_is_found_by_the_receipt(own: Path, tmp_path: Path) -> None:
     for end in ("bodies", "envelopes", "signatures"):
         (path,) = own.glob(f"entries/*.{end}")
         path.write_bytes(b"".join(path.read_bytes().splitlines(True)[:12]))
@@ -280,10 +281,16 @@ def test_a_cut_off_end_is_found_by_the_receipt(own: Path) -> None:
     assert done.returncode == 1
     assert f"the hub saw entry {LAST}, and the entries here end at 12: the end was cut off" in done.stdout
     assert "the signature over MANIFEST.sha256 does not hold" in done.stdout
+    found = python(_packed(own, tmp_path / "cut.tar"))
+    assert [problem.what for problem in found.problems] == ["bundle", "truncated"]
+    assert found.first_bad_seq == 13
+    about["head"]["seq"] = 13
+    (own / "bundle.json").write_text(json.dumps(about))
+    assert any("names another head" in str(problem) for problem in python(_packed(own, tmp_path / "cut.tar")).problems)
 
 
 @pytest.mark.parametrize("change", ["hash", "index", "proof", "checkpoint", "at"])
-def test_a_forged_receipt_does_not_hold(own: Path, change: str) -> None:
+def test_a_forged_receipt_does_not_hold(own: Path, tmp_path: Path, change: str) -> None:
     path = own / "receipts" / "0001.json"
     document = json.loads(path.read_text())
     receipt = document["receipt"]
@@ -296,6 +303,9 @@ def test_a_forged_receipt_does_not_hold(own: Path, change: str) -> None:
     _resum(own)
     done = script(own)
     assert (done.returncode, "BAD  receipts/0001.json" in done.stdout) == (1, True), done.stdout
+    assert any(
+        "receipts/0001.json does not hold" in str(each) for each in python(_packed(own, tmp_path / "f")).problems
+    )
 
 
 def test_people_are_checked_against_the_recorded_roster(tmp_path: Path) -> None:

@@ -106,6 +106,11 @@ def verify_command(
         witnesses, unchecked = seen.load(against, _hub_keys(hub_keys), rows_of)
     keys = [_key(d) for d in devices] or None
     source = open_source(path)
+    if source.witnesses:
+        from rollback_console.journal.against import Against
+
+        witnesses = witnesses or Against()
+        witnesses.ask(source.witnesses)
     found = verify(
         source.rows, devices=keys, recompute=_recompute() if decisions else None, blobs=source.blobs,
         against=witnesses, others=source.others, people=_people(roster),

@@ -49,11 +49,14 @@ class Against:
     def __init__(self, witnesses: Iterable[Witness] = (), copies: Sequence[tuple[str, Iterable[Row]]] = ()) -> None:
         self._witnesses: dict[int, list[Witness]] = {}
         self._copies = [_Copy(name, iter(rows)) for name, rows in copies]
-        self.warnings: list[str] = []
         self.compared = 0
+        self._last_good = 0
+        self.ask(witnesses)
+
+    def ask(self, witnesses: Iterable[Witness]) -> None:
+        """More witnesses, before the walk begins."""
         for witness in witnesses:
             self._witnesses.setdefault(witness.seq, []).append(witness)
-        self._last_good = 0
 
     def sound(self, row: Row, key: Ed25519PublicKey, say: Say) -> None:
         """`row` verified in its place: is it the one that others saw."""

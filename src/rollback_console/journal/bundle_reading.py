@@ -17,9 +17,11 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from rollback_console.authorize import sshsig
 from rollback_console.errors import ConsoleError, InputError
 from rollback_console.journal import chain as chains
+from rollback_console.journal.against import Witness
 from rollback_console.journal.bundle import EXPORTER, MANIFEST, NAMESPACE
 from rollback_console.journal.chain import Row
 from rollback_console.journal.device import public_key, signed_by
+from rollback_console.journal.receipt import Receipt, check
 
 _LARGEST = 1 << 30  # bytes of one file that are read at once
 _LINE = re.compile(r"([0-9a-f]{64})  ([A-Za-z0-9._/-]+)")
@@ -34,6 +36,8 @@ class Bundle:
         self._path, self._tar, self._members, self._odd = path, tar, members, odd
         self._unread: list[str] = []
         self._key: Ed25519PublicKey | None = None
+        self._last: Row | None = None
+        self._count = 0
 
     def rows(self) -> Iterator[Row]:
         """The entries in order. A line that is none ends them, and `problems` says so."""
@@ -47,6 +51,7 @@ class Bundle:
                     if waiting is not None:
                         yield self._as_stored(waiting, row.prev)
                     waiting, number = row, number + 1
+                    self._last, self._count = row, self._count + 1
         except (ValueError, KeyError, TypeError) as error:  # UnicodeDecodeError and binascii.Error are ValueErrors
             self._unread.append(f"entry {number} cannot be read from it ({error}); nothing after it was looked at")
         if waiting is not None:
@@ -72,6 +77,21 @@ class Bundle:
         if chains.digest(data) != digest:
             raise ValueError("is not what its digest says")
         return data
+
+    def witnesses(self) -> tuple[Witness, ...]:
+        """The receipts that came with it, each by the key that came with it; those that do not hold are problems."""
+        found = []
+        for name in sorted(name for name in self._members if name.startswith("receipts/")):
+            try:
+                document = json.loads(self._read(name))
+                receipt, vkey = Receipt.from_json(document["receipt"]), str(document["hub"])
+                check(receipt, [vkey])
+            except (ValueError, KeyError, TypeError) as error:
+                self._unread.append(f"{name} does not hold ({error})")
+                continue
+            source = f"the hub {vkey.partition('+')[0]} (its key: {vkey})"
+            found.append(Witness(receipt.chain, receipt.seq, receipt.hash, source))
+        return tuple(found)
 
     def problems(self) -> Iterator[str]:
         """What is wrong beside the entries: files that were changed, added or removed, keys, the exporter's
@@ -126,6 +146,15 @@ class Bundle:
         pem = self._key.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo).decode()
         if self._text("device.pem") != pem:
             yield "device.pem is not the key in the first entry"
+        try:
+            about = json.loads(self._text("bundle.json"))
+            head = (about["chain"], about["entries"], about["head"]["seq"], about["head"]["hash"])
+        except (ValueError, KeyError, TypeError):
+            yield "bundle.json cannot be read"
+            return
+        last = self._last
+        if last is not None and head != (last.chain, self._count, last.seq, last.hash):
+            yield "bundle.json names another head: entries were cut off at the end, or added"
 
     def _text(self, name: str) -> str:
         return self._read(name).decode("utf-8", "replace") if name in self._members else ""

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rollback_console.errors import UsageError
 from rollback_console.journal import segments
 from rollback_console.journal.chain import Row
 from rollback_console.model.value import dataclass
+
+if TYPE_CHECKING:
+    from rollback_console.journal.against import Witness
 
 _SQLITE = b"SQLite format 3\0"
 
@@ -16,11 +20,12 @@ _SQLITE = b"SQLite format 3\0"
 @dataclass(frozen=True, slots=True)
 class Source:
     """`rows` as `verify` takes them; `blobs` where rows bring some; `others`, called after the walk, says what else is
-    wrong with a bundle."""
+    wrong with a bundle; `witnesses` are the receipts that came with it, as far as they hold."""
 
     rows: Path | Iterable[Row]
     blobs: Callable[[str], bytes | None] | None = None
     others: Callable[[], Iterable[str]] | None = None
+    witnesses: tuple[Witness, ...] = ()
 
 
 def open_source(path: Path) -> Source:
@@ -36,7 +41,7 @@ def open_source(path: Path) -> Source:
         from rollback_console.journal.bundle_reading import open_bundle
 
         found = open_bundle(path)
-        return Source(found.rows(), found.blob, found.problems)
+        return Source(found.rows(), found.blob, found.problems, found.witnesses())
     if path.suffix == ".jsonl" or (not start.startswith(_SQLITE) and start.lstrip()[:1] == b"{"):
         from rollback_console.journal.export import read_jsonl
 
