@@ -19,6 +19,7 @@ from rollback_console.decide.change import why_not
 from rollback_console.decide.evidence import EMPTY
 from rollback_console.decide.incidents import Fleet, Trouble, group
 from rollback_console.decide.judge import FRESH, decide, step
+from rollback_console.decide.reasons import tree
 from rollback_console.decide.stakes import held_alone, staked, stakes_of, sure_loss, suspected_loss
 from rollback_console.engine.advice import advice_against
 from rollback_console.engine.record import memory_document, memory_from
@@ -120,6 +121,9 @@ def test_the_countdown_and_the_sentence_say_what_shortened_it() -> None:
     assert "nothing else agrees (lost tracking looks like this), so it must hold for 1" in holding.sentence
     assert holding.eta_s == pytest.approx(holding.alone.length_s - 360.0)
     assert "if it stays" in eta_words(holding)
+    (node,) = [each for each in tree(rule, holding).because if each.kind == "alone"]
+    assert (node.name, node.holds, node.text) == ("conversion", False, words)
+    assert ("loss", "USD/min") in [(name, unit) for name, _, unit in node.numbers]
     assert any(f"full for {minutes_of(holding.alone.length_s)} with" in line for line in why_not(rule, holding))
     first = next(verdict for k, verdict in sorted(told.items()) if verdict.state is TriggerState.FIRED)
     assert "stood alone for 1" in first.sentence

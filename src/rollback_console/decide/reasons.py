@@ -16,6 +16,7 @@ from rollback_console.decide.explain import (
     suspected,
 )
 from rollback_console.decide.impact import formula, total_words, waiting_words
+from rollback_console.model.countdown import hold_words
 from rollback_console.model.rules import (
     And,
     BlindPolicyKind,
@@ -29,7 +30,7 @@ from rollback_console.model.rules import (
     Weighted,
 )
 from rollback_console.model.text import plain, span
-from rollback_console.model.verdict import Reason, SignalVerdict, TriggerState, Verdict
+from rollback_console.model.verdict import Alone, Reason, SignalVerdict, TriggerState, Verdict
 
 MOST = 6  # sentences of a why, or of a why not
 LONGEST = 240  # characters of one of them
@@ -193,6 +194,8 @@ def _clocks(rule: DeploymentRule, verdict: Verdict) -> Iterator[Reason]:
             stands = ", and the clock stands still" if verdict.frozen and kind != "blind" else ""
             numbers = (("remaining_s", left, "s"), ("length_s", whole, "s"))
             yield Reason(kind, kind, left <= 0, f"{span(left)} left of {span(whole)}{stands}", numbers)
+    if verdict.alone is not None:
+        yield _alone(verdict.alone)
     for name in verdict.blind:
         found = next((judged for judged in verdict.signals if judged.name == name), None)
         why = plain(found.note or found.blind or "blind", 60) if found is not None else "blind"
@@ -200,6 +203,15 @@ def _clocks(rule: DeploymentRule, verdict: Verdict) -> Iterator[Reason]:
     if verdict.cooling:
         text = "after an action nothing automatic follows"
         yield Reason("cooling", "cooling", True, text, (("length_s", trigger.cool_down_s, "s"),))
+
+
+def _alone(alone: Alone) -> Reason:
+    """The hold of a signal with which nothing agrees, and what shortened it."""
+    numbers = [("held_s", alone.held_s, "s"), ("length_s", alone.length_s, "s")]
+    if alone.budget is not None and alone.loss_per_minute is not None:
+        numbers.append(("loss", alone.loss_per_minute, f"{alone.unit}/min"))
+        numbers.append(("loss_budget", alone.budget, alone.unit))
+    return Reason("alone", alone.signal, alone.held_s >= alone.length_s, hold_words(alone), tuple(numbers))
 
 
 def _impact(rule: DeploymentRule, verdict: Verdict) -> Reason:
