@@ -17,6 +17,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # where the tests' servers and their helpers are
 
 from tests.benchmarks import (
+    bench_append,
     bench_decide,
     bench_hub,
     bench_journal,
@@ -48,6 +49,7 @@ def benches() -> dict[str, Callable[[bool], list[Figure]]]:
         "rows": bench_screen.rows,
         "memory": bench_screen.memory,
         "journal": bench_journal.journal,
+        "append": bench_append.append,
         "hub": bench_hub.hub,
         "verify": bench_verify.verify,
     }

@@ -137,7 +137,8 @@ class Journal(JournalReader):
             row = seal(self._device, self.chain, seq, (at, mono), (kind, body, deployment, operator), prev)
             written.append(row)
             prev = row.hash
-        self._connection.executemany("INSERT OR IGNORE INTO blobs (digest, size, data) VALUES (?, ?, ?)", packed)
+        if packed:
+            self._connection.executemany("INSERT OR IGNORE INTO blobs (digest, size, data) VALUES (?, ?, ?)", packed)
         self._connection.executemany(INSERT, written)
         return written
 
