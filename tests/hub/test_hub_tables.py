@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
@@ -13,7 +14,7 @@ from alembic.migration import MigrationContext
 from sqlalchemy import Table, select
 
 from hub.hub_tools import chain_of
-from rollback_console.hub import append, devices, migrate, people, shared
+from rollback_console.hub import append, devices, keyfile, log, migrate, people, shared
 from rollback_console.hub.hub import Hub
 from rollback_console.hub.problems import Problem
 from rollback_console.hub.settings import HubSettings
@@ -21,6 +22,7 @@ from rollback_console.hub.tables import MUTABLE, RECORD, metadata
 from rollback_console.hub.wire import ClaimIn, MessageIn
 from rollback_console.journal.device import DeviceKey
 from rollback_console.journal.receipt import check
+from rollback_console.journal.signednote import Checkpoint, NoteKey
 
 KEY = DeviceKey.from_seed(b"tables")
 DEVICE = devices.Device(KEY.fingerprint(), KEY.public_openssh(), "laptop", 0, None)
@@ -114,7 +116,6 @@ def test_the_tables_of_a_newer_program_are_left_alone(tmp_path: Path) -> None:
 
 
 def test_a_process_that_runs_through_a_restore_signs_under_the_new_name(tmp_path: Path) -> None:
-    from rollback_console.hub import keyfile
     from rollback_console.hub.log import begin_epoch
 
     one = Hub(HubSettings(tmp_path))
@@ -122,9 +123,13 @@ def test_a_process_that_runs_through_a_restore_signs_under_the_new_name(tmp_path
     before = append.append(one.database, one.log, DEVICE, rows[0].chain, "", rows[:2]).receipt
     vkey = begin_epoch(one.database, keyfile.load_or_create(one.settings.key_path), "", "restored from a backup")
     after = append.append(one.database, one.log, DEVICE, rows[0].chain, rows[1].hash, rows[2:]).receipt
-    assert check(after, [vkey]).origin == f"{check(before, [first_key(one)]).origin}/restored-2"
+    base = check(before, [first_key(one)]).origin
+    assert re.fullmatch(re.escape(base) + r"/restored-20\d{12}", check(after, [vkey]).origin)
     first = shared.take_lease(one.database, DEVICE, "poll/prod", "ana", 30)
-    assert first["token"] > 2**32  # beyond every token of the time before
+    assert 2**50 < first["token"] < 2**53  # beyond every token of the time before, and still a number of JSON's
+    with pytest.raises(Problem, match="restored"):  # a console that was away: its log has ended, and it is told so
+        one.log.witness(before.checkpoint)
+    assert one.log.witness(after.checkpoint) == (2, [])
     one.close()
     mark = keyfile.read_mark(one.settings.mark_path)
     assert mark is not None
@@ -134,9 +139,32 @@ def test_a_process_that_runs_through_a_restore_signs_under_the_new_name(tmp_path
     again.close()
 
 
+def test_a_checkpoint_of_a_later_name_tells_a_hub_that_it_is_an_old_one(tmp_path: Path) -> None:
+    """Restored twice, the second time by a copy of the folder: the database knows nothing of the first restore."""
+    one = Hub(HubSettings(tmp_path))
+    rows = chain_of(KEY, 2)
+    append.append(one.database, one.log, DEVICE, rows[0].chain, "", rows[:1])
+    later = log._next_origin(one.log.key.name, 1_780_000_000_000_000_000)
+    key = keyfile.load_or_create(one.settings.key_path)
+    note = NoteKey(later, key).sign(Checkpoint(later, 1, bytes(32)).text())
+    with pytest.raises(Problem, match="rolled-back"):
+        one.log.witness(note)
+    with pytest.raises(Problem, match="rolled-back"):
+        one.log.checkpoint()
+    one.close()
+
+
 def first_key(hub: Hub) -> str:
     """The key of the hub's first epoch."""
     from rollback_console.hub.tables import epochs
 
     with hub.database.reading() as connection:
         return str(connection.execute(select(epochs.c.vkey).where(epochs.c.number == 1)).scalar_one())
+
+
+def test_no_name_comes_twice_though_one_backup_is_put_back_twice() -> None:
+    """Twice from the same database, a moment apart, and with a clock that runs backwards."""
+    first = log._next_origin("hub", 1_780_000_000_000_000_000)
+    assert first == "hub/restored-20260528202640"
+    assert log._next_origin("hub", 1_780_000_001_000_000_000) == "hub/restored-20260528202641"
+    assert log._next_origin(first, 1_700_000_000_000_000_000) == "hub/restored-20260528202641"

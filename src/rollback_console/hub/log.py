@@ -12,6 +12,7 @@ import threading
 import time
 from collections.abc import Iterator
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -195,22 +196,23 @@ class Log:
 
     def witness(self, note: str) -> tuple[int, list[bytes]]:
         """A checkpoint that somebody holds: (our size, proof that our tree begins with it). Raises Problem: 400 for
-        what this log never signed; 409, and this hub signs no more, when our tree does not begin with it."""
+        what this key never signed; 409 `restored` for one of an earlier name; 409 `rolled-back`, and this hub signs no
+        more, when our tree does not begin with it, or it is of a later name than this database knows."""
+        try:
+            vkey = NoteKey(note.partition("\n")[0], self._private).vkey
+            held = Checkpoint.parse(open_note(note, [vkey]))
+        except ValueError as error:
+            raise Problem(400, "not-ours", "this log did not sign that checkpoint", str(error)) from None
         with self._database.reading() as connection:
-            vkeys = [row.vkey for row in connection.execute(select(epochs.c.vkey))]
-            try:
-                held = Checkpoint.parse(open_note(note, vkeys))
-            except ValueError as error:
-                raise Problem(400, "not-ours", "this log did not sign that checkpoint", str(error)) from None
-            if held.origin != self.key.name:
-                raise Problem(
-                    409, "restored", "that checkpoint is from before this hub was restored", origin=self.key.name
-                )
+            origin = connection.execute(select(epochs.c.origin).order_by(epochs.c.number.desc()).limit(1)).scalar_one()
+            if _order(held.origin) < _order(origin):
+                raise Problem(409, "restored", "that checkpoint is from before this hub was restored", origin=origin)
             size = self.size(connection)
-            known = held.size <= size and self.root(connection, held.size) == held.root
-            if known:
+            if held.origin == origin and held.size <= size and self.root(connection, held.size) == held.root:
                 return size, merkle.consistency_proof(held.size, size, self.node(connection))
-        self.halt(f"a console holds a checkpoint of {held.size} leaves that this database does not begin with")
+        self.halt(
+            f"a console holds a checkpoint of {held.origin}, {held.size} leaves, that this database does not have"
+        )
         raise Problem(409, "rolled-back", "this hub has signed another tree", size=size)
 
     def halt(self, why: str) -> Problem:
@@ -251,19 +253,33 @@ def begin_epoch(database: Database, private: Ed25519PrivateKey, name: str, reaso
         last = connection.execute(select(epochs).order_by(epochs.c.number.desc()).limit(1)).one_or_none()
         if last is not None and reason == "first start":
             return str(last.vkey)  # another process was quicker
+        now = database.now(connection)
         number = 1 if last is None else int(last.number) + 1
-        base = name if last is None else last.origin.partition("/restored-")[0]
-        key = NoteKey(base if number == 1 else f"{base}/restored-{number}", private)
+        key = NoteKey(name if last is None else _next_origin(last.origin, now), private)
         found = connection.execute(select(func.max(log_leaves.c.index))).scalar_one()
         size = 0 if found is None else int(found) + 1
         root = merkle.root_of(size, Log(database, private, Path()).node(connection))
         connection.execute(
             insert(epochs),
-            {"number": number, "origin": key.name, "vkey": key.vkey, "at": database.now(connection), "size": size,
+            {"number": number, "origin": key.name, "vkey": key.vkey, "at": now, "size": size,
              "root": root.hex(), "reason": reason},
         )  # fmt: skip
         connection.execute(meta.delete().where(meta.c.name == HALTED))
     return key.vkey
+
+
+def _next_origin(before: str, now: int) -> str:
+    """A name that no log of this hub has had, also when one backup is put back twice: the time, to the second, as
+    digits that grow. What the database counts would come again."""
+    base = before.partition("/restored-")[0]
+    time_ = int(datetime.fromtimestamp(now // 1_000_000_000, UTC).strftime("%Y%m%d%H%M%S"))
+    return f"{base}/restored-{max(time_, _order(before) + 1)}"
+
+
+def _order(origin: str) -> int:
+    """Names of one hub's log in the order in which it had them; 0 for the first."""
+    digits = origin.partition("/restored-")[2]
+    return int(digits) if digits.isdecimal() else 0
 
 
 def head_of(connection: Connection, chain: str) -> Head:

@@ -21,7 +21,7 @@ from rollback_console.journal.blobs import pack, unpack
 from rollback_console.model.times import written
 
 NS = 1_000_000_000
-_TOKENS = 2**32  # tokens of one epoch of the hub
+_TOKENS = 2**20  # leases a second that a restored hub is sure not to have given before
 
 
 def rfc3339(nanos: int) -> str:
@@ -90,10 +90,9 @@ def take_lease(database: Database, device: Device, name: str, holder: str, ttl_s
         found = connection.execute(select(leases).where(leases.c.name == name)).one_or_none()
         if found is not None and found.expires_at > now:
             raise _held(found)
-        epoch = int(connection.execute(select(func.max(epochs.c.number))).scalar_one() or 1)
         until = now + round(ttl_s * NS)
         new = {
-            "token": max(found.token if found is not None else 0, (epoch - 1) * _TOKENS) + 1,
+            "token": max(found.token if found is not None else 0, _first_token(connection)) + 1,
             "holder": holder, "device": device.id, "expires_at": until,
             "version": next_version(connection, leases),
         }  # fmt: skip
@@ -103,6 +102,15 @@ def take_lease(database: Database, device: Device, name: str, holder: str, ttl_s
             connection.execute(update(leases).where(leases.c.name == name).values(**new))
     return {"name": name, "holder": holder, "device": device.id, "token": new["token"],
             "expires_at": rfc3339(until)}  # fmt: skip
+
+
+def _first_token(connection: Connection) -> int:
+    """Below every token of this epoch and above every one of those before, which a backup does not know: made of the
+    time of the restore. Below 2**53 until the year 2242."""
+    last = connection.execute(
+        select(epochs.c.number, epochs.c.at).order_by(epochs.c.number.desc()).limit(1)
+    ).one_or_none()
+    return 0 if last is None or last.number == 1 else int(last.at) // NS * _TOKENS
 
 
 def renew_lease(database: Database, device: Device, name: str, token: int, ttl_s: float) -> dict[str, Any]:
