@@ -16,7 +16,9 @@ from rollback_console.decide.gauges import (
     SELDOM,
     Noise,
     Samples,
+    apart,
     bands,
+    beside,
     hours_of,
     norm_at,
     usual_share,
@@ -149,3 +151,16 @@ def test_without_a_bound_it_says_what_it_takes() -> None:
     verdict, _ = decide(rule(), Observation(rule().deployment.id, MONDAY, (reading,)))
     assert verdict.signals[0].note == "no baseline: it takes a day of history"
     assert verdict.signals[0].blind is Blind.NO_DATA
+
+
+@given(st.floats(-1e6, 1e6), st.floats(0.001, 1e6), st.floats(0.01, 100.0))
+@settings(max_examples=60)
+def test_beside_a_control_scale_cancels_and_the_way_back_is_exact(own: float, control: float, factor: float) -> None:
+    distance = apart(own, control)
+    assert -1.0 <= distance <= 1.0
+    assert apart(own * factor, control * factor) == pytest.approx(distance)
+    if 1e-6 < own / control < 1e6:
+        assert beside(control, distance) == pytest.approx(own, rel=1e-6)
+        assert beside(-control, apart(-own, -control)) == pytest.approx(-own, rel=1e-6)
+    assert apart(0.0, 0.0) == 0.0
+    assert beside(control, 1.0) == math.inf

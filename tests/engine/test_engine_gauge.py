@@ -235,3 +235,53 @@ async def test_history_that_somebody_took_out_makes_no_bound() -> None:
         bounds.append(found[1].bound or 0.0)
     assert bounds[0] > 1.5 * bounds[1]
     assert bounds[1] == pytest.approx(swings(at) * math.exp(0.1645), rel=0.1)
+
+
+BESIDE = Baseline(BaselineKind.CONTROL, control="d0-canary")
+
+
+def both(points: list[tuple[float, float]], own: float = 1.3, worse_from: float = math.inf) -> Flaky:
+    """The gauge and its control, of one load; the deployment's own is always higher, and from some time on more."""
+    draw = random.Random(8)
+    mine = [(at, v * own * draw.gauss(1.0, 0.02) * (1.2 if at > worse_from else 1.0)) for at, v in points]
+    other = [(at, v * draw.gauss(1.0, 0.02)) for at, v in points]
+    answers = [labelled(QUERY, "d0", mine), labelled(QUERY, "d0-canary", other)]
+    return Flaky({QUERY: answers, QUERY + " ": answers}, lookback_s=MINUTE)
+
+
+def beside(metrics: Flaky, at: float) -> Engine:
+    options = Options(step_s=MINUTE, delay_s=0.0, lookback_s=DAY, debug=True)
+    return Engine(fleet(gauge(BESIDE)), metrics, None, VirtualClock(at), options, inline=True)
+
+
+async def test_beside_a_control_what_both_share_is_no_news_and_what_is_its_own_fires() -> None:
+    """From 02:00 on the load of both doubles; from 03:30 on the deployment's own is a fifth more than its control's."""
+    bad, load = MONDAY + 3.5 * HOUR, MONDAY + 2 * HOUR
+    points = [
+        (at, v * (2.0 if at > load else 1.0))
+        for at, v in series(MONDAY - 37 * DAY, MONDAY + 6 * HOUR, tau_minutes=30.0)
+    ]
+    metrics = both(points, worse_from=bad)
+    engine = beside(metrics, MONDAY + 1.5 * HOUR)
+    await engine.start()
+    assert await go(engine, MONDAY + 1.5 * HOUR + MINUTE, load - MINUTE) is None
+    found = engine.board.verdicts[0].signals[0]
+    assert found.limit is not None
+    assert found.baseline is not None
+    assert found.baseline == pytest.approx(found.value, rel=0.15), "so much more than the control, as ever"
+    assert found.limit > found.baseline
+    fired = await go(engine, load, MONDAY + 6 * HOUR)
+    assert fired is not None
+    assert fired > bad
+    opened = beside(metrics, fired)
+    await opened.start()
+    assert opened.board.memories == engine.board.memories
+
+
+async def test_a_control_that_is_not_seen_leaves_nothing_to_compare_with() -> None:
+    metrics = backend(series(MONDAY - 30 * DAY, MONDAY + HOUR))
+    engine = beside(metrics, MONDAY + HOUR)
+    await engine.start()
+    found = engine.board.verdicts[0].signals[0]
+    assert found.blind is not None
+    assert "no baseline" in found.note

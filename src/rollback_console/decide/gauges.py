@@ -21,7 +21,7 @@ samples, and the learned baseline of shares (`decide.baselines`) is learned from
 from __future__ import annotations
 
 from collections.abc import Sequence
-from math import isfinite, nan, sqrt
+from math import copysign, inf, isfinite, nan, sqrt
 
 from rollback_console.decide.baselines import Hours, Level, Profile, Windows, error_of, rate_at
 from rollback_console.decide.budget import caution
@@ -190,6 +190,21 @@ def windows_of(
         xs.append(x)
         ns.append(n)
     return Windows(hour, step, xs, ns)
+
+
+def apart(own: float, control: float) -> float:
+    """How far a gauge lies from its control's, between -1 and 1 whatever their scale: a load that both share cancels.
+    0 where they are alike; NaN where either is not seen."""
+    whole = abs(own) + abs(control)
+    return (own - control) / whole if whole else own - control
+
+
+def beside(control: float, distance: float) -> float:
+    """The gauge's value that lies so far (`apart`) from its control's; infinite where nothing lies further."""
+    if distance >= 1.0 or distance <= -1.0:
+        return copysign(inf, distance)
+    factor = (1.0 + distance) / (1.0 - distance)
+    return control * factor if control >= 0.0 else control / factor
 
 
 def share_and_norm(

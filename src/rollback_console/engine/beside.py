@@ -29,6 +29,18 @@ def labels_beside(rule: DeploymentRule, control: str) -> tuple[tuple[str, str], 
     return tuple((name, control if name == naming else value) for name, value in own)
 
 
+def beside_of(rule: DeploymentRule, control: str) -> DeploymentRule:
+    """The rule as it would be of the control."""
+    return replace(rule, deployment=replace(rule.deployment, labels=labels_beside(rule, control)))
+
+
+def asked_beside(promql: str, rule: DeploymentRule, beside: DeploymentRule) -> str:
+    """A deployment's query as its control is asked: one that names its deployment names the control instead."""
+    for (_, own), (_, other) in zip(rule.deployment.labels, beside.deployment.labels, strict=True):
+        promql = promql.replace(f'="{_escaped(own)}"', f'="{_escaped(other)}"')
+    return promql
+
+
 @dataclass(slots=True)
 class _Asked:
     """One query for the controls of some deployments: `members` in the order of the splitter's numbers."""
@@ -63,8 +75,7 @@ class Beside:
             asked.splitter = Splitter(asked.rules)
 
     def _enter(self, index: int, number: int, rule: DeploymentRule, signal: SignalRule, control: str) -> None:
-        labels = labels_beside(rule, control)
-        beside = replace(rule, deployment=replace(rule.deployment, labels=labels))
+        beside = beside_of(rule, control)
         late = signal.evidence.maturity_s if signal.evidence is not None else 0.0  # of trials, as in `queries`
         place, step = (index, number), signal.window_s
         events, at_events = self._ask(signal.x or signal.value, (step, 0.0), rule, beside, place)
@@ -93,8 +104,7 @@ class Beside:
         asked with the control's name."""
         if promql is None:
             return None, -1
-        for (_, own), (_, other) in zip(rule.deployment.labels, beside.deployment.labels, strict=True):
-            promql = promql.replace(f'="{_escaped(own)}"', f'="{_escaped(other)}"')
+        promql = asked_beside(promql, rule, beside)
         key = (promql, *pace)
         asked = self._asked.setdefault(key, _Asked(*key))
         asked.members.append(place)

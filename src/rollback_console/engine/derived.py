@@ -19,8 +19,10 @@ from rollback_console.decide.calendar import HOUR_S, LAG_S, SLOTS, lessons
 from rollback_console.decide.dispersion import Block
 from rollback_console.decide.gauges import SELDOM, Bands, Noise, Samples
 from rollback_console.decide.ranks import GAUGE_SHARE
-from rollback_console.engine.hourbook import BucketColumn, Column, Trailing, Windows
+from rollback_console.engine.beside import asked_beside, beside_of
+from rollback_console.engine.hourbook import BesideColumn, BucketColumn, Column, Trailing, Windows
 from rollback_console.engine.places import Place
+from rollback_console.engine.shelf import key_of
 from rollback_console.model.observation import Norm
 from rollback_console.model.rules import (
     Baseline,
@@ -50,7 +52,10 @@ def place_of(
         step = next((each for each in _EVERY_S if each >= signal.window_s), HOUR_S)
         samples = columns.setdefault((signal.value, -step), Column(signal.value, step=step))
         samples.scope.add(index)
-        return RankedPlace(index, of, signal, signal.baseline, signal.evidence, samples)
+        beside = _beside(index, of, signal, columns, step)
+        if beside is None:
+            return RankedPlace(index, of, signal, signal.baseline, signal.evidence, samples)
+        return RankedPlace(index, of, signal, signal.baseline, signal.evidence, samples, beside)
     if signal.kind is SignalKind.VALUE and signal.buckets_hour is not None:
         key = (signal.buckets_hour, 0.0)
         known = columns.get(key)
@@ -61,19 +66,45 @@ def place_of(
     return None
 
 
+def _beside(
+    index: int, of: DeploymentRule, signal: SignalRule, columns: MutableMapping[Trailing, Column], step: float
+) -> Column | None:
+    """The column of a gauge's control; None where it has none."""
+    if signal.baseline is None or signal.baseline.kind is not BaselineKind.CONTROL or signal.baseline.control is None:
+        return None
+    control = beside_of(of, signal.baseline.control)
+    promql = asked_beside(signal.value or "", of, control) + " "  # the same query may be asked of the deployments too
+    known = columns.get((promql, -step))
+    column = known if isinstance(known, BesideColumn) else BesideColumn(promql, step)
+    columns[promql, -step] = column
+    column.enter(index, control)
+    return column
+
+
 class RankedPlace(Place):
-    """A gauge: one sample an evaluation, beyond its bound or not (`decide.gauges`)."""
+    """A gauge: one sample an evaluation, beyond its bound or not (`decide.gauges`). Where a control runs beside it,
+    what is learned is how far the two lie apart: what both share cancels, and that one always runs hotter is no news.
+    """
 
     __slots__ = ("_bands", "_hours", "_noises")
 
     def __init__(
         self, index: int, of: DeploymentRule, signal: SignalRule, baseline: Baseline, rule: EvidenceRule,
-        samples: Column,
+        samples: Column, beside: Column | None = None,
     ) -> None:  # fmt: skip
         super().__init__(index, of, signal, baseline, rule, samples, samples)
-        self.columns = (samples,)
+        self.columns = (samples,) if beside is None else (samples, beside)
         self.worse = Worse.HIGHER
-        self.queries = ((signal.value or "", 0.0),)
+        self.queries = (
+            ((signal.value or "", 0.0),)
+            if beside is None
+            else (
+                (signal.value or "", 0.0),
+                (beside.promql, 0.0),
+            )
+        )
+        if beside is not None:
+            self.name = key_of(self.name, beside.promql, baseline.control or "")
         self._bands: dict[tuple[float, float], tuple[float, Bands | None]] = {}
         self._hours: dict[tuple[float, float], tuple[tuple[float, float], Hours | None]] = {}
         self._noises: dict[float, tuple[float, Profile | None]] = {}
@@ -84,12 +115,22 @@ class RankedPlace(Place):
 
     def _samples(self) -> Samples | None:
         values = self.x.values.get(self.index)
-        return None if values is None else Samples(self.x.first, self.x.step, values)
+        if values is None or len(self.columns) == 1:
+            return None if values is None else Samples(self.x.first, self.x.step, values)
+        other = self.columns[1].values.get(self.index)
+        if other is None:
+            return None
+        start = max(self.x.first, self.columns[1].first)
+        own, others = (
+            each[round((start - column.first) / column.step) :]
+            for each, column in zip((values, other), self.columns, strict=True)
+        )
+        return Samples(start, self.x.step, array("f", map(gauges.apart, own, others)))
 
     def bands(self, anchor: float, share: float = SELDOM) -> Bands | None:
         """What `share` of the history before `anchor` passed."""
         known = self._bands.get((anchor, share))
-        if known is None or known[0] != self.x.low:
+        if known is None or known[0] != self.read_from:
             samples = self._samples()
             found = None
             if samples is not None:
@@ -99,7 +140,7 @@ class RankedPlace(Place):
                 )  # fmt: skip
             if anchor - LAG_S > self.read_until:
                 return found  # some of its history is not read yet
-            known = self._bands[anchor, share] = (self.x.low, found)
+            known = self._bands[anchor, share] = (self.read_from, found)
             _forget(self._bands)
         return known[1]
 
@@ -121,7 +162,7 @@ class RankedPlace(Place):
         return self._counted(anchor, GAUGE_SHARE)
 
     def _counted(self, anchor: float, share: float) -> Hours | None:
-        known, read = self._hours.get((anchor, share)), (self.x.low, self.x.high)
+        known, read = self._hours.get((anchor, share)), (self.read_from, self.read_until)
         if known is None or known[0] != read:
             samples, found = self._samples(), self.bands(anchor, share)
             kept = None
@@ -136,21 +177,26 @@ class RankedPlace(Place):
 
     def windows(self, read: Windows, hour: float, anchor: float) -> Counted | None:
         step = self.signal.window_s
-        values, found = read.of(self.queries[0], step, hour, self.index), self.bands(anchor, GAUGE_SHARE)
+        seen = [read.of(query, step, hour, self.index) for query in self.queries]
+        values, found = seen[0], self.bands(anchor, GAUGE_SHARE)
         if values is None or found is None:
             return None
+        if len(seen) > 1:
+            if seen[1] is None:
+                return None
+            values = list(map(gauges.apart, values, seen[1]))
         slot = lessons(self.calendar, self.baseline.exclude, hour, 1)[0]
         return gauges.windows_of(values, hour, step, found, slot, self.signal.worse)
 
     def _noise(self, anchor: float, short: Sequence[Block]) -> Noise:
         """How it resembles itself, as the history before `anchor` has it."""
         known = self._noises.get(anchor)
-        if known is None or known[0] != self.x.low:
+        if known is None or known[0] != self.read_from:
             kept = self.noisy(anchor)
             found = None
             if kept is not None:
                 found = learn(kept, anchor, self.history_s, self.calendar, self.baseline.exclude)
-            known = (self.x.low, found)
+            known = (self.read_from, found)
             if anchor - LAG_S <= self.read_until:
                 self._noises[anchor] = known
                 _forget(self._noises)

@@ -36,6 +36,7 @@ class Column:
 
     def __init__(self, promql: str, late: float = 0.0, step: float = HOUR_S) -> None:
         self.promql, self.late, self.step = promql, late, step
+        self.splitter: Splitter | None = None  # whose series are whose, where that is not as everywhere
         self.scope: set[int] = set()
         self.first = self.low = self.high = 0.0
         self.count = 0
@@ -77,6 +78,7 @@ class Column:
     async def file(self, low: float, high: float, series: Iterable[Series], splitter: Splitter) -> None:
         """Take in an answer for the hours from `low` to `high`. Two series for one deployment at one time are none."""
         self._make_room(low, high)
+        splitter = self.splitter or splitter
         filed = 0
         seen: set[int] = set()
         for one in series:
@@ -192,6 +194,24 @@ class Column:
         return True
 
 
+class BesideColumn(Column):
+    """What runs beside some deployments (their controls), each under its own deployment's number."""
+
+    def __init__(self, promql: str, step: float) -> None:
+        super().__init__(promql, step=step)
+        self._controls: dict[int, DeploymentRule] = {}
+
+    def enter(self, index: int, control: DeploymentRule) -> None:
+        """The control of a deployment, as a rule of its own."""
+        self._controls[index] = control
+        self.scope.add(index)
+        self.splitter = Splitter([self._controls.get(k, control) for k in range(max(self._controls) + 1)])
+
+    def key(self, rules: Sequence[DeploymentRule]) -> str:
+        named = [str(self._controls[index].deployment.labels) for index in sorted(self._controls)]
+        return key_of("beside", super().key(rules), *named)
+
+
 class BucketColumn(Column):
     """A histogram over whole hours: the series of each bucket by itself, `key_of_bucket` says under which key."""
 
@@ -257,6 +277,7 @@ class Windows:
         size = round(HOUR_S / step)
         hours = [low + k * HOUR_S for k in range(round((high - low) / HOUR_S))]
         found: list[dict[int, array[float]]] = [{} for _ in hours]
+        splitter = column_of.splitter or splitter
         filed = 0
         seen: set[int] = set()
         for one in series:

@@ -11,8 +11,9 @@ import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
+from math import isfinite
 
-from rollback_console.decide import baselines, past
+from rollback_console.decide import baselines, gauges, past
 from rollback_console.decide.adaptive import Stakes, adaptive_dwell
 from rollback_console.decide.baselines import Profile
 from rollback_console.decide.calendar import (
@@ -318,7 +319,18 @@ class SeasonalBook:
             last = place.last = self._look(place, hour, known_hour)
             if last is None:
                 return Blind.NO_DATA
-        return baselines.rate_at(last.profile, last.level, position) if last.p is None else last.p, last.norm
+        p = baselines.rate_at(last.profile, last.level, position) if last.p is None else last.p
+        if place.baseline.kind is BaselineKind.CONTROL:  # a gauge's: what was learned is how far it lies from that
+            return self._beside_control(p, last.norm, self._beside.norm(index, number, at))
+        return p, last.norm
+
+    @staticmethod
+    def _beside_control(distance: float, norm: Norm, control: tuple[float, Norm] | Blind) -> tuple[float, Norm] | Blind:
+        """A gauge's baseline and bound now, out of how far it lies from its control (`decide.gauges.apart`)."""
+        if isinstance(control, Blind) or norm.bound is None:
+            return control if isinstance(control, Blind) else Blind.NO_DATA
+        middle, bound = (gauges.beside(control[0], each) for each in (distance, norm.bound))
+        return (middle, replace(norm, bound=bound)) if isfinite(middle) and isfinite(bound) else Blind.NO_DATA
 
     def _look(self, place: Place, hour: float, known_hour: float) -> InForce | None:
         """What is in force during the hour, as known at `known_hour`."""

@@ -202,9 +202,8 @@ def _gauge(signal: PolicySignal) -> Iterator[Complaint]:
                         "Take it out, or take `kind` out: a plain bound judges then")  # fmt: skip
     elif signal.baseline is None:
         yield Complaint((), "a gauge needs its baseline", "Write `baseline: {kind: seasonal}`")
-    elif signal.baseline.kind == "control":
-        yield Complaint(("baseline", "kind"), "a gauge's control is another machine, with a level of its own",
-                        "Write `seasonal`, or `version`")  # fmt: skip
+    elif signal.baseline.share is not None:
+        yield Complaint(("baseline", "share"), "a gauge counts no trials to share", "Take `share` out")
     for key in ("margin", "minimum", "maturity", "slices"):
         if key in signal.model_fields_set:
             yield Complaint((key,), "has no place in a gauge", "How noisy it is is learned; take it out")
