@@ -34,6 +34,7 @@ def command(
 async def _status(names: tuple[str, ...], config: Path | None, journal: Path | None, as_json: bool) -> int:
     from rollback_console.cli.compose import live
     from rollback_console.cli.facts import advice, deployment_facts, exit_code, lines
+    from rollback_console.model.hub import NOT_CONFIGURED
     from rollback_console.model.observation import BackendState
 
     seat = live(config, journal, command="status", writes=False)
@@ -50,6 +51,8 @@ async def _status(names: tuple[str, ...], config: Path | None, journal: Path | N
         emit_lines(lines(views, advised, explained=bool(wanted)))
         for incident in snapshot.incidents:
             emit_lines([f"incident {incident.id}: {incident.sentence}"])
+        if snapshot.hub != NOT_CONFIGURED:
+            emit_lines([snapshot.hub])
     for backend in snapshot.backends:
         if backend.state is BackendState.FAILING:
             warn(f"{backend.name}: {backend.detail}")
