@@ -18,7 +18,7 @@ from rollback_console.model.incident import Attribution, AttributionKind, Incide
 from rollback_console.model.snapshot import Snapshot, TimelineItem
 from rollback_console.model.verdict import TriggerState
 from rollback_console.tui.app import ConsoleApp
-from rollback_console.tui.notify import newly_fired
+from rollback_console.tui.notify import newly_fired, newly_over
 from rollback_console.tui.screens.deployment import DeploymentScreen
 from rollback_console.tui.screens.fleet import FleetScreen
 from rollback_console.tui.screens.timeline import TimelineScreen
@@ -220,6 +220,18 @@ def test_the_bell_waits_until_the_change_is_over() -> None:
     assert [each for each in newly_fired(held, fired) if each.startswith(MINE)], "it alarms still, and nobody heard"
     late = dataclasses.replace(held, at=CHANGE.until + 1)
     assert newly_fired(held, late), "its time is over, whatever the view says"
+
+
+async def test_who_looks_hears_when_an_incident_is_over() -> None:
+    just = dataclasses.replace(OVER, closed_at=AT - 15.0)
+    line = f"incident 12:02–14:02 of {MINE} is over: exclude it from baselines? X, on its screen"
+    assert newly_over(shown(), shown(over=(just,))) == [line]
+    assert newly_over(shown(over=(just,)), shown(over=(just,))) == newly_over(None, shown(over=(just,))) == []
+    assert newly_over(shown(), shown(over=(OVER,))) == [], "an hour ago"
+    assert newly_over(shown(), shown(over=(just,), look_only="no key at hand")) == []
+    async with opened(FleetScreen, shown(), Commands()) as (app, pilot, _):
+        await samples.publish(app, pilot, shown(TriggerState.HEALTHY, over=(just,)))
+        assert line in told(app)
 
 
 async def test_hostile_words_are_words() -> None:

@@ -52,6 +52,7 @@ def deployment_facts(
         "signals": signal_facts(verdict) if verdict else [],
         "impact": impact_facts(verdict) if verdict else None,
         "incident": view.incident,
+        "expected": expected_facts(view),
         "sentence": verdict.sentence if verdict else "not evaluated yet",
         "recommended": None,
     }
@@ -66,6 +67,12 @@ def deployment_facts(
         facts["reasons"] = document(tree(view.rule, verdict))
         facts["why_not"] = list(why_not(view.rule, verdict))
     return facts
+
+
+def expected_facts(view: DeploymentView) -> dict[str, Any] | None:
+    """The change that is expected of it now, by hand or by its policy: alarms and advice wait."""
+    change = view.expected
+    return None if change is None else {"until": rfc3339(change.until), "reason": change.reason, "by": change.by}
 
 
 def alone_facts(alone: Alone) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 from rollback_console.decide.explain import in_absolute_times
+from rollback_console.model.declared import said_by
 from rollback_console.model.identity import DeploymentId
 from rollback_console.model.incident import Incident
 from rollback_console.model.plan import ExecutionState
@@ -71,7 +72,11 @@ def _view_line(view: DeploymentView) -> str:
     cost = next((part for part in verdict.impact.parts if part.name == "revenue" and part.value is not None), None)
     money = f"; about {number(cost.value)} {cost.unit} at risk" if cost is not None else ""
     seen = f", last seen {_clock(view.last_seen_at)}" if view.last_seen_at is not None else ""
-    return f"{view.id} v{view.serving_version or '?'}{seen}: {in_absolute_times(verdict, _to_the_second)}{money}"
+    change = view.expected
+    said = plain(said_by(change.by, change.reason), 100) if change is not None else ""
+    waits = f"; expected until {_clock(change.until)} ({said})" if change is not None else ""
+    told = in_absolute_times(verdict, _to_the_second)
+    return f"{view.id} v{view.serving_version or '?'}{seen}: {told}{waits}{money}"
 
 
 def _doing(snapshot: Snapshot, views: list[DeploymentView]) -> str | None:

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from rollback_console.model.snapshot import DeploymentView, Snapshot
     from rollback_console.tui.app import ConsoleApp
 
+_JUST_S = 600.0  # an incident that closed longer ago is no news
 _ORDER = ("fired", "blind", "clearing", "pending")  # the worst first
 
 
@@ -63,6 +64,24 @@ def newly_moved(before: Snapshot | None, after: Snapshot) -> list[str]:
     return [alarm for alarm in after.alarms if alarm not in before.alarms]
 
 
+def newly_over(before: Snapshot | None, after: Snapshot) -> list[str]:
+    """A line for each incident that closed between two Snapshots, where whoever looks may say what is learned from."""
+    if before is None or before.evaluated_at is None or after.look_only:
+        return []
+    from rollback_console.model.declaring import stretch_words
+
+    known = {incident.id for incident in before.over}
+    return [
+        f"incident {stretch_words(incident.onset, incident.closed_at, after.at)} of {incident.members[0]} is over: "
+        "exclude it from baselines? X, on its screen"
+        for incident in after.over
+        if incident.id not in known
+        and incident.members
+        and incident.closed_at is not None
+        and after.at - incident.closed_at < _JUST_S
+    ]
+
+
 class Herald:
     """Rings when a trigger fires, unless time is simulated (or a simulation was asked to ring)."""
 
@@ -79,6 +98,8 @@ class Herald:
         if title != self._title:
             self._title = title
             self._write(f"\x1b]0;{plain(title, 120)}\x07")
+        for line in newly_over(before, after):
+            self._app.say(line)
         if after.simulated and not self._simulated_too:
             return
         fired, moved = newly_fired(before, after), newly_moved(before, after)
