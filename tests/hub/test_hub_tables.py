@@ -14,12 +14,14 @@ from alembic.migration import MigrationContext
 from sqlalchemy import Table, select
 
 from hub.hub_tools import chain_of
+from rollback_console.errors import UsageError
 from rollback_console.hub import append, devices, keyfile, log, migrate, people, shared
 from rollback_console.hub.hub import Hub
 from rollback_console.hub.problems import Problem
 from rollback_console.hub.settings import HubSettings
 from rollback_console.hub.tables import MUTABLE, RECORD, metadata
 from rollback_console.hub.wire import ClaimIn, MessageIn
+from rollback_console.journal import merkle
 from rollback_console.journal.device import DeviceKey
 from rollback_console.journal.receipt import check
 from rollback_console.journal.signednote import Checkpoint, NoteKey
@@ -100,7 +102,6 @@ def test_a_migration_that_fails_leaves_nothing(tmp_path: Path) -> None:
 
 
 def test_the_tables_of_a_newer_program_are_left_alone(tmp_path: Path) -> None:
-    from rollback_console.errors import UsageError
     from rollback_console.hub.database import Database, sqlite_url
 
     database = Database(sqlite_url(tmp_path / "hub.db"))
@@ -152,6 +153,18 @@ def test_a_checkpoint_of_a_later_name_tells_a_hub_that_it_is_an_old_one(tmp_path
     with pytest.raises(Problem, match="rolled-back"):
         one.log.checkpoint()
     one.close()
+
+
+def test_a_mark_of_a_later_name_keeps_a_hub_from_serving_an_old_database(tmp_path: Path) -> None:
+    one = Hub(HubSettings(tmp_path))
+    name = one.log.key.name
+    one.close()
+    later = log._next_origin(name, 1_780_000_000_000_000_000)
+    keyfile.write_mark(tmp_path / "hub.mark", keyfile.Mark(later, 1, "00" * 32))
+    with pytest.raises(UsageError, match="older than what this hub has signed"):
+        Hub(HubSettings(tmp_path))
+    keyfile.write_mark(tmp_path / "hub.mark", keyfile.Mark(name, 0, merkle.EMPTY_ROOT.hex()))
+    Hub(HubSettings(tmp_path)).close()
 
 
 def first_key(hub: Hub) -> str:

@@ -77,11 +77,12 @@ class Log:
     def check_mark(self) -> None:
         """Raises UsageError when the database does not hold what the mark says was signed."""
         mark = keyfile.read_mark(self._mark_path)
-        if mark is None or mark.origin != self.key.name or not mark.size:
+        if mark is None or not mark.size or _order(mark.origin) < _order(self.key.name):
             return
         with self._database.reading() as connection:
             size = self.size(connection)
-            holds = mark.size <= size and self.root(connection, mark.size).hex() == mark.root
+            holds = mark.origin == self.key.name and mark.size <= size
+            holds = holds and self.root(connection, mark.size).hex() == mark.root
         if not holds:
             raise UsageError(
                 f"this database is older than what this hub has signed ({size} leaves, {mark.size} were signed)"
