@@ -24,6 +24,7 @@ cannot() {
 for tool in sha256sum openssl jq ssh-keygen awk base64 cmp paste mktemp; do
     command -v "$tool" > /dev/null 2>&1 || cannot "$tool is not in /usr/bin or /bin"
 done
+openssl version | grep -q -E '^OpenSSL ([3-9]|[1-9][0-9])\.' || cannot "openssl 3.0 or newer is needed, to check Ed25519"
 if [ ! -f MANIFEST.sha256 ] || [ ! -d entries ]; then
     cannot "run it from its own folder: cd there, then sh verify.sh"
 fi
