@@ -13,7 +13,6 @@ from hypothesis import strategies as st
 from rollback_console.decide.calendar import HOUR_S, LAG_S, SLOTS, Calendar
 from rollback_console.decide.dispersion import Block
 from rollback_console.decide.gauges import (
-    SELDOM,
     Noise,
     Samples,
     apart,
@@ -25,6 +24,7 @@ from rollback_console.decide.gauges import (
     windows_of,
 )
 from rollback_console.decide.judge import FRESH, decide
+from rollback_console.decide.ranks import SELDOM
 from rollback_console.decide.weighing import trial_of
 from rollback_console.model.identity import Deployment, DeploymentId
 from rollback_console.model.observation import Blind, Norm, Observation, Reading

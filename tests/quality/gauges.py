@@ -19,9 +19,9 @@ from rollback_console.decide import gauges
 from rollback_console.decide.baselines import Level, Profile, follow, learn, short_noise
 from rollback_console.decide.calendar import HOUR_S, SLOTS, Calendar, anchor_of, hour_of, lessons, noise_anchor
 from rollback_console.decide.dispersion import Block
-from rollback_console.decide.gauges import SELDOM, Bands, Noise, Samples
+from rollback_console.decide.gauges import Bands, Noise, Samples
 from rollback_console.decide.judge import FRESH, step
-from rollback_console.decide.ranks import GAUGE_SHARE
+from rollback_console.decide.ranks import GAUGE_SHARE, SELDOM
 from rollback_console.model.identity import Deployment, DeploymentId
 from rollback_console.model.observation import Norm, Observation, Reading
 from rollback_console.model.rules import (

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from rollback_console.decide.budget import Share, budgeted, claims_of, quantised, share_in_words, shares
 from rollback_console.decide.detectability import delay_of, detectability, in_words
-from rollback_console.decide.gauges import SELDOM
+from rollback_console.decide.ranks import SELDOM
 from rollback_console.errors import UsageError
 from rollback_console.model.identity import DeploymentId
 from rollback_console.model.observation import Norm

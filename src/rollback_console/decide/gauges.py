@@ -27,12 +27,11 @@ from rollback_console.decide.baselines import Hours, Level, Profile, Windows, er
 from rollback_console.decide.budget import caution
 from rollback_console.decide.calendar import HOUR_S, LAG_S, SLOTS, Calendar, lessons
 from rollback_console.decide.dispersion import Block, blocks_together, dispersion, phi_at
-from rollback_console.decide.ranks import beyond
+from rollback_console.decide.ranks import SELDOM, beyond
 from rollback_console.model.observation import Norm
 from rollback_console.model.rules import EvidenceRule, Stretch, Worse
 from rollback_console.model.value import dataclass
 
-SELDOM = 0.05  # of the samples of a healthy gauge that lie beyond its bound; `GAUGE_SHARE`: where noise is measured
 LEAST_HOURS = 24  # of history before a gauge is judged at all
 _OWN_DAYS = 3  # days that an hour must have been seen on to have a bound of its own
 _MOST_MARGIN, _MOST_SHARE = 9.0, 0.9

@@ -14,7 +14,8 @@ from math import inf, isfinite, isinf
 
 from rollback_console.model.rules import Worse
 
-GAUGE_SHARE = 0.2  # of a gauge's samples that lie beyond the bound at which its noise is measured (`decide.gauges`)
+SELDOM = 0.05  # of the samples of a healthy gauge that lie beyond its bound (`decide.gauges`) ...
+GAUGE_SHARE = 0.2  # ... and beyond the one at which its noise is measured
 
 
 def bound_of(samples: Iterable[float], worse: Worse, share: float = GAUGE_SHARE) -> float | None:

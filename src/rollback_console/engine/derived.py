@@ -17,8 +17,8 @@ from rollback_console.decide.baselines import Hours, Level, Profile, learn
 from rollback_console.decide.baselines import Windows as Counted
 from rollback_console.decide.calendar import HOUR_S, LAG_S, SLOTS, lessons
 from rollback_console.decide.dispersion import Block
-from rollback_console.decide.gauges import SELDOM, Bands, Noise, Samples
-from rollback_console.decide.ranks import GAUGE_SHARE
+from rollback_console.decide.gauges import Bands, Noise, Samples
+from rollback_console.decide.ranks import GAUGE_SHARE, SELDOM
 from rollback_console.engine.beside import asked_beside, beside_of
 from rollback_console.engine.hourbook import BesideColumn, BucketColumn, Column, Trailing, Windows
 from rollback_console.engine.places import Place

@@ -9,7 +9,7 @@ from functools import lru_cache
 from math import inf, isfinite
 from typing import TYPE_CHECKING
 
-from rollback_console.decide.gauges import SELDOM
+from rollback_console.decide.ranks import SELDOM
 from rollback_console.decide.stakes import staked, stakes_of, suspected_loss
 from rollback_console.engine.book import Book, LeftOut
 from rollback_console.engine.queries import (

@@ -12,8 +12,7 @@ from collections.abc import Mapping, Sequence, Set
 
 from rollback_console.decide.attribution import Release
 from rollback_console.decide.calendar import touched
-from rollback_console.decide.gauges import SELDOM
-from rollback_console.decide.ranks import bound_of
+from rollback_console.decide.ranks import SELDOM, bound_of
 from rollback_console.engine.backoff import Backoff
 from rollback_console.engine.queries import ROLL_OUT, Answer, Before, VersionBaseline
 from rollback_console.engine.sampler import Sampler
