@@ -34,6 +34,7 @@ from rollback_console.journal.against import Against
 from rollback_console.journal.chain import Row, canonical, digest
 from rollback_console.journal.create import seal
 from rollback_console.journal.device import DeviceKey
+from rollback_console.journal.hubstate import HubStore
 from rollback_console.journal.kinds import Note, PolicyInForce, Requested
 from rollback_console.journal.receipt import Receipt, leaf_of
 from rollback_console.journal.rotate import rotate
@@ -463,6 +464,11 @@ def test_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pyt
     assert run(["journal", "verify", str(out)]) == 0
     assert script(unpack(out, tmp_path / "u")).returncode == 0
     DeviceKey.default()
+    with Journal.open_read_only(path) as reader:
+        receipt = receipt_of(CHAIN, *reader.head())
+    store = HubStore(path, HUB.vkey)  # the console's own, beside the journal
+    store.proven(receipt, receipt.at)
+    store.close()
     assert (
         run(["journal", "export", "--journal", str(path), "--format", "bundle", "--output", str(out), "--force"]) == 0
     )
@@ -470,6 +476,7 @@ def test_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pyt
     assert (done.returncode, f"exported it: {DeviceKey.default().fingerprint()}" in done.stdout) == (0, True), (
         done.stdout
     )
+    assert f"the hub hub.example/log saw entry {LAST}" in done.stdout
     raw = bytearray(out.read_bytes())
     raw[raw.index(b'"kind":"note"') + 9] ^= 1
     out.write_bytes(raw)
