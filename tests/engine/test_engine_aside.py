@@ -17,6 +17,7 @@ from rollback_console.engine.loop import Engine
 from rollback_console.engine.options import Options
 from rollback_console.engine.record import layout_bytes, pack, recompute, unpack
 from rollback_console.engine.seldom import Seldom, pace_of
+from rollback_console.engine.summary import summarize
 from rollback_console.journal.kinds import TransitionRecorded
 from rollback_console.model.incident import AttributionKind
 from rollback_console.model.observation import Blind, Reading, Series
@@ -212,6 +213,7 @@ async def test_drifted_inputs_explain_and_the_decision_can_be_made_again(tmp_pat
     (incident,) = snapshot.incidents
     assert incident.attribution.kind is AttributionKind.UPSTREAM
     assert "stability index" in " ".join(incident.attribution.reasons)
+    assert "Besides: d0 score: large drift (stability index" in summarize(snapshot)
     verdict = engine.board.verdicts[0]
     assert verdict.state is TriggerState.FIRED
     assert "score" not in verdict.sentence, "the trigger does not ask it"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
-from rollback_console.decide.explain import in_absolute_times
+from rollback_console.decide.explain import in_absolute_times, signal_words
 from rollback_console.model.declared import said_by
 from rollback_console.model.identity import DeploymentId
 from rollback_console.model.incident import Incident
@@ -36,6 +36,7 @@ def summarize(snapshot: Snapshot, deployment: DeploymentId | None = None) -> str
     lines.extend(_view_line(view) for view in views[:3])
     if len(views) > 3:
         lines.append(f"And {len(views) - 3} more: {', '.join(view.id.name for view in views[3:9])}")
+    lines.extend(_beside(views[:3]))
     if incident is not None and incident.recommendations:
         lines.append(f"Advice: {incident.recommendations[0].sentence}")
     if (doing := _doing(snapshot, views)) is not None:
@@ -77,6 +78,18 @@ def _view_line(view: DeploymentView) -> str:
     waits = f"; expected until {_clock(change.until)} ({said})" if change is not None else ""
     told = in_absolute_times(verdict, _to_the_second)
     return f"{view.id} v{view.serving_version or '?'}{seen}: {told}{waits}{money}"
+
+
+def _beside(views: list[DeploymentView]) -> list[str]:
+    """What else is to be known of them: inputs that drifted, slow signals that came out worse. One line at most."""
+    told = [
+        f"{view.id.name} {signal_words(rule, found, view.verdict.at)}"
+        for view in views
+        if view.verdict is not None
+        for rule, found in zip(view.rule.signals, view.verdict.signals, strict=True)
+        if found.aside and found.breached
+    ]
+    return [f"Besides: {'; '.join(told)}"] if told else []
 
 
 def _doing(snapshot: Snapshot, views: list[DeploymentView]) -> str | None:
