@@ -7,10 +7,11 @@ import math
 import random
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from book_tools import DAY, HOUR, MONDAY
-from engine_tools import Flaky, fleet_rule, labelled
+from engine_tools import Flaky, fleet_rule, labelled, new_journal
 
 from rollback_console.clock import VirtualClock
 from rollback_console.decide.evidence import COUNT
@@ -18,7 +19,9 @@ from rollback_console.engine.book import book_of
 from rollback_console.engine.history import History, Span
 from rollback_console.engine.loop import Engine
 from rollback_console.engine.options import Options
+from rollback_console.engine.record import recompute
 from rollback_console.engine.seasonal import SeasonalBook
+from rollback_console.journal.kinds import TransitionRecorded
 from rollback_console.model.observation import Blind, Norm
 from rollback_console.model.rules import (
     Baseline,
@@ -285,3 +288,28 @@ async def test_a_control_that_is_not_seen_leaves_nothing_to_compare_with() -> No
     found = engine.board.verdicts[0].signals[0]
     assert found.blind is not None
     assert "no baseline" in found.note
+
+
+async def test_its_decisions_can_be_made_again_from_the_journal(tmp_path: Path) -> None:
+    points = series(MONDAY - 24 * DAY, MONDAY + 4 * HOUR, worse_from=MONDAY + 2 * HOUR)
+    rules, states = fleet(gauge()), set()
+    options = Options(step_s=MINUTE, delay_s=0.0, lookback_s=DAY, debug=True)
+    with new_journal(tmp_path / "j.db", MONDAY + HOUR) as journal:
+        engine = Engine(
+            rules, backend(points), None, VirtualClock(MONDAY + HOUR), options, journal=journal, inline=True
+        )
+        await engine.start()
+        await go(engine, MONDAY + HOUR + MINUTE, MONDAY + 4 * HOUR)
+        await engine.close()
+
+        def blobs(digest: str) -> bytes | None:
+            return b"policy" if digest == "0" * 64 else journal.get_blob(digest)
+
+        for entry in journal.entries(kinds=("transition",)):
+            assert recompute(entry, blobs, lambda *_: rules) is None
+            body = entry.parsed()
+            assert isinstance(body, TransitionRecorded)
+            states.add(body.after)
+            if body.after == "fired":
+                assert body.verdict["signals"][0]["beyond"][0] > 0.5
+    assert {"pending", "fired"} <= states
