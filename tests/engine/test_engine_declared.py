@@ -19,27 +19,33 @@ from engine_tools import (
     engine_on,
     fleet_rule,
     labelled,
+    new_journal,
     random_stream,
     relative,
     shown,
     ticks,
 )
 
+from rollback_console.authorize.keys import PersonKey
 from rollback_console.cli.common import rfc3339
+from rollback_console.cli.declaring import declared_in
 from rollback_console.cli.facts import deployment_facts
 from rollback_console.clock import VirtualClock
 from rollback_console.engine.declared import Declared
+from rollback_console.engine.folding import Folded
 from rollback_console.engine.history import History, Span
 from rollback_console.engine.loop import Engine
 from rollback_console.engine.options import Options, Roles
 from rollback_console.engine.recomputing import Recomputation
 from rollback_console.engine.seasonal import SeasonalBook
+from rollback_console.engine.standin import Whoever, stand_in
 from rollback_console.engine.summary import summarize
 from rollback_console.journal import verify as verification
 from rollback_console.journal.chain import canonical
 from rollback_console.journal.device import DeviceKey
 from rollback_console.journal.entry import Entry
 from rollback_console.journal.kinds import Body, ChangeExpected, StretchExcluded, TransitionRecorded
+from rollback_console.journal.merging import merge
 from rollback_console.journal.store import Journal
 from rollback_console.model.declared import LONGEST_CHANGE_S, LONGEST_STRETCH_S
 from rollback_console.model.observation import Norm
@@ -573,3 +579,22 @@ async def test_verify_walks_over_them(incident: tuple[Engine, Journal, Stream]) 
 
     assert verification.verify(journal.path, recompute=recompute).ok
     assert seen[0] == "expected"
+
+
+def test_what_was_declared_in_a_journal_that_stood_in_counts_once_it_is_taken_in(tmp_path: Path) -> None:
+    body = StretchExcluded(event="excluded", id="bl-1", start=START - HOUR, end=START - 60, reason="an incident")
+    with new_journal(tmp_path / "main.db") as main:
+        who = Whoever("ana", PersonKey.from_seed(1, "ana").sign)
+        place = str(tmp_path / "e.db")
+        standing, _ = stand_in(
+            main, 0, VirtualClock(START), who, place, "the disk is full", "it goes on", rehearsal=True
+        )
+        standing.append(body, operator="ana")
+        standing.close()
+        merge(main, tmp_path / "e.db", "the disk has space again", "ana")
+        fold = Folded(main, (), lambda deployment: True)
+        fold.refresh()
+        again = Recomputation(lambda data, digest: ())
+        assert [again(each, main.get_blob) for each in main.entries(kinds=("merge",))] == [None]
+    for found in (fold.declared, declared_in(tmp_path / "main.db"), again._declared):
+        assert found.excluded(MINE, START + 1) == (Stretch(START - HOUR, START - 60, "ana: an incident"),)

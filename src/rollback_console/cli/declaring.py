@@ -196,11 +196,12 @@ async def _desk(config: Path | None, journal: Path | None, what: str) -> AsyncIt
 def declared_in(path: Path) -> Declared:
     """What the journal at `path` says was declared."""
     from rollback_console.engine.declared import KINDS, Declared
+    from rollback_console.journal.merged import told
     from rollback_console.journal.store import Journal
 
     found = Declared()
     with Journal.open_read_only(path) as book:
-        for entry in book.entries(kinds=KINDS):
+        for entry in told(book, KINDS):
             found.take(entry)
     return found
 

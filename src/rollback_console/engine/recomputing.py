@@ -5,6 +5,8 @@ from __future__ import annotations
 from rollback_console.engine.declared import KINDS, Declared
 from rollback_console.engine.record import Blobs, Compile, recompute
 from rollback_console.journal.entry import Entry
+from rollback_console.journal.merged import KIND as MERGE
+from rollback_console.journal.merged import expanded
 
 
 class Recomputation:
@@ -18,6 +20,10 @@ class Recomputation:
         """What is wrong with an entry, None where nothing is. Raises OtherEngine, as `recompute` does."""
         if entry.kind in KINDS:
             self._declared.take(entry)
+            return None
+        if entry.kind == MERGE:
+            for merged in expanded(entry, blobs, KINDS):
+                self._declared.take(merged)
             return None
         if (found := recompute(entry, blobs, self._compile)) is not None:
             return found

@@ -12,6 +12,7 @@ from __future__ import annotations
 import sqlite3
 from collections import OrderedDict
 from collections.abc import Callable, Collection, Iterable
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -38,7 +39,7 @@ Blobs = Callable[[str], bytes | None]
 Recompute = Callable[["Entry", Blobs], str | None]
 
 _REMEMBERED = 10_000  # digests of blobs already checked
-_DECLARATIONS = ("exclusion", "expected")  # by hand; a decision says what it knew of them
+_DECLARATIONS = ("exclusion", "expected", "merge")  # by hand; a decision says what it knew of them
 # Where entries name blobs. A kind that is not here names none, or is newer than this program.
 BLOB_FIELDS: dict[str, tuple[str, ...]] = {
     "tick": ("blob",),
@@ -274,7 +275,8 @@ class _Walk:
         elif self._recompute is not None and row.kind in _DECLARATIONS:
             from rollback_console.journal.reading import entry_of
 
-            self._recompute(entry_of(row), self._blob_or_none)  # what decisions after it say they knew
+            with suppress(ConsoleError):  # a merged journal that is none is named where its blob is checked
+                self._recompute(entry_of(row), self._blob_or_none)  # what decisions after it say they knew
 
     def _segment(self, row: Row, body: dict[str, Any]) -> None:
         """Which digest each closed file has, by the entry after it, or by the retention that changed it last."""
