@@ -19,7 +19,7 @@ from typing import TextIO
 
 from rollback_console.errors import FileProblems, Problem
 from rollback_console.model.identity import DeploymentId
-from rollback_console.model.rules import DeploymentRule
+from rollback_console.model.rules import DeploymentRule, SignalKind
 from rollback_console.model.text import plain
 from rollback_console.model.times import NotATime, moment, unix
 
@@ -98,7 +98,7 @@ class _Reader:
         self._counted = {
             signal.name: "is judged by evidence" if signal.evidence is not None else "has a minimum of trials"
             for signal in signals
-            if signal.evidence is not None or signal.minimum is not None
+            if (signal.evidence is not None and signal.kind is not SignalKind.GAUGE) or signal.minimum is not None
         }
         self._columns: dict[tuple[str, str], Column] = {}  # by the words of the file
         self._times: dict[str, float] = {}  # text -> time: rows of one time stand together, in most files
