@@ -311,7 +311,7 @@ def test_a_forged_receipt_does_not_hold(own: Path, tmp_path: Path, change: str) 
 
 def test_people_are_checked_against_the_recorded_roster(tmp_path: Path) -> None:
     """Whose key the roster gave somebody else, whose time was over, whose statement is not what was signed."""
-    stranger = PersonKey.from_seed("tests", "hedy")
+    stranger = PersonKey.from_seed("tests", "\x1b[31mhedy")
     thief = PersonKey.from_seed("thief", "ada")
     with new_journal(tmp_path / "j.db") as opened:
         opened.append(PolicyInForce(what="roster", name="r", version=1, digest=opened.put_blob(ROSTER)))
@@ -332,6 +332,7 @@ def test_people_are_checked_against_the_recorded_roster(tmp_path: Path) -> None:
     assert "entry 8: its reason is not what ada signed" in lines[5]
     assert "a key that the recorded rosters do not give grace then" in lines[0]
     assert stranger.fingerprint in lines[2]
+    assert ("[31mhedy" in lines[2], "\x1b" in done.stdout) == (True, False)
 
 
 def test_several_ranges_and_what_text_may_hold(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

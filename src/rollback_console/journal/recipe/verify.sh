@@ -10,12 +10,13 @@ export PATH LC_ALL TZ
 unset CDPATH
 
 failures=0
+say() { printf '%s\n' "$*" | tr -d '\001-\011\013-\037\177'; } # names come from the journal: no escape reaches the screen
 bad() {
-    printf 'BAD  %s\n' "$*"
+    say "BAD  $*"
     failures=$((failures + 1))
 }
-good() { printf 'ok   %s\n' "$*"; }
-note() { printf 'note %s\n' "$*"; }
+good() { say "ok   $*"; }
+note() { say "note $*"; }
 cannot() {
     printf 'cannot verify: %s\n' "$*"
     exit 2
