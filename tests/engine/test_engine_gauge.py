@@ -35,6 +35,8 @@ from rollback_console.model.rules import (
     Worse,
 )
 from rollback_console.model.verdict import TriggerState
+from rollback_console.observe.sampled import SampledMetrics, asking
+from rollback_console.observe.samples import read_samples
 
 MINUTE = 60.0
 QUERY = "max by (deployment) (queue_depth)"
@@ -313,3 +315,21 @@ async def test_its_decisions_can_be_made_again_from_the_journal(tmp_path: Path) 
             if body.after == "fired":
                 assert body.verdict["signals"][0]["beyond"][0] > 0.5
     assert {"pending", "fired"} <= states
+
+
+async def test_a_file_of_values_says_what_a_live_engine_said(tmp_path: Path) -> None:
+    points = series(MONDAY - 16 * DAY, MONDAY + 4 * HOUR, worse_from=MONDAY + 2 * HOUR)
+    file = tmp_path / "samples.csv"
+    file.write_text("time,deployment,signal,value\n" + "".join(f"{at},d0,depth,{value!r}\n" for at, value in points))
+    always = engine_of(points, MONDAY + HOUR)
+    await always.start()
+    samples = read_samples(file, fleet(gauge()))
+    rules = asking(fleet(gauge()), samples)
+    history = History(rules, SampledMetrics(samples, rules), MINUTE, DAY)
+    await history.begin([rules], MONDAY + HOUR, cold=True)
+    async for tick in history.ticks([Span(MONDAY + HOUR + MINUTE, MINUTE, 120)]):
+        always.clock._now = tick.at  # type: ignore[attr-defined]
+        await always.step(tick.at)
+        (judged,) = history.lanes[0].take(tick)
+        assert judged.state is always.board.verdicts[0].state
+    assert always.board.verdicts[0].state is TriggerState.FIRED
