@@ -136,6 +136,8 @@ def live(
     path = find_journal(journal, settings_path)
     link = _link(configuration, settings_path, path, clock)
     opened, writes, problem = _journal(path, clock, writes, must_record, link)
+    if opened is not None and configuration.roster is not None:
+        opened.operators = frozenset(person.id for person in configuration.roster.roster.operators)
     recorder = RecorderLock(path) if opened is not None and writes else None
     roles = Roles(
         may_record=lambda: recorder is not None and recorder.try_acquire(command),

@@ -41,6 +41,9 @@ def command(
     app = console_app(deployment, theme, config, journal)
     app.run()
     _say_unfinished(config, journal)
+    if app.snapshot is not None and app.snapshot.journal.emergency:
+        emit_lines([f"emergency journal: {app.snapshot.journal.path}; once the journal can be written again:"
+                    f" rollback-console journal merge {app.snapshot.journal.path} --reason WHY"])  # fmt: skip
     if app.problem is not None:
         raise app.problem
     if app.return_code:

@@ -47,6 +47,7 @@ def stand_in(
     device = (main.device_key if isinstance(main, Journal) else None) or DeviceKey.default()
     stands_for = _known(main, known)
     emergency = _opened(place, device, clock, stands_for, rehearsal)
+    emergency.operators = main.operators if isinstance(main, Journal) else frozenset()
     try:
         begin(emergency, stands_for, problem=problem, reason=why, operator=who.operator, sign=who.sign, at=clock.now())
     except BaseException:
