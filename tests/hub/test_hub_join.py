@@ -15,6 +15,7 @@ import pytest
 
 from hub.sync_tools import code_of, eventually
 from rollback_console.cli import hub_link
+from rollback_console.cli.main import run
 from rollback_console.clock import WallClock
 from rollback_console.journal.upstream import HubClient
 from rollback_console.model.hub import HubState, words
@@ -34,10 +35,13 @@ def hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hub]:
 class Machine:
     """A home folder, and the program run in it."""
 
-    def __init__(self, home: Path) -> None:
+    def __init__(self, home: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
         self.home = home
+        self._capsys = capsys
         self.env = {**os.environ, "XDG_DATA_HOME": str(home / "data"), "XDG_CONFIG_HOME": str(home / "config")}
-        self.env.pop("ROLLBACK_CONSOLE_CONFIG", None)
+        for name in ("XDG_DATA_HOME", "XDG_CONFIG_HOME"):
+            monkeypatch.setenv(name, self.env[name])
+        monkeypatch.delenv("ROLLBACK_CONSOLE_CONFIG", raising=False)
         folder = home / "config" / "rollback-console"
         folder.mkdir(parents=True)
         self.settings = folder / "settings.yaml"
@@ -46,9 +50,12 @@ class Machine:
         (folder / "roster.yaml").write_text(ROSTER)
 
     def run(self, *words: str, code: int = 0) -> str:
-        done = subprocess.run([*PROGRAM, *words], env=self.env, capture_output=True, text=True, timeout=60)
-        assert done.returncode == code, done.stdout + done.stderr
-        return done.stdout if code == 0 else done.stdout + done.stderr
+        """One command, in this process: an interpreter for each would be most of the test."""
+        self._capsys.readouterr()
+        ended = run(words)
+        out, err = self._capsys.readouterr()
+        assert ended == code, out + err
+        return out if code == 0 else out + err
 
     def state(self) -> HubState:
         """What `journal status` reads, without a process of its own each time it is looked at."""
@@ -78,8 +85,10 @@ operators: [{id: ana, roles: [oncall]}]
 """
 
 
-def test_join_sync_status_and_a_watch_that_syncs_by_itself(hub: Hub, tmp_path: Path) -> None:
-    machine = Machine(tmp_path)
+def test_join_sync_status_and_a_watch_that_syncs_by_itself(
+    hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    machine = Machine(tmp_path, monkeypatch, capsys)
     machine.run("journal", "note", "before there was a hub")
     assert machine.status()["words"] == "hub not configured"
     said = machine.run("journal", "sync", "--once", code=2)
@@ -119,9 +128,11 @@ def test_join_sync_status_and_a_watch_that_syncs_by_itself(hub: Hub, tmp_path: P
         assert watch.wait(20) == 0
 
 
-def test_a_hub_that_is_gone_is_code_3_and_sync_goes_on_until_it_is_told_to_stop(tmp_path: Path) -> None:
+def test_a_hub_that_is_gone_is_code_3_and_sync_goes_on_until_it_is_told_to_stop(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     hub = Hub(tmp_path / "hub")
-    machine = Machine(tmp_path / "home")
+    machine = Machine(tmp_path / "home", monkeypatch, capsys)
     machine.run("hub", "join", hub.url, "--code", code_of(hub, "x"), "--write")
     machine.run("journal", "note", "one")
     port = hub.server.port
