@@ -7,9 +7,12 @@ from dataclasses import replace
 import pytest
 from engine_tools import Flaky, fleet_rule, labelled
 
+from rollback_console.clock import VirtualClock
 from rollback_console.engine.beside import Beside
+from rollback_console.engine.loop import Engine
+from rollback_console.engine.options import Options
 from rollback_console.model.observation import Blind
-from rollback_console.model.rules import Baseline, BaselineKind, Breach, EvidenceRule, SignalRule, Worse
+from rollback_console.model.rules import Baseline, BaselineKind, Breach, EvidenceRule, SignalRule, Uses, Worse
 
 DAY, HOUR = 86_400.0, 3_600.0
 MIDNIGHT = 1_763_942_400.0
@@ -66,3 +69,37 @@ async def test_where_it_cannot_be_read_nothing_is_expected() -> None:
     assert await split(metrics, signal()) is None
     assert await split(backend(168.0, control=0.0), signal()) is None
     assert await split(backend(168.0), replace(signal(), n_hour=None)) is None
+
+
+async def test_a_cold_console_holds_the_same_tally_and_says_the_same_of_a_mismatch() -> None:
+    """Two thirds of the visits land in the control from the fortieth hour on."""
+    begin = MIDNIGHT - 40 * HOUR
+    times = [begin + 60.0 * k for k in range(round(41 * HOUR / 60))]
+    columns = {
+        name: [(at, 1_000.0 if at < MIDNIGHT else odd) for at in times]
+        for name, odd in (("d0", 667.0), ("canary", 1_333.0))
+    }
+    series = {
+        "n": [labelled("n", name, points) for name, points in columns.items()],
+        "x": [labelled("x", name, [(at, 0.03 * n) for at, n in points]) for name, points in columns.items()],
+    }
+    rules = (fleet_rule("d0", [signal(0.5)], Uses("conversion"), serving=None),)
+    options = Options(step_s=60.0, delay_s=0.0, lookback_s=DAY, debug=True)
+
+    def engine(at: float) -> Engine:
+        return Engine(rules, Flaky(series, lookback_s=60.0), None, VirtualClock(at), options, inline=True)
+
+    always = engine(begin + HOUR)
+    await always.start()
+    at = begin + HOUR
+    while at < MIDNIGHT + 0.5 * HOUR:
+        at += 60.0
+        always.clock._now = at  # type: ignore[attr-defined]
+        await always.step(at)
+    opened = engine(at)
+    await opened.start()
+    assert opened.board.memories == always.board.memories
+    note = opened.board.verdicts[0].signals[0].note
+    assert note == always.board.verdicts[0].signals[0].note
+    assert note.startswith("sample ratio mismatch: ")
+    assert "expected 50 %" in note

@@ -56,10 +56,11 @@ def _log_beta(a: float, b: float) -> float:
 
 
 def mismatch(tally: Tally, expected: float | None) -> float | None:
-    """The control's share of all trials where that is not the `expected` one, beyond doubt; else None."""
+    """The control's share of all trials where that is not the `expected` one, beyond doubt; else None. Looked for since
+    the last mark, which finds what is new, and since the one before, which finds what is small."""
     if expected is None or not 0.0 < expected < 1.0:
         return None
-    own, control = tally[0] + tally[2], tally[1] + tally[3]
-    if own + control <= 0.0 or log_factor(own, control, expected) < LIKELY:
-        return None
-    return control / (own + control)
+    for own, control in ((tally[0], tally[1]), (tally[0] + tally[2], tally[1] + tally[3])):
+        if own + control > 0.0 and log_factor(own, control, expected) >= LIKELY:
+            return control / (own + control)
+    return None
