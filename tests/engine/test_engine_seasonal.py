@@ -35,11 +35,12 @@ async def test_a_baseline_is_learned_out_of_the_backends_history(month: Recorded
     assert norm.control is None
 
 
-@pytest.mark.parametrize("days", [40, 1.3, 0.2])
-async def test_opened_cold_or_watching_all_along_the_numbers_are_the_same(days: float) -> None:
-    """Through a midnight and the beginning of a week, with history of every age, bit for bit."""
+@pytest.mark.parametrize(("days", "history_s"), [(40, 28 * DAY), (1.3, 28 * DAY), (0.2, 28 * DAY), (40, 7 * DAY)])
+async def test_opened_cold_or_watching_all_along_the_numbers_are_the_same(days: float, history_s: float) -> None:
+    """Through a midnight and the beginning of a week, with history of every age and length, bit for bit."""
     end = MONDAY + 3 * HOUR
-    data = Recorded(MONDAY - days * DAY // HOUR * HOUR, end, [weighed()], deployments=("d0",))
+    signal = weighed(baseline=Baseline(BaselineKind.SEASONAL, history_s=history_s))
+    data = Recorded(MONDAY - days * DAY // HOUR * HOUR, end, [signal], deployments=("d0",))
     watching = data.book()
     for k in range(-9 * 4, 3 * 4):
         at = MONDAY + k * HOUR / 4

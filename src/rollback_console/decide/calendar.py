@@ -95,6 +95,12 @@ def noise_anchor(at: float, since: float | None) -> tuple[float, tuple[float, ..
     return anchor, tuple(anchor - LAG_S - HOUR_S - k * gap for k in range(STRETCHES - 1, -1, -1))
 
 
+def noise_key(anchor: float, hours: tuple[float, ...]) -> float:
+    """A number for one measure of the noise: as of when, and, as a fraction of a second, how far apart its hours lie.
+    Where history is as long as the week, a Monday is measured both by the week before and by the day before."""
+    return anchor + (hours[1] - hours[0]) / WEEK_S
+
+
 def _young(at: float, since: float | None) -> bool:
     """Was there less than a day of history when today began."""
     return since is None or since > at // DAY_S * DAY_S - DAY_S - LAG_S

@@ -61,9 +61,9 @@ class Place:
         self.calendar: Calendar = calendar_of(baseline)
         self.history_s = baseline.history_s if baseline.kind in _OWN_HISTORY else HISTORY_S
         self.profiles: dict[float, Profile | None] = {}
-        self.noise: dict[float, tuple[Block, ...]] = {}
+        self.noise: dict[float, tuple[Block, ...]] = {}  # by `noise_key`
         self.wanted: set[float] = set()  # hours whose noise somebody asked for in vain
-        self.past: dict[float, tuple[float, ...]] = {}  # excursions, by anchor; only for an adaptive dwell
+        self.past: dict[float, tuple[float, ...]] = {}  # excursions, by `noise_key`; only for an adaptive dwell
         self.last: InForce | None = None
 
     def trials(self) -> Hours | None:
@@ -198,11 +198,12 @@ def _leaving_out(place: Place, stretches: Sequence[Stretch]) -> Place:
 
 @dataclass(frozen=True, slots=True)
 class Due:
-    """What is to be learned of a place from single windows as of `anchor`: its noise from those of the hours `noisy`,
-    its excursions from those of `past`; None: not that."""
+    """What is to be learned of a place from single windows as of `anchor`, and kept by `key`: its noise from those of
+    the hours `noisy`, its excursions from those of `past`; None: not that."""
 
     place: Place
     anchor: float
+    key: float  # `calendar.noise_key`
     noisy: tuple[float, ...] | None
     past: tuple[float, ...] | None
 

@@ -25,6 +25,7 @@ from rollback_console.decide.calendar import (
     history_words,
     hour_of,
     noise_anchor,
+    noise_key,
 )  # fmt: skip
 from rollback_console.decide.standing import stood
 from rollback_console.engine.backoff import Backoff
@@ -234,23 +235,23 @@ class SeasonalBook:
         """Where the noise of short blocks, or what past excursions were like, is to be learned."""
         due: list[Due] = []
         async for place in self._each():
-            anchors: dict[float, tuple[float, ...]] = {}
+            measures: dict[float, tuple[float, tuple[float, ...]]] = {}
             for moment in {*self._moments(place, at, since), *place.wanted}:
                 begun = self._since(place, moment)
                 if begun is not None and hour_of(moment) - LAG_S <= place.read_until:
                     anchor, hours = noise_anchor(moment, begun)
-                    anchors[anchor] = hours
+                    measures[noise_key(anchor, hours)] = anchor, hours
             oldest = since - _FROZEN_S - 2 * WEEK_S  # what a frozen level may still hang on
-            place.noise = {anchor: found for anchor, found in place.noise.items() if anchor >= oldest}
-            place.past = {anchor: found for anchor, found in place.past.items() if anchor >= oldest}
+            place.noise = {key: found for key, found in place.noise.items() if key >= oldest}
+            place.past = {key: found for key, found in place.past.items() if key >= oldest}
             place.wanted.clear()
-            for anchor, hours in anchors.items():
-                noisy = hours if anchor not in place.noise else None
-                suspects = self._suspects(place, anchor, hours) if anchor not in place.past else None
+            for key, (anchor, hours) in measures.items():
+                noisy = hours if key not in place.noise else None
+                suspects = self._suspects(place, anchor, hours) if key not in place.past else None
                 if suspects is not None:
                     await asyncio.sleep(0)
                 if noisy is not None or suspects is not None:
-                    due.append(Due(place, anchor, noisy, suspects))
+                    due.append(Due(place, anchor, key, noisy, suspects))
         return due
 
     @staticmethod
@@ -285,11 +286,11 @@ class SeasonalBook:
         known = (due.anchor, place.history_s, place.calendar, base.exclude)
         if due.noisy is not None:
             stretches = self._stretches(place, due.noisy, due.anchor)
-            place.noise[due.anchor] = baselines.short_noise(kept, *known, stretches) if kept is not None else ()
+            place.noise[due.key] = baselines.short_noise(kept, *known, stretches) if kept is not None else ()
             self._keeping.noise_is_new = True
         if due.past is not None and kept is not None:
             stretches = self._stretches(place, due.past, due.anchor)
-            place.past[due.anchor] = past.past_excursions(kept, *known, place.worse, stretches)
+            place.past[due.key] = past.past_excursions(kept, *known, place.worse, stretches)
         place.last = None
 
     def _stretches(self, place: Place, hours: Sequence[float], anchor: float) -> list[baselines.Windows]:
@@ -344,11 +345,11 @@ class SeasonalBook:
         if share is not None:
             rule = replace(rule, budget_s=share)
         level = baselines.follow(profile, kept, known_hour, place.calendar, base.exclude)
-        anchor, _ = noise_anchor(known_hour, self._since(place, known_hour))
-        if anchor not in place.noise:  # of a level frozen before anything was prepared here
+        key = self._noise_key(place, known_hour)
+        if key not in place.noise:  # of a level frozen before anything was prepared here
             place.wanted.add(known_hour)
             (self._lender or self)._ready = None
-        short = place.noise.get(anchor, ())
+        short = place.noise.get(key, ())
         found = place.norm_of(profile, level, short, rule, hour, position)
         if found is None:
             return None
@@ -373,11 +374,14 @@ class SeasonalBook:
         """What an adaptive dwell comes to by the past excursions, and by what is at stake where that is known; None
         where it is not adaptive, or the excursions are unknown."""
         bounds = place.rule.adaptive
-        anchor = noise_anchor(known_hour, self._since(place, known_hour))[0]
-        if bounds is None or anchor not in place.past:
+        key = self._noise_key(place, known_hour)
+        if bounds is None or key not in place.past:
             return None
         seen_s, otherwise_s = profile.hours * HOUR_S, place.rule.dwell_s
-        return adaptive_dwell(bounds, place.past[anchor], seen_s, stakes, otherwise_s)
+        return adaptive_dwell(bounds, place.past[key], seen_s, stakes, otherwise_s)
+
+    def _noise_key(self, place: Place, known_hour: float) -> float:
+        return noise_key(*noise_anchor(known_hour, self._since(place, known_hour)))
 
     def _since(self, place: Place, moment: float) -> float | None:
         kept = place.trials()

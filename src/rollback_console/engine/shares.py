@@ -2,8 +2,8 @@
 
 Traffic is what history says of the week before last Monday (00:00 UTC, an hour of lag as everywhere): trials a minute
 in the mean, to the nearest power of two. So it changes once a week and seldom then, and whoever looks, whenever they
-began, is told the same shares: they hang on nothing but the backend's data and the policy. Each share goes with the norm
-into the tick, so that a decision is made again with the very share that it was made with.
+began, is told the same shares: they hang on nothing but the backend's data and the policy. Each share goes with the
+norm into the tick, so that a decision is made again with the very share that it was made with.
 
 While the week is not read, the shares are by tier alone, which is what the policy's bytes say.
 """
