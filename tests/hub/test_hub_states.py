@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 import secrets
+import shutil
 import tempfile
 from pathlib import Path
 
@@ -34,7 +36,10 @@ _opened: list[Hub] = []
 def hub() -> Hub:
     """One hub for all examples, each of which has a chain of its own."""
     if not _opened:
-        _opened.append(Hub(HubSettings(Path(tempfile.mkdtemp(prefix="rollback-console-states-")))))
+        folder = Path(tempfile.mkdtemp(prefix="rollback-console-states-"))
+        _opened.append(Hub(HubSettings(folder)))
+        atexit.register(shutil.rmtree, folder, ignore_errors=True)
+        atexit.register(_opened[0].close)  # the last to be registered is the first to run
     return _opened[0]
 
 
