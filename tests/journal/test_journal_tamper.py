@@ -348,6 +348,25 @@ def test_what_is_wrong_is_said(original: Path, tmp_path: Path) -> None:
     assert "is not what its digest says" in problems("UPDATE blobs SET data = zeroblob(10)")
 
 
+def test_lines_in_another_order_are_told_once(original: Path) -> None:
+    """Rows of an export keep their numbers wherever they stand: what was moved is said, and not all that follows."""
+    connection = sqlite3.connect(original)
+    rows = stored(connection)
+    connection.close()
+    forged = resealed(rows[20]._replace(seq=10, prev=rows[8].hash), OTHER)
+
+    def said(lines: list[Row]) -> list[tuple[int | None, str | None]]:
+        return [(problem.seq, problem.what) for problem in verify(lines).problems]
+
+    assert said([*rows[:9], rows[10], rows[9], *rows[11:]]) == [(10, "reordered")]
+    assert said([*rows[:9], rows[19], *rows[10:19], rows[9], *rows[20:]]) == [(10, "reordered"), (20, "reordered")]
+    assert said([*rows[:9], *rows[10:], rows[9]]) == [(10, "reordered")]
+    assert said([*rows[:10], *rows[9:]]) == [(11, "inserted")]
+    assert said([rows[0], *rows]) == [(2, "inserted")]
+    assert said([*rows[:9], forged, *rows[9:]]) == [(10, "inserted")]
+    assert said([*rows[:9], *rows[12:]]) == [(10, "removed")]
+
+
 def test_removed_guards_are_said(original: Path, tmp_path: Path) -> None:
     unguarded(copy(original, tmp_path / "t.db")).close()
     found = verify(tmp_path / "t.db")

@@ -56,11 +56,13 @@ class Expected:
     shift: int = 0  # the number that the last entry was signed under, less the one it stands under
     gaps: list[tuple[int, int]] = field(default_factory=list)  # numbers that were missing, first and last
     searches: int = _SEARCHES
+    highest: int = 0  # the highest number met so far
     doubtful: bool = False  # the entry before was not sound: that the next does not follow it says nothing more
 
     def move_on(self, row: Row, hash_: str) -> None:
         """Past `row`, whose hash was, as far as we can tell, `hash_`."""
         self.seq = row.seq + 1 if isinstance(row.seq, int) and row.seq >= self.seq else self.seq + 1
+        self.highest = max(self.highest, self.seq - 1)
         self.prev = hash_
         for names, name in ((self.kinds, row.kind), (self.deployments, row.deployment), (self.operators, row.operator)):
             if len(names) < _NAMES:
@@ -76,6 +78,7 @@ class Diagnosis:
     faults: tuple[tuple[What, str], ...]
     believed_hash: str  # what the next entry's `prev` should be, if that one is sound
     signed_as: int = 0  # the number the device signed it under, where that is known and is another
+    as_signed: bool = False  # the device signed it as it stands: all that is wrong is its place, or its body
 
 
 def diagnose(row: Row, expected: Expected, key: Ed25519PublicKey) -> Diagnosis:
@@ -89,7 +92,7 @@ def diagnose(row: Row, expected: Expected, key: Ed25519PublicKey) -> Diagnosis:
         return Diagnosis(first, (("changed", f"its {_not_utf8(row)} is not UTF-8"),), _text(row.hash))
     signed = signed_by(key, row.hash, row.signature)
     if computed == row.hash and signed:
-        return Diagnosis(first, tuple(_sound_but_misplaced(row, expected)), row.hash)
+        return Diagnosis(first, tuple(_sound_but_misplaced(row, expected)), row.hash, as_signed=True)
     found: list[tuple[What, str]] = []
     if row.seq > expected.seq:
         missing = f"{expected.seq}" if row.seq == expected.seq + 1 else f"{expected.seq} to {row.seq - 1}"
@@ -112,7 +115,7 @@ def _sound_but_misplaced(row: Row, expected: Expected) -> Iterator[tuple[What, s
     """The device did sign this entry; so what is wrong is its place, or its body."""
     if row.chain != expected.chain:
         yield "replaced", f"it belongs to another chain, {row.chain}"
-    elif row.seq > expected.seq:
+    elif row.seq > expected.seq and not (expected.doubtful and row.seq == expected.highest + 1):
         one = row.seq == expected.seq + 1
         yield "removed", f"missing: {'it was' if one else f'it and those up to {row.seq - 1} were'} removed"
         expected.gaps.append((expected.seq, row.seq - 1))
@@ -176,7 +179,7 @@ class Suspicion:
     expected where it stands."""
 
     place: int
-    seq: int  # the number it stands under
+    seq: int  # the place it stands in, as a number
     prev: str  # what its prev should have been
     hash: str
     signed_as: int  # the number it was signed under (0: not by the device, or not known)

@@ -33,7 +33,7 @@ class Findings:
         self.suppressed = 0
         self.first_bad: int | None = None
         self._suspicion: Suspicion | None = None
-        self._gaps: dict[int, int] = {}  # a number that was missing, and the place of the problem that says so
+        self._gaps: list[tuple[int, int, int]] = []  # numbers missing, first and last; the problem that says so
 
     def problem(self, seq: int | None, message: str, what: What) -> None:
         """Something is wrong. A number counts for `first_bad`."""
@@ -49,9 +49,13 @@ class Findings:
         if len(self.warnings) < MOST:
             self.warnings.append(Finding(seq, message))
 
-    def sound(self) -> None:
+    def sound(self, row: Row) -> None:
         """The entry is what was signed, in its place: nothing more will be learnt about the one before."""
-        self._suspicion = None
+        if self._suspicion is not None:
+            told = self._suspicion.told_by(row, row.seq)
+            if told is not None:
+                self._say_again(told)
+            self._suspicion = None
 
     def entry(self, row: Row, expected: Expected, diagnosis: Diagnosis) -> None:
         """The entry did not verify. Says so, unless it is but the consequence of what was said before; and moves on."""
@@ -62,27 +66,36 @@ class Findings:
         if told is not None:
             self._say_again(told)
             expected.seq = row.seq
-        if number in self._gaps:
-            place = self._gaps.pop(number)
-            self.problems[place] = Finding(number, f"it stands elsewhere, where {row.seq} should be", "reordered")
         follows = shift != 0 and shift == expected.shift and row.prev == expected.prev
         before = len(self.problems)
-        if told is not None or follows:
+        if self._came_back(number) or told is not None or follows:
             self.suppressed += 1
         else:
             for what, message in diagnosis.faults:
                 self._fault(diagnosis.seq, row, what, message)
         self._suspicion = None
-        if len(self.problems) > before and row.seq == expected.seq:
-            place = len(self.problems) - 1
-            self._suspicion = Suspicion(place, row.seq, expected.prev, row.hash, diagnosis.signed_as)
+        if len(self.problems) > before and numbered and row.seq <= expected.seq:
+            signed_as = diagnosis.signed_as or (row.seq if diagnosis.as_signed else 0)
+            self._suspicion = Suspicion(len(self.problems) - 1, expected.seq, expected.prev, row.hash, signed_as)
         expected.shift = shift
         expected.doubtful = True
+        if diagnosis.as_signed:
+            expected.seq = row.seq  # lines in another order keep their numbers: go on from this one
         expected.move_on(row, diagnosis.believed_hash)
 
+    def _came_back(self, number: int) -> bool:
+        """Is this one of the numbers that were said to be missing: then they were moved."""
+        for at, (first, last, place) in enumerate(self._gaps):
+            if first <= number <= last:
+                moved = f"entry {number} stands elsewhere: not removed, but moved"
+                self.problems[place] = Finding(self.problems[place].seq, moved, "reordered")
+                del self._gaps[at]
+                return True
+        return False
+
     def _fault(self, seq: int, row: Row, what: What, message: str) -> None:
-        if what == "removed" and row.seq == seq + 1 and len(self.problems) < MOST:
-            self._gaps[seq] = len(self.problems)
+        if what == "removed" and len(self.problems) < MOST:
+            self._gaps.append((seq, row.seq - 1, len(self.problems)))
         self.problem(seq, message, what)
 
     def _say_again(self, told: tuple[What, str]) -> None:

@@ -337,7 +337,7 @@ class _Walk:
                 value = chains.parse_canonical(row.body)
                 expected.move_on(row, row.hash)
                 expected.doubtful = False
-                self.found.sound()
+                self.found.sound(row)
                 self._head = (row.seq, row.hash)
                 if self._against is not None:
                     self._against.sound(row, self._key, self.found.problem)
