@@ -20,12 +20,14 @@ CONTRACT = {
     "demo", "status", "watch", "rollback", "adopt", "summary", "executions", "resume", "abort", "init", "policy",
     "runbook", "rehearse", "review", "journal", "identity", "whoami", "doctor", "backtest", "hub",
 }  # fmt: skip
-CONTRACT |= {"baseline", "expect"}  # what a person declares by hand
+CONTRACT |= {"baseline", "expect", "hold"}  # what a person declares by hand, and keeps from going by itself
 SUBCOMMANDS = {
     "baseline": {"exclude", "list", "restore"},
     "policy": {"check", "schema", "explain", "import", "diff"},
     "runbook": {"check", "list", "show"},
-    "journal": {"verify", "list", "show", "note", "export", "status"},
+    "journal": {
+        "verify", "list", "show", "note", "export", "status", "sync", "merge", "rotate", "prune",
+    },  # fmt: skip
     "identity": {"init", "show"},
     "hub": {"serve", "migrate", "enrol", "devices", "revoke", "evidence", "backup", "restore", "join"},
 }
