@@ -27,10 +27,10 @@ SUBCOMMANDS = {
     "runbook": {"check", "list", "show"},
     "journal": {
         "verify", "list", "show", "note", "export", "status", "sync", "merge", "rotate", "prune",
-    },  # fmt: skip
+    },
     "identity": {"init", "show"},
     "hub": {"serve", "migrate", "enrol", "devices", "revoke", "evidence", "backup", "restore", "join"},
-}
+}  # fmt: skip
 
 
 @pytest.fixture(autouse=True)
