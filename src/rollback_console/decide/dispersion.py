@@ -32,7 +32,7 @@ _CONSISTENT = (
 _LEAST_BLOCKS = 6  # fewer say nothing about a variance
 # Of the excess over 1: margin, winsorising and cap hold the rest. On `mix` of docs/decision-quality.md all of it gave
 # 0.2 false rollbacks in 30 days and -10 % seen in 210 min; four fifths of it 0.3, and 160 min.
-_COUNTED = 0.8
+COUNTED = 0.8
 _SKEW = 2.5  # events by which a Poisson's four deviations reach further up, and less far down: (16 - 1) / 6
 _QUIETER, _BUSIER = 0.5, 3.0  # how far traffic may scale the excess either way
 
@@ -156,7 +156,7 @@ def dispersion(
             if abs(after - phi) < 1e-3:
                 break
             phi = after
-        found.append(1.0 + _COUNTED * (phi - 1.0))
+        found.append(1.0 + COUNTED * (phi - 1.0))
     return tuple(found)
 
 

@@ -21,12 +21,13 @@ samples, and the learned baseline of shares (`decide.baselines`) is learned from
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from math import copysign, inf, isfinite, nan, sqrt
 
 from rollback_console.decide.baselines import Hours, Level, Profile, Windows, error_of, rate_at
 from rollback_console.decide.budget import caution
 from rollback_console.decide.calendar import HOUR_S, LAG_S, SLOTS, Calendar, lessons
-from rollback_console.decide.dispersion import Block, blocks_together, dispersion, phi_at
+from rollback_console.decide.dispersion import COUNTED, Block, blocks_together, dispersion, phi_at
 from rollback_console.decide.ranks import SELDOM, beyond
 from rollback_console.model.observation import Norm
 from rollback_console.model.rules import EvidenceRule, Stretch, Worse
@@ -221,6 +222,8 @@ def norm_at(noise: Noise, rule: EvidenceRule, p: float, samples: int, window_s: 
     """The norm where the share p is given (a fixed bound, another version's; `error`: its relative standard error) and
     only the noise is learned.
 
+    Of the noise of single windows, which six hours tell, one standard error more is taken (a variance of k blocks is
+    known to about the root of 2 / k), and all of its excess counts: a sample a window leaves winsorising nothing to do.
     m: 2.5 s_slow, and two standard errors of the share and of its bound. Unlike a ratio's it has no upper end: a level
     that differs by half a deviation from day to day doubles the share beyond.
     """
@@ -228,8 +231,10 @@ def norm_at(noise: Noise, rule: EvidenceRule, p: float, samples: int, window_s: 
     more, pace = caution(rule.budget_s), 60.0 / window_s
     margin = max(_SLOW * more * noise.slow, rule.least_margin) + 2.0 * more * sqrt(error * error + own)
     margin = min(margin, _MOST_MARGIN)
-    near = max((block.phi for block in noise.short), default=1.0)
-    blocks = blocks_together(noise.short, [_scaled(block, pace, near) for block in noise.long])
+    short = [replace(block, phi=block.phi * (1.0 + sqrt(2.0 / block.count))) for block in noise.short]
+    near = max((block.phi for block in short), default=1.0)
+    blocks = blocks_together(short, [_scaled(block, pace, near) for block in noise.long])
+    blocks = tuple([replace(block, phi=1.0 + max(0.0, block.phi - 1.0) / COUNTED) for block in blocks])
     return Norm(margin, dispersion(Worse.HIGHER, rule, p, margin, pace, blocks))
 
 
