@@ -15,6 +15,7 @@ from rollback_console.cli.rollback import execution_facts, execution_lines, exit
 from rollback_console.errors import ConsoleError
 
 if TYPE_CHECKING:
+    from rollback_console.model.automatic import Announcement
     from rollback_console.model.plan import Execution
 
 

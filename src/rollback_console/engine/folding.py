@@ -65,7 +65,6 @@ class Folded:
         self._executions: tuple[Execution, ...] = ()
         self._walks: tuple[Walk, ...] = ()
         self._executions_changed = self._walks_changed = False  # since they were folded
-        self._executions_changed = self._walks_changed = False  # since they were folded
         self._adopted: list[tuple[str, float, str]] = []
         self.adopt_entries: list[Entry] = []
         self.snoozed: dict[str, float] = {}

@@ -105,6 +105,8 @@ class Present:
         self._inline = inline
         self._opens = opens
         self._folds_again = False
+        # What looks at each evaluation that this process has recorded (`engine.automatic`).
+        self.after_evaluation: Callable[[], Coroutine[None, None, None]] | None = None
         if journal is not None:
             self._keep(journal)
 
@@ -346,6 +348,7 @@ class Present:
             recommendations=tuple(r for incident in self.incidents for r in incident.recommendations),
             notice=notice,
             alarms=(*hub_alarms, *(self._alarms(folded) if folded else ())),
+            announced=tuple(folded.announced.by_deployment.values()) if folded else (),
             explanations=self._explained(),
             exclusions=folded.declared.standing() if folded else (),
             expectations=folded.declared.going_on(self.clock.now()) if folded else (),
@@ -390,7 +393,9 @@ class Present:
     def _alarms(self, folded: Folded) -> tuple[str, ...]:
         from rollback_console.engine.flips import pointer_alarms
 
-        return (*folded.unfinished, *pointer_alarms(folded, self.pointers, self.incidents, self.clock.now()))
+        by_itself = tuple(each.sentence for each in folded.announced.by_deployment.values())
+        flipped = pointer_alarms(folded, self.pointers, self.incidents, self.clock.now())
+        return (*by_itself, *folded.unfinished, *flipped)
 
     def _spawn(self, work: Coroutine[None, None, None]) -> None:
         task = asyncio.create_task(work)
