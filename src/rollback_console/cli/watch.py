@@ -40,7 +40,9 @@ def command(
     """Observe, decide and record without a screen; prints a line a transition.
 
     What a policy in the mode `act` lets go by itself goes while this process records: announced first, held by
-    `rollback-console hold` or by H on a console beside it. Beside another console on the same journal it follows, and takes over when the other has ended. SIGTERM ends it
+    `rollback-console hold` or by H on a console beside it.
+
+    Beside another console on the same journal it follows, and takes over when the other has ended. SIGTERM ends it
     with code 0, Ctrl-C with 130. What goes wrong meanwhile is said on stderr.
     """
     ctx.exit(asyncio.run(_watch(seconds, config, journal, as_json)))
