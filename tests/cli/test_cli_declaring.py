@@ -18,8 +18,10 @@ schema: rollback-console/policy/v1
 name: ranking
 version: 1
 deployments:
-  - {name: checkout-ranker, environment: production, tier: high, labels: {deployment: c}, model: {name: ranker, alias: champion}}
-  - {name: checkout-ranker, environment: staging, tier: high, labels: {deployment: s}, model: {name: ranker, alias: staging}}
+  - {name: checkout-ranker, environment: production, tier: high, labels: {deployment: c},
+     model: {name: ranker, alias: champion}}
+  - {name: checkout-ranker, environment: staging, tier: high, labels: {deployment: s},
+     model: {name: ranker, alias: staging}}
 signals:
   error_rate: {area: technical, worse: higher, value: sum by (deployment) (errors), breach: {above: 2%}}
 """

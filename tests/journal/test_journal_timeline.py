@@ -33,7 +33,7 @@ EXPECTED = {
     "walk": "runbook model-version-rollback: walk w-2 started for incident i-3f2a",
     "step": "step 2 “Check the gate” skipped: no gate here",
     "note": "note: é [/prod] ·[31m 😂 =HYPERLINK(1)",
-    "automatic": "automatic rollback to v7 by version announced for 2025-11-20 08:43:33 UTC: roll back to v7: v8 did it",
+    "automatic": "automatic rollback to v7 by version announced for 2025-11-20 08:43:33 UTC: v8 did it",
     "snooze": "snoozed until 2025-11-20 09:12:33 UTC: known",
     "claim": "offered command of incident i-3f2a to bo",
     "drill": "drill bad release with seed 7 failed",
