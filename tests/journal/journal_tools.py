@@ -84,9 +84,7 @@ SAMPLES: tuple[k.Body, ...] = (
     k.Note(text="é [/prod] \x1b[31m \U0001f602 =HYPERLINK(1)"),
     k.Snoozed(until=START + 1800, reason="known"),
     k.Claimed(incident="i-3f2a", role="commander", action="handover", to="bo"),
-    k.AutomaticRecorded(
-        event="announced", path="version", to_version="7", due=START + 60, words="v8 did it"
-    ),
+    k.AutomaticRecorded(event="announced", path="version", to_version="7", due=START + 60, words="v8 did it"),
     k.DrillSummary(scenario="bad release", seed=7, passed=False, detail={"score": 61.5}),
     k.Repaired(what="an unfinished execution", detail="x-17 has an intent without an outcome"),
     k.StretchExcluded(
