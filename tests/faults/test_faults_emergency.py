@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import os
+import sqlite3
 import subprocess
 import time
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, suppress
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -16,6 +16,7 @@ from faults_bench import FakeMlflow, FakePrometheus, Live, environment, running,
 from faults_pty import CONSOLE
 from test_faults_journal import Disk
 
+from journal import shaky_disk
 from rollback_console.errors import JournalError, NotAuthorized, Refused
 from rollback_console.execute.fold import KINDS
 from rollback_console.journal.kinds import EmergencyBegun, Snoozed
@@ -48,6 +49,12 @@ def disk(tmp_path: Path) -> Iterator[Disk]:
     one.free() if not one.mounted else subprocess.run(["umount", "-l", str(folder)], check=True)
 
 
+@pytest.fixture
+def sick() -> Iterator[shaky_disk.Disk]:
+    with shaky_disk.shaky() as one:
+        yield one
+
+
 def _console(tmp_path: Path, prometheus: str, mlflow: str, role: str = "oncall, commander") -> Path:
     settings = write_console(tmp_path, prometheus, mlflow, dwell="2s", hold="2s")
     roster = settings.with_name("roster.yaml")
@@ -55,28 +62,18 @@ def _console(tmp_path: Path, prometheus: str, mlflow: str, role: str = "oncall, 
     return settings
 
 
-@asynccontextmanager
-async def _full(disk: Disk) -> AsyncIterator[None]:
-    """Within, the disk is full and stays so: what a failed transaction gives back is taken at once."""
+@contextmanager
+def _full(sick: shaky_disk.Disk, journal: Path) -> Iterator[None]:
+    """Within, nothing can be written where the journal is, as on a full disk; everywhere else it can."""
 
-    def top_up() -> None:
-        with suppress(OSError), (disk.folder / "more").open("ab", buffering=0) as file:
-            while disk.mounted:
-                file.write(b"x" * 512)
+    def fails(op: shaky_disk.Op, path: str) -> int:
+        return sqlite3.SQLITE_FULL if op == "write" and path.startswith(str(journal.parent)) else 0
 
-    async def keep() -> None:
-        while True:
-            top_up()
-            await asyncio.sleep(0.01)  # the console runs meanwhile
-
-    disk.fill()
-    keeping = asyncio.create_task(keep())
+    sick.fails = fails
     try:
         yield
     finally:
-        keeping.cancel()
-        (disk.folder / "more").unlink(missing_ok=True)
-        disk.free()
+        sick.fails = lambda op, path: 0
 
 
 async def _notices(console: Live, prometheus: FakePrometheus, mlflow: FakeMlflow) -> None:
@@ -94,16 +91,16 @@ def _run(tmp_path: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 async def test_on_a_full_disk_by_the_one_dialog_then_an_execution_and_afterwards_a_merge(
-    tmp_path: Path, fakes: tuple[FakePrometheus, FakeMlflow], disk: Disk, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, fakes: tuple[FakePrometheus, FakeMlflow], sick: shaky_disk.Disk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     prometheus, mlflow = fakes
     settings = _console(tmp_path, prometheus.url, mlflow.url)
-    journal = disk.folder / "journal.db"
+    journal = tmp_path / "books" / "journal.db"
     async with running(settings, monkeypatch, journal=journal) as console:
         await console.until(lambda: journal.is_file() and console.snapshot.journal.entries, 10)
         with pytest.raises(Refused, match="there is no glass to break"):
             await console.acts.break_glass("for nothing")
-        async with _full(disk):
+        with _full(sick, journal):
             await _notices(console, prometheus, mlflow)
             plan = await console.acts.plan(RANKER)
             with pytest.raises((JournalError, Refused)):
@@ -113,7 +110,7 @@ async def test_on_a_full_disk_by_the_one_dialog_then_an_execution_and_afterwards
             await console.pilot.press(*"conversion", "space", *"falls", "enter")
             await console.until(lambda: console.snapshot.journal.emergency, 10)
             emergency = Path(console.snapshot.journal.path)
-            assert emergency.parent != disk.folder
+            assert emergency.parent != journal.parent
             assert "EMERGENCY journal" in console.screen
             assert console.snapshot.journal.problem == ""
             plan = await console.acts.plan(RANKER)
@@ -152,16 +149,19 @@ async def test_on_a_full_disk_by_the_one_dialog_then_an_execution_and_afterwards
 
 
 async def test_it_takes_a_permission_of_its_own(
-    tmp_path: Path, fakes: tuple[FakePrometheus, FakeMlflow], disk: Disk, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, fakes: tuple[FakePrometheus, FakeMlflow], sick: shaky_disk.Disk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     prometheus, mlflow = fakes
     settings = _console(tmp_path, prometheus.url, mlflow.url, role="oncall")
-    async with running(settings, monkeypatch, journal=disk.folder / "journal.db") as console, _full(disk):
-        await _notices(console, prometheus, mlflow)
-        with pytest.raises(NotAuthorized, match="break-glass"):
-            await console.acts.break_glass("conversion falls", str(tmp_path / "e.db"))
-        assert not (tmp_path / "e.db").exists()
-        assert not console.snapshot.journal.emergency
+    journal = tmp_path / "books" / "journal.db"
+    async with running(settings, monkeypatch, journal=journal) as console:
+        await console.until(lambda: console.snapshot.journal.entries, 10)
+        with _full(sick, journal):
+            await _notices(console, prometheus, mlflow)
+            with pytest.raises(NotAuthorized, match="break-glass"):
+                await console.acts.break_glass("conversion falls", str(tmp_path / "e.db"))
+            assert not (tmp_path / "e.db").exists()
+            assert not console.snapshot.journal.emergency
 
 
 def test_on_the_command_line_with_a_read_only_disk(
