@@ -37,7 +37,7 @@ from rollback_console.model.observation import Norm
 from rollback_console.model.rules import EvidenceRule, Worse
 from rollback_console.model.verdict import TriggerMemory
 
-DEPLOYMENTS, PER_WEEK, DAYS, SEED = 1_000, 1.0, 30, 11
+DEPLOYMENTS, PER_WEEK, DAYS, SEED = 1_000, 1.0, 30, 13
 TIERS = ("critical", "high", "normal", "normal", "normal", "low")
 APART = 120  # minutes without, between one false alarm and the next
 
