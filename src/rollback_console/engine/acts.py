@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import difflib
-import hashlib
 import random as randoms
 import secrets
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from rollback_console.actions import BY_ID, Context
@@ -25,6 +23,7 @@ from rollback_console.engine.loop import Engine
 from rollback_console.engine.recovery import RecoveryObserver
 from rollback_console.engine.service import served_history
 from rollback_console.engine.summary import summarize
+from rollback_console.engine.walking import Walking
 from rollback_console.errors import (
     InputError,
     JournalError,
@@ -42,7 +41,6 @@ from rollback_console.execute.protocol import Driver, Pointer
 from rollback_console.execute.runner import Runner
 from rollback_console.execute.target import NoTarget, Target, last_known_good, named
 from rollback_console.journal.body import rules_of
-from rollback_console.journal.entry import Recorder
 from rollback_console.journal.kinds import Adopted, AutomaticRecorded, Body, Claimed, Note, Refusal, Snoozed
 from rollback_console.journal.merged import told
 from rollback_console.journal.persons import BY_BODY, statement
@@ -50,11 +48,10 @@ from rollback_console.journal.redact import clean, free
 from rollback_console.model.automatic import Announcement, AutomaticState
 from rollback_console.model.identity import DeploymentId
 from rollback_console.model.operator import Permission
-from rollback_console.model.plan import Execution, Plan, StepState
+from rollback_console.model.plan import Execution, Plan
 from rollback_console.model.rules import DeploymentRule, RecoveryPath
-from rollback_console.model.walk import CheckResult, Runbook, Walk
+from rollback_console.model.walk import CheckResult
 from rollback_console.runbook.library import Library
-from rollback_console.runbook.walk import end, mark, open_walk, start
 
 if TYPE_CHECKING:
     from rollback_console.journal.emergency import StandIn
@@ -64,7 +61,7 @@ _MAX_NOTE = 4_000
 LAST_KNOWN_GOOD = "last_known_good"
 
 
-class Acts(Declaring):
+class Acts(Declaring, Walking):
     """Implements `actions.Commands` over an engine. Raises `ConsoleError` with its reason when an act is not done."""
 
     def __init__(
@@ -300,47 +297,7 @@ class Acts(Declaring):
         await self._append(body, str(deployment))
         return replace(known, state=AutomaticState.HELD, words=body.words, by=self._operator)
 
-    # -- walking ------------------------------------------------------------------------------------------------------
-
-    async def start_walk(self, runbook: str, deployment: DeploymentId | None = None) -> str:
-        document = self.library.get(runbook)
-        every = self._walks()
-        name = str(deployment) if deployment else ""
-        already = open_walk(every, document, name)
-        if already is not None:
-            return already.id
-        await self._gate("runbook", Permission.NOTE, deployment)
-        incident = self.engine.snapshot().incident_of(deployment) if deployment else None
-        walk = f"wk-{self._random.getrandbits(48):012x}"
-        body = start(document, walk, incident.id if incident else "", every, name)
-        await self._do(lambda: self._put_runbook(document))
-        await self._append(body, name)
-        return walk
-
-    async def mark_step(self, walk: str, step: str, state: StepState, reason: str = "") -> None:
-        found = self._walk(walk)
-        deployment = DeploymentId.parse(found.deployment) if found.deployment else None
-        await self._gate("runbook", Permission.NOTE, deployment)
-        await self._append(mark(found, step, state, reason, by_act=self._acted_since(found)), found.deployment)
-
-    async def end_walk(self, walk: str) -> None:
-        found = self._walk(walk)
-        await self._gate("runbook", Permission.NOTE, DeploymentId.parse(found.deployment) if found.deployment else None)
-        await self._append(end(found), found.deployment)
-
-    def _acted_since(self, walk: Walk) -> bool:
-        """Was the console's own act done since the walk began: an execution or an adoption of its deployment."""
-        made = self.engine.folded.rollbacks() if self.engine.folded is not None else []
-        begun = [e for e in self.engine.snapshot().executions if str(e.plan.deployment) == walk.deployment]
-        return any(e.started_at >= walk.started_at for e in begun) or any(
-            name == walk.deployment and at >= walk.started_at for name, at, _ in made
-        )
-
-    def _put_runbook(self, document: Runbook) -> None:
-        data = Path(document.path).read_bytes()
-        if hashlib.sha256(data).hexdigest() != document.digest:
-            raise Refused(f"the file of {document.name} changed this moment", "open it again")
-        self._journal.put_blob(data)
+    # -- who sits here -----------------------------------------------------------------------------------------------
 
     def seat(self, authority: Authority, locked: LockedKey | None = None) -> None:
         """Who sits here, and what they may do, is known from now on; `locked` is a key that wants its passphrase."""
@@ -384,12 +341,6 @@ class Acts(Declaring):
             self._emergency.close()
 
     @property
-    def _journal(self) -> Recorder:
-        if self.engine.writer is None:
-            raise Refused("there is no journal to record it in", "name one with --journal")
-        return self.engine.writer.journal
-
-    @property
     def _operator(self) -> str:
         return self.authority.operator.id if self.authority.operator is not None else ""
 
@@ -424,12 +375,6 @@ class Acts(Declaring):
         document["person"] = (await person if isinstance(person, Awaitable) else person).model_dump()
         return type(body).model_validate(document)
 
-    async def _do(self, function: Callable[[], _T]) -> _T:
-        """On the journal's thread, in order with what the engine writes."""
-        if self.engine.writer is None:
-            raise Refused("there is no journal to record it in", "name one with --journal")
-        return await self.engine.writer.run(function)
-
     def _seen(self) -> None:
         self.engine.fold()
         self.engine.publish()
@@ -453,15 +398,6 @@ class Acts(Declaring):
         found = next((e for e in await self._do(self.runner.executions) if e.id == name), None)
         if found is None:
             raise UsageError(f"no execution {name} in this journal", "`rollback-console executions` lists them")
-        return found
-
-    def _walks(self) -> tuple[Walk, ...]:
-        return self.engine.folded.walks if self.engine.folded is not None else ()
-
-    def _walk(self, name: str) -> Walk:
-        found = next((walk for walk in self._walks() if walk.id == name), None)
-        if found is None:
-            raise UsageError(f"no walk {name} in this journal", "open the runbook again")
         return found
 
 

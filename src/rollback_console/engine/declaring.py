@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import random as randoms
-from abc import ABC, abstractmethod
 from collections.abc import Sequence
 
+from rollback_console.engine.acting import Acting
 from rollback_console.engine.declared import Declared
-from rollback_console.engine.loop import Engine
 from rollback_console.errors import InputError, Refused, UsageError
-from rollback_console.journal.kinds import Body, ChangeExpected, StretchExcluded
+from rollback_console.journal.kinds import ChangeExpected, StretchExcluded
 from rollback_console.model.declared import LONGEST_REASON, Exclusion, Expectation
 from rollback_console.model.declaring import change_problem, stretch_problem
 from rollback_console.model.identity import DeploymentId
@@ -19,22 +17,9 @@ from rollback_console.model.text import plain
 _LISTED = "`rollback-console baseline list` and `rollback-console expect --list` name them"
 
 
-class Declaring(ABC):
+class Declaring(Acting):
     """The part of `engine.acts.Acts` that writes declarations. Each act is gated for every deployment that it is about:
     one that is about all of them needs the permission in every environment."""
-
-    engine: Engine
-    _random: randoms.Random
-
-    @abstractmethod
-    async def _gate(
-        self, act: str, permission: Permission, deployment: DeploymentId | None, roles: tuple[str, ...] = ()
-    ) -> None:
-        """The one gate. Raises NotAuthorized or Refused."""
-
-    @abstractmethod
-    async def _append(self, body: Body, deployment: str) -> None:
-        """Write it down, and show what became of it."""
 
     async def exclude(self, start: float, end: float, deployment: DeploymentId | None, reason: str) -> Exclusion:
         """No baseline learns from ``start <= t < end`` (Unix seconds) from the next evaluation on; `deployment` None:
