@@ -146,6 +146,13 @@ async def test_a_person_holds_it_and_it_stays_until_the_trouble_is_over(tmp_path
         with pytest.raises(Refused, match="nothing is about to happen by itself"):
             await played.seat.acts.hold(CHECKOUT, "again")
         assert [event for event, _ in played.said()] == ["announced", "held"]
+        assert played.seat.journal is not None
+        entries = [entry.parsed() for entry in played.seat.journal.entries(kinds=("automatic",))]
+        signed = [body.person for body in entries if isinstance(body, AutomaticRecorded)]
+        assert signed[0] is None, "what is announced is the device's word"
+        assert signed[1] is not None, "who held it signed that"
+        assert signed[1].operator == "oncall-1"
+    assert verify(tmp_path / "journal.db").ok
 
 
 async def test_what_was_held_is_forgotten_once_it_was_healthy_again(tmp_path: Path) -> None:

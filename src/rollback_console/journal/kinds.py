@@ -256,6 +256,7 @@ class Claimed(Body):
     action: Literal["take", "release", "handover"]
     to: Name = ""
     reason: Free = ""
+    person: PersonSignature | None = None
 
 
 class StretchExcluded(Body):
@@ -294,6 +295,7 @@ class AutomaticRecorded(Body):
     due: float  # Unix seconds: when it goes unless somebody holds it
     words: Free  # the advice, or why it was held, withdrawn or refused
     execution: Name = ""  # the one that was started
+    person: PersonSignature | None = None  # of who held it
 
 
 class DrillSummary(Body):

@@ -41,8 +41,16 @@ STATEMENTS: dict[str, tuple[str, dict[str, str]]] = {
         "rollback-console/expected/v1",
         {"event": "event", "id": "id", "until": "until", "deployments": "deployments", "reason": "reason"},
     ),
+    "automatic": (
+        "rollback-console/automatic/v1",
+        {"deployment": "@", "event": "event", "path": "path", "to": "to_version", "due": "due", "reason": "words"},
+    ),
+    "claim": (
+        "rollback-console/claim/v1",
+        {"incident": "incident", "role": "role", "action": "action", "to": "to", "reason": "reason"},
+    ),
 }  # fmt: skip
-BY_BODY = ("snooze", "exclusion", "expected")  # their statement is made from the body alone
+BY_BODY = ("snooze", "exclusion", "expected", "automatic", "claim")  # their statement is made from the body alone
 
 
 def statement(kind: str, deployment: str, body: Mapping[str, Any], at: float) -> bytes:
