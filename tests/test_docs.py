@@ -34,7 +34,10 @@ RUN_BY = {
         "first_live_use_exactly_as_the_readme_has_it",
     ),
     ("README.md", "eval"): ("tests/test_docs.py", "completion_as_the_readme_has_it"),
-    ("docs/journal-format.md", "BODY="): ("tests/journal/test_journal_format.py", "the_shell_commands_verify_an_entry"),
+    ("docs/journal-format.md", "set -eu"): (
+        "tests/journal/test_journal_format.py",
+        "the_shell_commands_verify_an_entry",
+    ),
     ("docs/backtest.md", "rollback-console backtest policy.yaml --from"): (
         _BACKTEST,
         "the_document_is_run_as_it_stands",

@@ -4,24 +4,32 @@ from __future__ import annotations
 
 import os
 import re
+import sqlite3
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
-from journal_tools import LAST, SAMPLES, full_journal, unguarded
+from journal_tools import LAST, SAMPLES, copy, device, full_journal, new_journal, put, resealed, stored, unguarded
 
-from rollback_console.journal import bundle, chain, database, receipt
+from rollback_console.journal import bundle, chain, database, receipt, segments
+from rollback_console.journal.device import DeviceKey
 from rollback_console.journal.diagnose import WHATS
-from rollback_console.journal.kinds import KINDS, Body, PersonSignature
-from rollback_console.journal.verify import BLOB_FIELDS
+from rollback_console.journal.kinds import KINDS, Body, Note, PersonSignature
+from rollback_console.journal.rotate import rotate
+from rollback_console.journal.verify import BLOB_FIELDS, verify
 
 DOC = Path(__file__).resolve().parents[2] / "docs" / "journal-format.md"
 START, END = re.escape("<!-- kinds:") + ".*?-->\n", re.escape("<!-- end of kinds -->")
 
 
-def _block(language: str) -> str:
-    found = re.search(rf"```{language}\n(.*?)```", DOC.read_text(encoding="utf-8"), re.DOTALL)
+SOUND = ["hash ok", "prev ok", "Signature Verified Successfully"]
+# What a shell would swallow: a line feed at a body's end, and what follows a NUL.
+SILENT = ("body = body || char(10)", "body = body || char(0) || 'x'", "operator = operator || char(0) || 'x'")
+
+
+def _block(language: str, begins: str = "") -> str:
+    found = re.search(rf"```{language}\n({re.escape(begins)}.*?)```", DOC.read_text(encoding="utf-8"), re.DOTALL)
     assert found is not None
     return found[1]
 
@@ -88,43 +96,165 @@ def test_the_columns_and_constants_are_the_codes() -> None:
 
 
 # 18: a note with an escape, an emoji and brackets
-@pytest.mark.parametrize("seq", [2, 5, 9, 13, 18, LAST])
+@pytest.mark.parametrize("seq", [1, 2, 5, 9, 13, 18, LAST])
 def test_the_shell_commands_verify_an_entry(tmp_path: Path, seq: int) -> None:
     path = full_journal(tmp_path / "journal.db")
     done = _shell(path, seq, tmp_path)
-    assert (done.returncode, done.stdout.split("\n")[:3]) == (
-        0,
-        ["hash ok", "prev ok", "Signature Verified Successfully"],
-    ), done
-    connection = unguarded(path)
-    connection.execute("UPDATE entries SET operator = operator || 'x' WHERE seq = ?", (seq,))
+    assert (done.returncode, done.stdout.split("\n")[:3]) == (0, SOUND), done
+    for change in ("operator = operator || 'x'", "prev = prev || 'x'", *SILENT):
+        connection = unguarded(copy(path, tmp_path / "changed.db"))
+        connection.execute(f"UPDATE entries SET {change} WHERE seq = ?", (seq,))
+        connection.close()
+        done = _shell(tmp_path / "changed.db", seq, tmp_path)
+        assert "hash ok" not in done.stdout, change
+        assert done.returncode != 0
+    assert _shell(path, LAST + 1, tmp_path).returncode != 0  # no such entry, with all files of another one here
+
+
+def test_the_shell_commands_follow_the_entry_before_and_ask_for_the_devices_key(tmp_path: Path) -> None:
+    path = full_journal(tmp_path / "journal.db")
+    changes = {
+        (9, "hash ok\n"): "DELETE FROM entries WHERE seq = 8",
+        (1, ""): "UPDATE entries SET hash = hash || char(0) WHERE seq = 1",
+    }
+    for (seq, said), change in changes.items():
+        connection = unguarded(copy(path, tmp_path / "changed.db"))
+        connection.execute(change)
+        connection.close()
+        done = _shell(tmp_path / "changed.db", seq, tmp_path)
+        assert (done.returncode != 0, done.stdout) == (True, said)
+    connection = unguarded(copy(path, tmp_path / "changed.db"))
+    put(connection, resealed(stored(connection)[8], DeviceKey.from_seed(b"another")))
     connection.close()
-    done = _shell(path, seq, tmp_path)
-    assert "hash ok" not in done.stdout
-    assert done.returncode != 0
+    done = _shell(tmp_path / "changed.db", 9, tmp_path)
+    assert (done.returncode != 0, "prev ok" in done.stdout, "Verified Successfully" in done.stdout) == (
+        True,
+        True,
+        False,
+    )
 
 
-def _shell(path: Path, seq: int, folder: Path) -> subprocess.CompletedProcess[str]:
-    environment = {**os.environ, "JOURNAL": str(path), "SEQ": str(seq)}
-    return subprocess.run(["sh", "-c", _block("sh")], capture_output=True, text=True, cwd=folder, env=environment)
+def test_the_shell_commands_verify_the_files_of_a_rotated_journal(tmp_path: Path) -> None:
+    path = _rotated(tmp_path)
+    (closed,) = segments.closed(path)
+    for file, seq in ((closed.path, 2), (path, LAST + 1), (path, LAST + 2)):
+        done = _shell(file, seq, tmp_path)
+        assert (done.returncode, done.stdout.split("\n")[:3]) == (0, SOUND), done
+    connection = unguarded(path)
+    connection.execute("UPDATE entries SET prev = '' WHERE seq = ?", (LAST + 1,))
+    connection.close()
+    assert _shell(path, LAST + 1, tmp_path).returncode != 0
+
+
+def _shell(
+    path: Path, seq: int, folder: Path, begins: str = "set -eu\nsql", **more: str
+) -> subprocess.CompletedProcess[str]:
+    environment = {**os.environ, "JOURNAL": str(path), "SEQ": str(seq), **more}
+    block = _block("sh", begins)
+    return subprocess.run(["sh", "-c", block], capture_output=True, text=True, cwd=folder, env=environment)
+
+
+def _rotated(folder: Path) -> Path:
+    """A chain of two files: every kind in the first, a note in the second."""
+    path = full_journal(folder / "journal.db")
+    with new_journal(path) as journal:
+        rotate(journal)
+        journal.append(Note(text="file 2"))
+    return path
+
+
+def _python(path: Path) -> tuple[int, str]:
+    """The program of the document: its code and the last line it printed."""
+    command = [sys.executable, "-I", "-S", "-c", _block("python"), path]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert "Traceback" not in done.stderr, done.stderr
+    return done.returncode, (done.stdout + done.stderr).strip().rpartition("\n")[2]
 
 
 def test_the_python_program_verifies_a_journal_with_the_standard_library_alone(tmp_path: Path) -> None:
     path = full_journal(tmp_path / "journal.db")
-
-    def program() -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [sys.executable, "-I", "-S", "-c", _block("python"), path], capture_output=True, text=True
-        )
-
-    assert program().stdout.strip() == f"{LAST} entries verify"
-    for seq, change in ((6, "deployment = 'x'"), (9, "signature = zeroblob(64)"), (1, "at = 0"), (14, "prev = ''")):
-        copy = full_journal(tmp_path / f"{seq}.db")
-        connection = unguarded(copy)
+    assert _python(path) == (0, f"{LAST} entries verify")
+    for seq, change in (
+        (6, "deployment = 'x'"), (9, "signature = zeroblob(64)"), (1, "at = 0"), (14, "prev = ''"),
+        (1, "kind = 'note'"), (1, "body = '{}'"), *((7, change) for change in SILENT),
+    ):  # fmt: skip
+        connection = unguarded(copy(path, tmp_path / "changed.db"))
         connection.execute(f"UPDATE entries SET {change} WHERE seq = {seq}")
         connection.close()
-        path = copy
-        assert program().stderr.strip() == f"entry {seq} is bad"
+        assert _python(tmp_path / "changed.db") == (1, f"entry {seq} is bad"), change
+    for change, said in (
+        ("DELETE FROM entries", "entry 1 is bad: there is none"),
+        ("DELETE FROM entries WHERE seq = 1", "entry 1 is bad"),
+        ("DELETE FROM entries WHERE seq = 8", "entry 8 is bad"),
+        ("UPDATE entries SET operator = CAST(x'ff' AS TEXT) WHERE seq = 8", "entry 8 is bad"),
+        ("ALTER TABLE entries ADD COLUMN more TEXT", "entry 1 is bad"),
+    ):
+        connection = unguarded(copy(path, tmp_path / "changed.db"))
+        connection.execute(change)
+        connection.close()
+        assert _python(tmp_path / "changed.db") == (1, said), change
+    connection = sqlite3.connect(tmp_path / "loose.db")  # a table that is not STRICT takes a time as text
+    connection.execute(f"CREATE TABLE entries ({', '.join(chain.COLUMNS)})")
+    source = unguarded(path)
+    rows = stored(source)
+    source.close()
+    connection.executemany(f"INSERT INTO entries VALUES ({', '.join('?' * 11)})", rows)
+    connection.commit()
+    assert _python(tmp_path / "loose.db") == (0, f"{LAST} entries verify")
+    connection.execute("UPDATE entries SET at = CAST(at AS TEXT) WHERE seq = 5")
+    connection.commit()
+    connection.close()
+    assert _python(tmp_path / "loose.db") == (1, "entry 5 is bad")
+
+
+def _signed(path: Path, body: str) -> Path:
+    """A journal of two entries, the second a note with this body, which the device did sign."""
+    with new_journal(path) as journal:
+        journal.append(Note(text="x"))
+    connection = unguarded(path)
+    put(connection, resealed(stored(connection)[1]._replace(body=body), device()))
+    connection.close()
+    return path
+
+
+BAD_BODIES = (
+    '{"a":1,"a":1}', '{"a":1.0}', '{"a":9007199254740993}', '{"a":1E2}', '{"a":1e5}', '{"a":-0}', '{"a": 1}',
+    '{"b":1,"a":1}', "[]", '"x"', "1", "null", '{"a":"\\u0041"}', '{"a":"\\u001F"}', '{"a":"\\/"}', '{"a":"\\ud800"}',
+    '{"a":NaN}', '{"a":-Infinity}', '{"a":1e999}', '{"a":1}\n', "", "{", "[" * 5000,
+)  # fmt: skip
+GOOD_BODIES = (
+    "{}", '{"a":1e-7,"b":[0.000001,1e+21,100000000000000000000,-1.5e-300,5e-324,0.1,123456789012345680000]}',
+    '{"a":"\\u001f\\b\x7f/\U0001f602","é":{"":[true,false,null,0]},"\U0001f602":1,"\ufb33":2}',
+    '{"a":9007199254740992,"b":-333333333.3333333}',
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("body", [*BAD_BODIES, *GOOD_BODIES])
+def test_a_signed_body_that_is_no_object_in_rfc_8785_form_is_bad(tmp_path: Path, body: str) -> None:
+    """The document's program and `journal verify` agree on each, the device's signature holding."""
+    path = _signed(tmp_path / "journal.db", body)
+    good = body in GOOD_BODIES
+    assert _python(path) == ((0, "2 entries verify") if good else (1, "entry 2 is bad"))
+    found = verify(path)
+    assert (found.ok, found.first_bad_seq) == (good, None if good else 2), found
+    assert [problem.what for problem in found.problems] == ([] if good else ["changed"])
+
+
+def test_the_python_program_verifies_a_chain_of_two_files(tmp_path: Path) -> None:
+    path = _rotated(tmp_path)
+    assert _python(path) == (0, f"{LAST + 2} entries verify")
+    (closed,) = segments.closed(path)
+    connection = unguarded(closed.path)
+    connection.execute("UPDATE entries SET operator = 'eve' WHERE seq = ?", (LAST,))
+    connection.close()
+    assert _python(path) == (1, f"entry {LAST} is bad")
+    closed.path.unlink()  # kept elsewhere: what is here verifies from its `segment` on
+    assert _python(path) == (0, "2 entries verify")
+    connection = unguarded(path)
+    row = stored(connection)[0]
+    put(connection, resealed(row._replace(prev="ab" * 32), device()))
+    connection.close()
+    assert _python(path) == (1, f"entry {LAST + 1} is bad")
 
 
 def test_every_blob_field_is_a_field() -> None:

@@ -130,6 +130,17 @@ def parse_canonical(text: str) -> Any:
     return value
 
 
+def parse_body(text: str) -> dict[str, Any]:
+    """A body's members. Raises ValueError when `text` is no object, or not the RFC 8785 form of one."""
+    try:
+        value = parse_canonical(text)
+    except RecursionError as error:
+        raise ValueError("it is nested too deeply") from error
+    if not isinstance(value, dict):
+        raise ValueError("it is no object")
+    return value
+
+
 class _NotPlainError(Exception):
     """A number that the fast way does not judge."""
 

@@ -298,7 +298,7 @@ class _Walk:
         try:
             if chains.malformed(row) or row.kind not in ("genesis", SEGMENT):
                 raise ValueError("it is not a genesis entry")
-            body = chains.parse_canonical(row.body)
+            body = chains.parse_body(row.body)
             if row.kind == SEGMENT:
                 if (body["last_seq"] + 1, body["last"]) != (row.seq, row.prev):
                     raise ValueError("it is not the first entry after the one that it names")
@@ -334,7 +334,7 @@ class _Walk:
                 and chains.row_hash(row) == row.hash
                 and signed_by(self._key, row.hash, row.signature)
             ):
-                value = chains.parse_canonical(row.body)
+                value = chains.parse_body(row.body)
                 expected.move_on(row, row.hash)
                 expected.doubtful = False
                 self.found.sound(row)
