@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import random
+import socket
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -35,6 +36,9 @@ if TYPE_CHECKING:
     from rollback_console.execute.locks import LockOf
     from rollback_console.model.snapshot import Snapshot
     from rollback_console.policy.load import Configuration
+
+
+_SHARING = ("console", "watch")  # commands that stay, and so may ask for others or follow them
 
 
 @dataclass(slots=True)
@@ -150,6 +154,11 @@ def live(
     if opened is not None and writes and settings.rotate_at:
         roles.tidy = _rotation(opened, settings.rotate_at)
     options = _options(configuration, path, command, follow=writes, problem=problem)
+    shares = link is not None and opened is not None and writes and command in _SHARING
+    engine: Engine | None = None
+    if link is not None and shares:
+        environments = {rule.deployment.id.environment for rule in configuration.rules}
+        roles.fleet = link.fleet(environments, lambda: _who(engine, command), options.step_s)
     library = Library(configuration.settings.runbook_paths)
     engine = Engine(
         configuration.rules, backends.metrics, backends.registry, clock, options,
@@ -175,6 +184,13 @@ def live(
     if link is not None:
         acts.tell_team = link.claim
     return Seat(engine, acts, opened, recorder, link=link if opened is not None and writes else None)
+
+
+def _who(engine: Engine | None, command: str) -> str:
+    """This console in words, for the screens of those who follow it."""
+    operator = engine.options.operator if engine is not None else None
+    owner = f"{operator.id}'s" if operator is not None else "the"
+    return f"{owner} {command} ({socket.gethostname()})"
 
 
 def _lock_of(path: Path, link: Link | None) -> LockOf:

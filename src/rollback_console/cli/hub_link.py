@@ -6,7 +6,7 @@ Loaded only where settings name a hub.
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from rollback_console.clock import Clock
     from rollback_console.execute.leases import HubLeases
     from rollback_console.journal.kinds import Claimed
+    from rollback_console.journal.sharing import FleetSharing
     from rollback_console.journal.sync import Tell
     from rollback_console.journal.team import Here, TeamFeed
     from rollback_console.model.team import Team
@@ -123,6 +124,7 @@ class Link:
         self._clock = clock
         self._syncer: Syncer | None = None
         self._feed: TeamFeed | None = None
+        self._sharing: FleetSharing | None = None
         self._said = ""
 
     def open_journal(self) -> Journal:
@@ -134,6 +136,20 @@ class Link:
         from rollback_console.execute.leases import HubLeases
 
         return HubLeases(lambda: self._hub.connect(timeout_s=min(5.0, self._hub.settings.timeout)))
+
+    def fleet(self, environments: Iterable[str], who: Callable[[], str], step_s: float) -> FleetSharing | None:
+        """Evaluations shared with the consoles that look at the same environments, begun by `start`; None where the
+        settings say that this one does not share. `who`: this console, as others are told."""
+        if not self._hub.settings.share:
+            return None
+        from rollback_console.journal.sharing import FleetSharing, name_of
+
+        jitter = random.Random()  # noqa: S311 - no secret
+        self._sharing = FleetSharing(
+            lambda: self._hub.connect(timeout_s=min(5.0, self._hub.settings.timeout)),
+            name_of(environments), who, self._clock, jitter, step_s=step_s,
+        )  # fmt: skip
+        return self._sharing
 
     def start(self, publish: Callable[[], object], chain: Callable[[], str], here: Here) -> None:
         """Begin to send and to listen, on threads of their own; `publish` is called on this event loop when there is
@@ -155,14 +171,19 @@ class Link:
                 news()
 
         jitter = random.Random()  # noqa: S311 - no secret
-        self._feed = TeamFeed(self._hub.connect, chain, self._clock, jitter, here=here, changed=news)
+        shared = self._sharing.wake if self._sharing is not None else lambda: None
+        self._feed = TeamFeed(self._hub.connect, chain, self._clock, jitter, here=here, changed=news, shared=shared)
         self._feed.start()
+        if self._sharing is not None:
+            self._sharing.start()
 
         self._syncer = syncer(self._path, self._hub, self._clock, changed)
         self._syncer.start()
 
     def stop(self) -> None:
         """Send no more. What waits goes up next time."""
+        if self._sharing is not None:
+            self._sharing.stop()
         if self._feed is not None:
             self._feed.stop()
         if self._syncer is not None:

@@ -30,27 +30,30 @@ def live_bytes(packed: bytes, before: Mapping[int, TriggerMemory]) -> bytes:
 
 
 def live_state(journal: Recorder, rules: Sequence[DeploymentRule]) -> tuple[Tick, list[TriggerMemory]] | None:
-    """The recorder's newest evaluation, or None where there is none for these rules. Raises `JournalError`.
+    """The recorder's newest evaluation, or None where there is none for these rules. Raises `JournalError`."""
+    found = journal.get_live()
+    return read_live(found[1], rules) if found is not None else None
+
+
+def read_live(written: bytes, rules: Sequence[DeploymentRule]) -> tuple[Tick, list[TriggerMemory]] | None:
+    """What `live_bytes` made, or None where it is none for these rules.
 
     Nothing vouches for these bytes, so nothing is believed of them but what fits: each memory must be of the one
     evaluation before the tick's.
     """
-    found = journal.get_live()
-    if found is None:
-        return None
-    line, _, data = found[1].partition(b"\n")
+    line, _, data = written.partition(b"\n")
     try:
         head = json.loads(line)
         ours = layout_bytes(rules)
         tick = unpack(data, lambda digest: ours if digest == hashlib.sha256(ours).hexdigest() else None)
         calm = TriggerMemory(at=head["calm_at"], known=True)
-        written = {int(index): memory_from(document) for index, document in head["memories"].items()}
-        memories = [written.get(index, calm) for index in range(len(rules))]
+        found = {int(index): memory_from(document) for index, document in head["memories"].items()}
+        memories = [found.get(index, calm) for index in range(len(rules))]
         fits = all(
             (memory.at is None or memory.at < tick.at)
             and {len(memory.evidence), len(memory.held), len(memory.last_known)} <= {0, len(rule.signals)}
             for memory, rule in zip(memories, rules, strict=True)
         )
-    except (ValueError, KeyError, TypeError, IndexError, AttributeError):
+    except (ValueError, KeyError, TypeError, IndexError, AttributeError, OverflowError, RecursionError):
         return None  # another version's, or another configuration's: as good as none
     return (tick, memories) if fits else None

@@ -49,9 +49,18 @@ class Engine(Present):
         options, now = self.options, self.clock.now()
         due = (self.evaluated_at or 0.0) + options.step_s + options.delay_s
         wait = due + options.jitter_s - now if now < due else 0.05
-        await self.clock.sleep(min(max(wait, 0.05), options.step_s if self.recording else 1.0))
-        if not self.recording and options.follow:
+        follows = self.shared is not None and self.shared.following
+        limit = options.step_s if self.recording and not follows else 1.0
+        await self.clock.sleep(min(max(wait, 0.25 if follows else 0.05), limit))
+        await self.go_on()
+
+    async def go_on(self) -> None:
+        """Do what is due now: follow who evaluates, or evaluate."""
+        due = (self.evaluated_at or 0.0) + self.options.step_s + self.options.delay_s
+        if not self.recording and self.options.follow:
             await self._follow()
+        elif self.shared is not None and await self.shared.follow():
+            self.publish()
         elif self.clock.now() >= due - ON_GRID or self._set_back(self.aligned(self.clock.now())):
             await self.step(self.aligned(self.clock.now()))
             if self.recording and self.after_evaluation is not None:
@@ -70,7 +79,12 @@ class Engine(Present):
         """Back-fill to now. Afterwards every deployment has a verdict, and the first real Snapshot was published."""
         self.fold()
         self._try_to_record()
-        if self.recording or not self.options.follow or not await self._take_live():
+        if self.roles.fleet is not None and self.shared is None and self.options.follow:
+            from rollback_console.engine.shared import Shared  # only where there is a hub
+
+            self.shared = Shared(self, self.roles.fleet)
+        followed = not self.recording and self.options.follow and await self._take_live()
+        if not followed and (self.shared is None or not await self.shared.begin()):
             await self._cold(self.aligned(self.clock.now()))
         self._spawn(self._poll_registry())
         if self.writer is not None and self.options.quiet_s > 0:
@@ -119,8 +133,11 @@ class Engine(Present):
         """One evaluation at `at`, after replaying whatever was missed since the last, and reading what others wrote."""
         self.fold()
         last = self.evaluated_at
+        resumed = self.shared.resume(at) if self.shared is not None else None
         if last is None or self._set_back(at):
             await self._cold(at)
+        elif resumed is not None:
+            await self._go_on(resumed, at)
         elif at - last > self.options.step_s + ON_GRID:
             known = self.outages.oldest()
             await self._go_on(known if known is not None and known.at < last else self._known(last), at)
@@ -288,7 +305,12 @@ class Engine(Present):
             await self.step(self.aligned(self.clock.now()))
             return
         due = (self.evaluated_at or 0.0) + self.options.step_s + self.options.delay_s
-        if not await self._take_live() and self.clock.now() >= due + self.options.step_s:
+        if await self._take_live():
+            if self.shared is not None:
+                self.shared.following = False
+        elif self.shared is not None and await self.shared.follow():
+            pass  # who records here follows another by the hub: so does this
+        elif self.clock.now() >= due + self.options.step_s:
             await self.step(self.aligned(self.clock.now()))  # nothing to follow: evaluate, and write nothing
         self.publish()
 
@@ -316,18 +338,29 @@ class Engine(Present):
     async def _show(self, tick: Tick, memories: Sequence[TriggerMemory]) -> None:
         """Make the recorder's evaluation the present, judged again here."""
         first = self.evaluated_at is None
+        await self.take_over(tick, memories)
+        if not self.versions.loaded:
+            if first:
+                self.publish()  # who released what is said a moment later
+            await self.versions.load(tick.at, retry=True)
+        self.note_versions(tick)
+
+    async def take_over(self, tick: Tick, memories: Sequence[TriggerMemory]) -> None:
+        """Judge another's tick with the memories that it was judged with there, whole or not at all."""
+        done: list[tuple[int, TriggerMemory, Verdict, TriggerMemory]] = []
         for index, observation in enumerate(tick.observations):
             if index % _SLICE == _SLICE - 1:
                 await asyncio.sleep(0)
             before = memories[index]
             verdict, after = decide(self.rules[index], observation, before, cooling=self._cooling(index, tick.at))
+            done.append((index, before, verdict, after))
+        for index, before, verdict, after in done:
             self.board.put(index, before, verdict, after)
-            self.board.trace(index, (observation,))
+            self.board.trace(index, (tick.observations[index],))
         self.evaluated_at, self.notice = tick.at, ""
-        if not self.versions.loaded:
-            if first:
-                self.publish()  # who released what is said a moment later
-            await self.versions.load(tick.at, retry=True)
+
+    def note_versions(self, tick: Tick) -> None:
+        """Take note of what served at a tick that was made elsewhere, and group again."""
         for index, observation in enumerate(tick.observations):
             self.versions.note(index, tick.at, observation.version)
         self._regroup()

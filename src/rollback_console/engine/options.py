@@ -4,14 +4,43 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import field
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, Protocol
 
 from rollback_console.model.identity import DeploymentId
 from rollback_console.model.operator import Operator
 from rollback_console.model.value import dataclass
 
 if TYPE_CHECKING:
+    from rollback_console.model.sharing import SharedFleet
     from rollback_console.model.team import Team
+
+
+class FleetHub(Protocol):
+    """Where one console of a team leaves its evaluations for the others. Only `first` waits; none of these raises."""
+
+    problem: str  # why nothing is shared, in words
+
+    def holder(self) -> str:
+        """Who this console is, as the others are told."""
+        ...
+
+    def allow(self, may: bool) -> None:
+        """May this console be the one that evaluates for all."""
+        ...
+
+    def holds(self) -> bool:
+        """Is it."""
+        ...
+
+    def newest(self) -> SharedFleet | None: ...
+
+    def offer(self, data: bytes | None) -> None:
+        """This console's newest evaluation; None: it cannot observe."""
+        ...
+
+    def first(self, limit_s: float) -> None:
+        """Wait, not on the event loop, until the hub was asked once, for no longer than `limit_s`."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,3 +88,4 @@ class Roles:
     # How the hub is, in the header's words, and what of it is an alarm.
     hub: Callable[[], tuple[str, tuple[str, ...]]] = field(default=lambda: ("hub not configured", ()))
     team: Callable[[], Team | None] = field(default=lambda: None)  # what is known of other consoles
+    fleet: FleetHub | None = None  # evaluations shared by the hub

@@ -38,6 +38,7 @@ from rollback_console.observe.protocol import MetricBackend, ModelRegistry
 if TYPE_CHECKING:
     from rollback_console.engine.chronicle import Chronicle
     from rollback_console.engine.folding import Folded
+    from rollback_console.engine.shared import Shared
     from rollback_console.engine.shelf import Shelf
     from rollback_console.engine.writer import Writer
     from rollback_console.model.declared import Expectation
@@ -82,6 +83,7 @@ class Present:
         self.writer: Writer | None = None
         self.chronicle: Chronicle | None = None
         self.folded: Folded | None = None
+        self.shared: Shared | None = None  # evaluations shared by the hub, once this has started
         self.pointers = PointerWatch(self.rules)
         self.incidents: tuple[Incident, ...] = ()
         self.evaluated_at: float | None = None
@@ -150,10 +152,13 @@ class Present:
         from rollback_console.engine.live import live_bytes
 
         self.writer.backends(self._healths())
-        onsets = {name: trouble.onset for name, trouble in self.board.troubles().items()}
-        self.writer.incidents(self.incidents, self.folded.incidents, onsets, self.evaluated_at or 0.0)
+        if self.shared is None or not self.shared.following:  # what was decided elsewhere is recorded there
+            onsets = {name: trouble.onset for name, trouble in self.board.troubles().items()}
+            self.writer.incidents(self.incidents, self.folded.incidents, onsets, self.evaluated_at or 0.0)
         await asyncio.sleep(0)
         live = live_bytes(packed, self.board.before) if packed is not None else None
+        if live is not None and self.shared is not None:
+            self.shared.offer(live, at)
         await self.writer.flush(live, at)
         self.fold()
 
@@ -291,6 +296,10 @@ class Present:
             self._spawn(self._read_pointers())
         self.publish()
 
+    def executes(self) -> bool:
+        """Is an execution of this process under way."""
+        return any(each.ended_at is None for each in self._live.values())
+
     async def _read_pointers(self) -> None:
         await self.look_at_pointers()
         self.publish()
@@ -316,9 +325,11 @@ class Present:
         """Everything the screen shows, as one value."""
         folded, options = self.folded, self.options
         problem = self._journal_problem or (self.writer.problem if self.writer is not None else "")
-        pid = None if self.recording else self.roles.recorder_pid()
+        shared = self.shared
+        pid = None if self.recording or (shared and shared.following) else self.roles.recorder_pid()
         hub, hub_alarms = self.roles.hub()
         notice = self.notice or (f"following process {pid}, which records" if pid is not None else "")
+        notice = notice or (shared.words if shared is not None else "")
         return Snapshot(
             at=self.clock.now(),
             evaluated_at=self.evaluated_at if self.evaluated_at is not None else self.board.newest(),

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import statistics
 from collections.abc import Mapping, Sequence, Set
+from typing import Any
 
 from rollback_console.decide.attribution import Release
 from rollback_console.decide.calendar import touched
@@ -30,6 +31,7 @@ _DAY_S = 86_400.0
 _REFINED = 48  # stretches read to the tick, newest first: older changes are known to ten minutes
 
 Change = tuple[float, str | None, str]  # at, before, after
+VersionRow = tuple[int, str, str, float, list[Change]]  # number, version, as last reported, when, changes
 Sightings = list[tuple[float, Sequence[Answer]]]  # time, an answer a query
 
 
@@ -166,6 +168,36 @@ class VersionHistory:
         self.changes.setdefault(index, []).append((at, before, after))
         return True
 
+    # -- handing on ---------------------------------------------------------------------------------------------------
+
+    def known(self) -> list[list[object]]:
+        """All of it, a row a deployment: number, version, as last reported, when, and the changes. For JSON."""
+        return [
+            [index, version, self._raw[index], self._noted[index], self.changes.get(index, [])]
+            for index, version in self.current.items()
+        ]
+
+    def checked(self, rows: Sequence[Sequence[Any]]) -> tuple[VersionRow, ...]:
+        """Another console's `known`. Raises ValueError, TypeError or IndexError for what is none."""
+        found = []
+        for index, version, reported, at, changed in rows:
+            if type(index) is not int or not 0 <= index < len(self._sampler.rules):
+                raise ValueError("a version of no deployment")
+            changes = [
+                (_time(when), None if before is None else _name(before), _name(after))
+                for when, before, after in changed
+            ]
+            found.append((index, _name(version), _name(reported), _time(at), changes))
+        return tuple(found)
+
+    def believe(self, rows: Sequence[VersionRow]) -> None:
+        """Take this in place of what is known here; it is read from the backend once that is asked again."""
+        self.current = {index: version for index, version, _, _, _ in rows}
+        self._raw = {index: reported for index, _, reported, _, _ in rows}
+        self._noted = {index: at for index, _, _, at, _ in rows}
+        self.changes = {index: changes for index, _, _, _, changes in rows if changes}
+        self.loaded = False
+
     # -- asking -------------------------------------------------------------------------------------------------------
 
     def last_seen(self, index: int) -> tuple[str, float] | None:
@@ -290,6 +322,18 @@ def _lasting(changes: Sequence[Change], shortest: float) -> list[Change]:
         else:
             kept.append(change)
     return kept
+
+
+def _name(value: object) -> str:
+    if not isinstance(value, str) or len(value) > 1_000:
+        raise ValueError("not a version")
+    return value
+
+
+def _time(value: object) -> float:
+    if not isinstance(value, (int, float)) or not math.isfinite(value):
+        raise ValueError("not a time")
+    return float(value)
 
 
 _NONE = Answer()

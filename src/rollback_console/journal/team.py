@@ -39,7 +39,7 @@ Here = Callable[[], tuple[str, str]]  # (operator, where), or ("", "") where nob
 
 class TeamFeed:
     """Follows one hub. `own` names this console's chain; `here` who sits here and what they look at; `changed` is
-    called, on the thread, after each change of `team`."""
+    called, on the thread, after each change of `team`, `shared` when a snapshot or a lease changed."""
 
     def __init__(
         self,
@@ -50,6 +50,7 @@ class TeamFeed:
         *,
         here: Here = lambda: ("", ""),
         changed: Callable[[], None] = lambda: None,
+        shared: Callable[[], None] = lambda: None,
     ) -> None:
         self.team = Team()
         self._connect = connect
@@ -57,6 +58,7 @@ class TeamFeed:
         self._clock = clock
         self._here = here
         self._changed = changed
+        self._shared = shared
         self._pace = Pace(random)
         self._position: int | None = None
         self._items: deque[TimelineItem] = deque(maxlen=KEPT)
@@ -124,6 +126,8 @@ class TeamFeed:
             self._set(items=tuple(self._items))
         elif kind == "claim":
             self._ask_who(client)
+        elif kind in ("snapshot", "lease"):
+            self._shared()
         elif kind == "presence" and (found := _colleague(data)) is not None:
             now = self._clock.now()
             rest = tuple(

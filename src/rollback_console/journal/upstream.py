@@ -239,11 +239,23 @@ class HubClient:
         return loaded
 
     def _bytes(self, method: str, path: str, content: bytes | None = None, kind: str = "", known: bool = True) -> bytes:
+        headers = {**({"Content-Type": kind} if content is not None else {}), **(self._auth if known else {})}
+        return self._exchange(method, path, content, headers, MAX_ANSWER)[2]
+
+    def exchange(
+        self, method: str, path: str, content: bytes | None = None, headers: Mapping[str, str] | None = None, *,
+        limit: int = MAX_ANSWER,
+    ) -> tuple[int, Mapping[str, str], bytes]:  # fmt: skip
+        """One request with headers of its own: (status, headers, body) of 2xx or 304, the body of at most `limit`."""
+        return self._exchange(method, path, content, {**(headers or {}), **self._auth}, limit)
+
+    def _exchange(
+        self, method: str, path: str, content: bytes | None, headers: Mapping[str, str], limit: int
+    ) -> tuple[int, Mapping[str, str], bytes]:
         """One request, one capped body, one deadline over all of it."""
         import httpx
 
         client = self._connected()
-        headers = {**({"Content-Type": kind} if content is not None else {}), **(self._auth if known else {})}
         received = bytearray()
         answering = False
         deadline = time.monotonic() + self._timeout_s
@@ -252,8 +264,8 @@ class HubClient:
                 answering = True
                 for chunk in response.iter_raw():
                     received += chunk
-                    if len(received) > MAX_ANSWER:
-                        raise too_large(self._server, MAX_ANSWER)
+                    if len(received) > limit:
+                        raise too_large(self._server, limit)
                     if time.monotonic() > deadline:
                         raise no_answer(self._server, self._timeout_s)
         except httpx.TimeoutException as error:
@@ -262,9 +274,9 @@ class HubClient:
             if answering:
                 raise broke_off(self._server, len(received)) from error
             raise no_connection(self._server, error or type(error).__name__) from error
-        if not 200 <= response.status_code < 300:
+        if not 200 <= response.status_code < 300 and response.status_code != 304:
             raise self._refusal(response.status_code, response.headers, bytes(received))
-        return bytes(received)
+        return response.status_code, response.headers, bytes(received)
 
     def stream(self, path: str, last: str = "") -> Iterator[str]:
         """Lines of a stream that does not end (server-sent events). Raises BackendError where it breaks off, or stays

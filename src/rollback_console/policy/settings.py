@@ -8,7 +8,7 @@ import hashlib
 import re
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, Discriminator, Field, Tag, field_validator, model_validator
+from pydantic import AfterValidator, Discriminator, Field, StrictBool, Tag, field_validator, model_validator
 
 from rollback_console.policy.quantities import Duration, Size, Span, Timeout, refusal
 from rollback_console.policy.words import Address, Complaint, Name, Text, Words, several
@@ -170,13 +170,15 @@ def _verifier_key(text: str) -> str:
 
 
 class HubServer(Words):
-    """The upstream that keeps everyone's entries. `key` is pinned: what another key signed is not believed."""
+    """The upstream that keeps everyone's entries. `key` is pinned: what another key signed is not believed.
+    `share`: one console asks Prometheus for all that have the same policies."""
 
     url: Address
     key: Annotated[Text, AfterValidator(_verifier_key)]
     token: SecretRef
     timeout: Timeout = 10.0
     tls: Tls = Tls()
+    share: StrictBool = True
 
     @property
     def carries_a_secret(self) -> bool:
