@@ -38,6 +38,10 @@ RUN_BY = {
         "tests/journal/test_journal_format.py",
         "the_shell_commands_verify_an_entry",
     ),
+    ("docs/journal-format.md", "sql()"): (
+        "tests/journal/test_journal_format.py",
+        "the_commands_verify_what_a_person_signed",
+    ),
     ("docs/backtest.md", "rollback-console backtest policy.yaml --from"): (
         _BACKTEST,
         "the_document_is_run_as_it_stands",

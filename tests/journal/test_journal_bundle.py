@@ -48,12 +48,17 @@ BODIES = [body for body in SAMPLES if getattr(body, "person", None) is None]
 LAST = len(BODIES) + 3
 ADA = PersonKey.from_seed("tests", "ada")
 GRACE = PersonKey.from_seed("tests", "grace")
+BO = PersonKey.from_seed("tests", "bo")
 ROSTER = b"the roster's own bytes, which only its reader understands"
 
 
 def signers(data: bytes) -> list[bundle.Signer]:
     assert data == ROSTER
-    return [bundle.Signer("ada", ADA.line), bundle.Signer("grace", GRACE.line, START - 60.0)]
+    return [
+        bundle.Signer("ada", ADA.line),
+        bundle.Signer("grace", GRACE.line, START - 60.0),
+        bundle.Signer("bo", BO.line, START + 3600.0),
+    ]
 
 
 def request(key: PersonKey, reason: str = "conversion fell") -> Requested:
@@ -323,6 +328,7 @@ def test_people_are_checked_against_the_recorded_roster(tmp_path: Path) -> None:
         assert forged.person is not None
         opened.append(forged.model_copy(update={"person": forged.person.model_copy(update={"statement": "other"})}))
         opened.append(forged.model_copy(update={"reason": "another reason"}))
+        opened.append(request(BO))  # whose key is valid for an hour to come: nothing is said of it
     done = script(unpack(export(tmp_path / "j.db", tmp_path / "j.tar", receipts=False), tmp_path / "u"))
     lines = [line for line in done.stdout.splitlines() if "entry" in line]
     assert done.returncode == 1

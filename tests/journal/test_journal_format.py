@@ -11,11 +11,23 @@ from pathlib import Path
 
 import pytest
 from journal_tools import LAST, SAMPLES, copy, device, full_journal, new_journal, put, resealed, stored, unguarded
+from pydantic import BaseModel
 
+from rollback_console.authorize.keys import PersonKey
+from rollback_console.execute.plan import _NOT_IN_DIGEST
 from rollback_console.journal import bundle, chain, database, receipt, segments
 from rollback_console.journal.device import DeviceKey
 from rollback_console.journal.diagnose import WHATS
-from rollback_console.journal.kinds import KINDS, Body, Note, PersonSignature
+from rollback_console.journal.kinds import (
+    KINDS,
+    Body,
+    Note,
+    PersonSignature,
+    PolicyInForce,
+    Requested,
+    SegmentFile,
+    StandsIn,
+)
 from rollback_console.journal.rotate import rotate
 from rollback_console.journal.verify import BLOB_FIELDS, verify
 
@@ -47,7 +59,7 @@ def _words(schema: dict[str, object]) -> str:
         assert isinstance(options, list)
         return " / ".join(f"`{option}`" for option in options)
     if "pattern" in schema:
-        return "hex digest"
+        return "nanoseconds as text" if str(schema["pattern"]).startswith("^-?") else "hex digest"
     if schema.get("type") == "array":
         items = schema["items"]
         assert isinstance(items, dict)
@@ -55,7 +67,7 @@ def _words(schema: dict[str, object]) -> str:
     return str(schema.get("type", "any"))
 
 
-def _fields(model: type[Body] | type[PersonSignature], blobs: tuple[str, ...] = ()) -> str:
+def _fields(model: type[BaseModel], blobs: tuple[str, ...] = ()) -> str:
     schema = model.model_json_schema()
     parts = []
     for name, field in schema["properties"].items():
@@ -72,8 +84,8 @@ def _kinds() -> str:
         about = " ".join((model.__doc__ or "").split()) if model.__doc__ != Body.__doc__ else ""
         about = about or "A line somebody wrote." if kind == "note" else about or "Noise held back, never the state."
         lines.append(f"| `{kind}` | {about.replace('|', '/')} | {_fields(model, BLOB_FIELDS.get(kind, ()))} |")
-    lines.append(f"\n`PersonSignature`: {_fields(PersonSignature)}.\n")
-    return "\n".join(lines)
+    parts = "; ".join(f"`{part.__name__}`: {_fields(part)}" for part in (PersonSignature, StandsIn, SegmentFile))
+    return "\n".join([*lines, f"\n{parts}.\n"])
 
 
 def test_the_kinds_are_the_codes() -> None:
@@ -171,6 +183,41 @@ def _python(path: Path) -> tuple[int, str]:
     return done.returncode, (done.stdout + done.stderr).strip().rpartition("\n")[2]
 
 
+def test_the_commands_verify_what_a_person_signed(tmp_path: Path) -> None:
+    ada, eve = PersonKey.from_seed("tests", "ada"), PersonKey.from_seed("tests", "eve")
+    (asked,) = (body for body in SAMPLES if isinstance(body, Requested))
+    roster = f"schema: rollback-console/roster/v1\noperators: [{{id: ada, keys: [{ada.line}]}}]\n".encode()
+    with new_journal(tmp_path / "journal.db") as journal:
+        journal.append(PolicyInForce(what="roster", name="r", version=1, digest=journal.put_blob(roster)))
+        journal.append(asked, operator="ada")
+        assert asked.person is not None
+        other = asked.person.model_copy(update={"statement": asked.person.statement.replace("fell", "rose")})
+        journal.append(asked.model_copy(update={"person": other}), operator="ada")
+
+    def checked(seq: int, key: PersonKey, valid: str = "") -> subprocess.CompletedProcess[str]:
+        line = f"{valid}{' '.join(key.line.split()[:2])}"
+        return _shell(tmp_path / "journal.db", seq, tmp_path, "sql", KEY=line)
+
+    done = checked(3, ada)
+    assert (done.returncode, done.stdout.startswith('Good "rollback-console" signature for ada')) == (0, True), done
+    assert done.stdout.endswith(asked.person.statement)
+    assert (tmp_path / "roster.yaml").read_bytes() == roster
+    assert checked(3, eve).returncode != 0
+    assert checked(4, ada).returncode != 0
+    connection = unguarded(tmp_path / "journal.db")
+    connection.execute("UPDATE entries SET at = at + 86400000000000 * 4000")
+    connection.close()
+    (option,) = re.findall(r'with valid_until: namespaces="rollback-console"(,\S+)', DOC.read_text(encoding="utf-8"))
+    block = _block("sh", "sql").replace('namespaces="rollback-console" %s', f'namespaces="rollback-console"{option} %s')
+    environment = {**os.environ, "JOURNAL": str(tmp_path / "journal.db"), "SEQ": "3", "KEY": ada.line}
+    run = {"capture_output": True, "text": True, "cwd": tmp_path, "env": environment}
+    assert "expired" in subprocess.run(["sh", "-c", block], **run).stderr
+    connection = unguarded(tmp_path / "journal.db")
+    connection.execute("UPDATE entries SET at = at - 86400000000000 * 4000")
+    connection.close()
+    assert subprocess.run(["sh", "-c", block], **run).returncode == 0
+
+
 def test_the_python_program_verifies_a_journal_with_the_standard_library_alone(tmp_path: Path) -> None:
     path = full_journal(tmp_path / "journal.db")
     assert _python(path) == (0, f"{LAST} entries verify")
@@ -266,7 +313,7 @@ def test_every_blob_field_is_a_field() -> None:
 
 def test_the_words_for_what_is_wrong_are_the_codes() -> None:
     text = DOC.read_text(encoding="utf-8")
-    table = text[text.index("| what | is said when") : text.index("One row alone often fits")]
+    table = text[text.index("| what | is said when") : text.index("Row by row, with")]
     assert re.findall(r"^\| `([a-z-]+)` \|", table, re.MULTILINE) == list(WHATS)
 
 
@@ -277,3 +324,41 @@ def test_what_is_said_of_bundles_and_receipts_is_the_codes() -> None:
     assert f"the line `{receipt.DOMAIN.decode().rstrip()}` and its line feed" in text
     fields = text[text.index("one JSON object: ") : text.index("1. The leaf is")]
     assert set(re.findall(r"`(\w+)`", fields)) == receipt._FIELDS
+
+
+def test_the_worked_example_of_two_entries_exchanged(tmp_path: Path) -> None:
+    path = full_journal(tmp_path / "journal.db")
+    connection = unguarded(path)
+    for old, new in ((12, 1000), (13, 12), (1000, 13)):
+        connection.execute("UPDATE entries SET seq = ? WHERE seq = ?", (new, old))
+    connection.close()
+    found = verify(path)
+    assert [(problem.seq, problem.what) for problem in found.problems] == [(12, "reordered"), (13, "reordered")]
+    assert found.first_bad_seq == 12
+    assert "Example, the numbers of entries 12 and 13 exchanged." in DOC.read_text(encoding="utf-8")
+
+
+def test_what_is_a_note_and_what_is_nothing(tmp_path: Path) -> None:
+    path = full_journal(tmp_path / "journal.db")
+    connection = unguarded(path)  # without guards
+    for change in (
+        "PRAGMA user_version = 9", "CREATE TABLE more (x)", "DELETE FROM meta", "DELETE FROM live",
+        "INSERT INTO blobs VALUES ('00', 5, x'00')",
+        "UPDATE blobs SET data = CAST(data || x'00' AS BLOB) WHERE size > 5",
+    ):  # fmt: skip
+        connection.execute(change)
+    found = verify(path)
+    assert (found.ok, [warning.message.partition(" ")[0] for warning in found.warnings]) == (True, ["somebody", "it"])
+    connection.execute("UPDATE blobs SET size = size + 1")
+    assert [(problem.what, problem.seq) for problem in verify(path).problems] == [("blob", 3)]
+    connection.execute("PRAGMA application_id = 5")
+    connection.close()
+    found = verify(path)
+    assert [(problem.what, problem.seq) for problem in found.problems] == [("damaged", None)]
+    assert found.first_bad_seq is None
+
+
+def test_what_a_plans_digest_leaves_out_is_the_codes() -> None:
+    text = DOC.read_text(encoding="utf-8")
+    said = text[text.index("without the members") : text.index("its `digest` says the same")]
+    assert set(re.findall(r"`(\w+)`", said)) == set(_NOT_IN_DIGEST)

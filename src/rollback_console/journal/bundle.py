@@ -197,7 +197,7 @@ def _allowed(signer: Signer) -> str:
     if signer.until is not None:
         from datetime import UTC, datetime
 
-        until = f' valid-before="{datetime.fromtimestamp(signer.until, UTC):%Y%m%d%H%M%S}"'
+        until = f',valid-before="{datetime.fromtimestamp(signer.until, UTC):%Y%m%d%H%M%S}"'
     key = " ".join(signer.line.split()[:2])
     return f'{signer.operator} namespaces="{PERSONS}"{until} {key}'
 
