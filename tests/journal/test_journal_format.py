@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import sqlite3
+import struct
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 from journal_tools import LAST, SAMPLES, copy, device, full_journal, new_journal, put, resealed, stored, unguarded
 from pydantic import BaseModel
 
 from rollback_console.authorize.keys import PersonKey
+from rollback_console.engine.record import _COSTS, _NORMS, pack
 from rollback_console.execute.plan import _NOT_IN_DIGEST
 from rollback_console.journal import bundle, chain, database, receipt, segments
 from rollback_console.journal.device import DeviceKey
@@ -30,6 +34,8 @@ from rollback_console.journal.kinds import (
 )
 from rollback_console.journal.rotate import rotate
 from rollback_console.journal.verify import BLOB_FIELDS, verify
+from rollback_console.model.identity import DeploymentId
+from rollback_console.model.observation import Blind, Drift, Norm, Observation, Reading, Tick
 
 DOC = Path(__file__).resolve().parents[2] / "docs" / "journal-format.md"
 START, END = re.escape("<!-- kinds:") + ".*?-->\n", re.escape("<!-- end of kinds -->")
@@ -200,7 +206,7 @@ def test_the_commands_verify_what_a_person_signed(tmp_path: Path) -> None:
 
     done = checked(3, ada)
     assert (done.returncode, done.stdout.startswith('Good "rollback-console" signature for ada')) == (0, True), done
-    assert done.stdout.endswith(asked.person.statement)
+    assert (tmp_path / "statement").read_text() == asked.person.statement
     assert (tmp_path / "roster.yaml").read_bytes() == roster
     assert checked(3, eve).returncode != 0
     assert checked(4, ada).returncode != 0
@@ -220,7 +226,7 @@ def test_the_commands_verify_what_a_person_signed(tmp_path: Path) -> None:
 
 def test_the_python_program_verifies_a_journal_with_the_standard_library_alone(tmp_path: Path) -> None:
     path = full_journal(tmp_path / "journal.db")
-    assert _python(path) == (0, f"{LAST} entries verify")
+    assert _python(path) == (0, f"entries 1 to {LAST} verify")
     for seq, change in (
         (6, "deployment = 'x'"), (9, "signature = zeroblob(64)"), (1, "at = 0"), (14, "prev = ''"),
         (1, "kind = 'note'"), (1, "body = '{}'"), *((7, change) for change in SILENT),
@@ -247,7 +253,7 @@ def test_the_python_program_verifies_a_journal_with_the_standard_library_alone(t
     source.close()
     connection.executemany(f"INSERT INTO entries VALUES ({', '.join('?' * 11)})", rows)
     connection.commit()
-    assert _python(tmp_path / "loose.db") == (0, f"{LAST} entries verify")
+    assert _python(tmp_path / "loose.db") == (0, f"entries 1 to {LAST} verify")
     connection.execute("UPDATE entries SET at = CAST(at AS TEXT) WHERE seq = 5")
     connection.commit()
     connection.close()
@@ -281,7 +287,7 @@ def test_a_signed_body_that_is_no_object_in_rfc_8785_form_is_bad(tmp_path: Path,
     """The document's program and `journal verify` agree on each, the device's signature holding."""
     path = _signed(tmp_path / "journal.db", body)
     good = body in GOOD_BODIES
-    assert _python(path) == ((0, "2 entries verify") if good else (1, "entry 2 is bad"))
+    assert _python(path) == ((0, "entries 1 to 2 verify") if good else (1, "entry 2 is bad"))
     found = verify(path)
     assert (found.ok, found.first_bad_seq) == (good, None if good else 2), found
     assert [problem.what for problem in found.problems] == ([] if good else ["changed"])
@@ -289,14 +295,14 @@ def test_a_signed_body_that_is_no_object_in_rfc_8785_form_is_bad(tmp_path: Path,
 
 def test_the_python_program_verifies_a_chain_of_two_files(tmp_path: Path) -> None:
     path = _rotated(tmp_path)
-    assert _python(path) == (0, f"{LAST + 2} entries verify")
+    assert _python(path) == (0, f"entries 1 to {LAST + 2} verify")
     (closed,) = segments.closed(path)
     connection = unguarded(closed.path)
     connection.execute("UPDATE entries SET operator = 'eve' WHERE seq = ?", (LAST,))
     connection.close()
     assert _python(path) == (1, f"entry {LAST} is bad")
     closed.path.unlink()  # kept elsewhere: what is here verifies from its `segment` on
-    assert _python(path) == (0, "2 entries verify")
+    assert _python(path) == (0, f"entries {LAST + 1} to {LAST + 2} verify")
     connection = unguarded(path)
     row = stored(connection)[0]
     put(connection, resealed(row._replace(prev="ab" * 32), device()))
@@ -362,3 +368,58 @@ def test_what_a_plans_digest_leaves_out_is_the_codes() -> None:
     text = DOC.read_text(encoding="utf-8")
     said = text[text.index("without the members") : text.index("its `digest` says the same")]
     assert set(re.findall(r"`(\w+)`", said)) == set(_NOT_IN_DIGEST)
+
+
+def _columns(data: bytes, layout: dict[str, Any]) -> tuple[dict[str, Any], list[list[float]], bytes]:
+    """A tick's blob by what the document says alone: its head, its columns of numbers in order, its codes."""
+    line, rest = data.split(b"\n", 1)
+    head = json.loads(line)
+    readings = [name for _, policy in layout["rows"] for name in layout["signals"][policy]]
+    assert (len(readings), len(layout["rows"])) == (head["readings"], head["deployments"])
+    widths = (
+        [8 * head["readings"]] * 3 + [head["readings"]] + [8 * head["deployments"]] * (2 + len(head.get("costs", [])))
+    )
+    widths += [8 * head.get("weighed", 0)] * (6 + head.get("phi", 0) + len(head.get("norms", [])))
+    widths += [8 * head.get("drifts", 0)] * 9
+    parts = [rest[sum(widths[:k]) : sum(widths[: k + 1])] for k in range(len(widths))]
+    assert b"".join(parts) == rest
+    return head, [list(struct.unpack(f"<{len(p) // 8}d", p)) for k, p in enumerate(parts) if k != 3], parts[3]
+
+
+def test_a_ticks_blob_is_laid_out_as_the_document_says() -> None:
+    norm = Norm(0.02, (1.5, 2.5), (7.0, 70.0), None, 90.0, bound=0.4, split=0.5)
+    drift = Drift(0.3, 9.0, 100.0, 200.0, 8, (0.25, 0.1, 0.4))
+    one = (
+        Reading(0.1, 0.2, 30.5, x=3.0, norm=norm),
+        Reading(blind=Blind.STALE, baseline_blind=Blind.QUERY_FAILED),
+    )
+    two = (Reading(0.7, drift=drift), Reading(0.9, 1.0, x=5.0))
+    layout = {"rows": [["p/a", "d1"], ["p/b", "d2"]], "signals": {"d2": ["z", "a"], "d1": ["b", "c"]}}
+    who = [DeploymentId.parse(name) for name in ("p/a", "p/b")]
+    tick = Tick(
+        60.0,
+        (
+            Observation(who[0], 60.0, one, "8", 11.0, 12.0, market_per_minute=13.0),
+            Observation(who[1], 60.0, two, None, 21.0),
+        ),
+    )
+    head, columns, codes = _columns(pack(tick, "ab" * 32), layout)
+    assert (head["v"], head["at"], head["layout"], head["versions"], head["version_of"]) == (
+        3, 60.0, "ab" * 32, ["8"], [0, -1],
+    )  # fmt: skip
+    assert (head["costs"], head["weighed"], head["phi"], head["drifts"]) == (["market_per_minute"], 2, 2, 1)
+    assert head["norms"] == ["bound", "split"]
+    assert [(code & 7, code >> 4 & 7, bool(code & 8), bool(code & 128)) for code in codes] == [
+        (0, 0, True, False), (4, 3, False, False), (0, 0, False, True), (0, 0, True, False),
+    ]  # fmt: skip
+    nan = None
+    assert [[None if x != x else x for x in column] for column in columns] == [
+        [0.1, nan, 0.7, 0.9], [0.2, nan, nan, 1.0], [30.5, nan, nan, nan],  # value, baseline, n
+        [11.0, 21.0], [12.0, nan], [13.0, nan],  # revenue, users, and the one of `costs`
+        [3.0, 5.0], [0.02, nan], [7.0, nan], [70.0, nan], [nan, nan], [90.0, nan],  # x to the adaptive dwell
+        [1.5, nan], [2.5, nan], [0.4, nan], [0.5, nan],  # phi, norms
+        [0.3], [9.0], [100.0], [200.0], [8.0], [0.25], [0.1], [0.4], [nan],  # the drift
+    ]  # fmt: skip
+    text = DOC.read_text(encoding="utf-8")
+    names = text[text.index("- **Names**: `costs` has") : text.index("- **`v`** is 1")]
+    assert re.findall(r"`(\w+)`", names) == ["costs", *_COSTS, "norms", *_NORMS]
