@@ -10,6 +10,7 @@ import pytest
 from journal_tools import DEPLOYMENT, START, full_journal, new_journal
 
 from rollback_console.authorize.keys import PersonKey
+from rollback_console.cli.main import run
 from rollback_console.journal.chain import Row, canonical, digest
 from rollback_console.journal.kinds import Adopted, Body, PolicyInForce, Snoozed, StretchExcluded
 from rollback_console.journal.persons import BY_BODY, STATEMENTS, People, statement
@@ -87,19 +88,40 @@ def test_a_signature_that_does_not_hold_is_found(tmp_path: Path, body: Body, sai
 
 
 def test_the_key_must_have_been_the_operators(tmp_path: Path) -> None:
-    mine, not_mine = {"ana": [ANA.blob]}, {"ana": [EVE.blob], "eve": [ANA.blob]}
+    mine = {"ana": {ANA.blob: None}}
+    not_mine = {"ana": {EVE.blob: None}, "eve": {ANA.blob: None}}
     assert _problems(tmp_path / "a.db", [_snooze()], People(mine)) == []
     (found,) = _problems(tmp_path / "b.db", [_snooze()], People(not_mine))
     assert found == f"it is signed with the key {ANA.fingerprint}, which the roster does not give to ana"
+    assert _problems(tmp_path / "c.db", [_snooze()], People({"ana": {ANA.blob: START + 60}})) == []
+    (found,) = _problems(tmp_path / "d.db", [_snooze()], People({"ana": {ANA.blob: START - 60}}))
+    assert (
+        found
+        == f"it is signed with the key {ANA.fingerprint}, which the roster no longer gave to ana then (valid_until)"
+    )
+
+
+def test_verify_takes_no_key_after_the_roster_ended_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """START is in November 2025; a date holds to its end in UTC."""
+    with new_journal(tmp_path / "j.db") as journal:
+        journal.append(_snooze(), deployment=DEPLOYMENT, operator="ana")
+    roster = tmp_path / "roster.yaml"
+    for until, code in (("2025-11-20", 0), ("2025-11-19", 1)):
+        roster.write_text(
+            "schema: rollback-console/roster/v1\noperators:\n"
+            f"  - {{id: ana, keys: ['{ANA.line}'], valid_until: {until}}}\n"
+        )
+        assert run(["journal", "verify", str(tmp_path / "j.db"), "--roster", str(roster)]) == code
+        assert ("no longer gave to ana then" in capsys.readouterr().out) == bool(code)
 
 
 def test_the_recorded_roster_counts_from_its_entry_on(tmp_path: Path) -> None:
     papers = [PolicyInForce(what="roster", name="roster.yaml", version=1, digest=digest(ROSTER))]
     read: list[bytes] = []
 
-    def parse(data: bytes) -> dict[str, list[bytes]]:
+    def parse(data: bytes) -> dict[str, dict[bytes, float | None]]:
         read.append(data)
-        return {"ana": [EVE.blob]}
+        return {"ana": {EVE.blob: None}}
 
     problems = _problems(tmp_path / "a.db", [_snooze(), *papers, _snooze(), _snooze()], People(parse=parse))
     assert len(problems) == 2  # what was signed before the roster was in force is not held against it

@@ -128,13 +128,14 @@ def _people(roster: Path | None) -> People:
     """Whose keys are whose: by the roster that was named, else by those that the journal recorded."""
     from rollback_console.journal.persons import People
 
-    def keys(data: bytes, file: str) -> dict[str, frozenset[bytes]]:
+    def keys(data: bytes, file: str) -> dict[str, dict[bytes, float | None]]:
         from rollback_console.authorize.roster_view import from_roster
         from rollback_console.policy.load import parse_roster
 
-        return {each.id: each.blobs() for each in from_roster(parse_roster(data, file).roster).operators}
+        people = from_roster(parse_roster(data, file).roster).operators
+        return {each.id: dict.fromkeys(each.blobs(), each.valid_until) for each in people}
 
-    def recorded(data: bytes) -> dict[str, frozenset[bytes]] | None:
+    def recorded(data: bytes) -> dict[str, dict[bytes, float | None]] | None:
         try:
             return keys(data, "the recorded roster")
         except ConsoleError:

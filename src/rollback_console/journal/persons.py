@@ -9,14 +9,15 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Collection, Generator, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from typing import Any
 
 from rollback_console.authorize import sshsig
-from rollback_console.journal.chain import Row, canonical
+from rollback_console.journal.chain import SECOND, Row, canonical
 
 NAMESPACE = "rollback-console"
-Keys = Mapping[str, Collection[bytes]]  # an operator's public keys (wire form), by id
+# An operator's public keys (wire form), by id: until when each is theirs (Unix seconds; None for ever).
+Keys = Mapping[str, Mapping[bytes, float | None]]
 Blobs = Callable[[str], bytes | None]
 
 # kind -> (schema, facts): a statement's member, and the body's field that it must equal ("@" the entry's deployment).
@@ -90,9 +91,17 @@ class People:
             self._keys = self._parse(data) if data is not None else None
         blob = yield from self._signature(person)
         yield from _agrees(row, body, person)
-        operator = str(person.get("operator"))
-        if blob is not None and self._keys is not None and blob not in self._keys.get(operator, ()):
-            yield f"it is signed with the key {sshsig.fingerprint(blob)}, which the roster does not give to {operator}"
+        if blob is not None and self._keys is not None:
+            yield from self._whose(blob, str(person.get("operator")), row.at // SECOND)
+
+    def _whose(self, blob: bytes, operator: str, at: int) -> Iterator[str]:
+        """Did the roster give the operator this key, at that time (whole Unix seconds, as `ssh-keygen` compares)."""
+        keys = self._keys.get(operator, {}) if self._keys is not None else {}
+        which = f"it is signed with the key {sshsig.fingerprint(blob)}, which the roster"
+        if blob not in keys:
+            yield f"{which} does not give to {operator}"
+        elif (until := keys[blob]) is not None and at > until:
+            yield f"{which} no longer gave to {operator} then (valid_until)"
 
     @staticmethod
     def _signature(person: Mapping[str, Any]) -> Generator[str, None, bytes | None]:
