@@ -23,6 +23,8 @@ from rollback_console.engine.soundness import is_of, sound
 from rollback_console.journal.device import DeviceKey
 from rollback_console.journal.store import Journal
 from rollback_console.model.observation import Tick
+from rollback_console.model.plan import Execution, ExecutionState, Plan
+from rollback_console.model.rules import AuthorityRule
 from rollback_console.model.sharing import MAX_SHARED, SharedFleet
 from rollback_console.model.verdict import CostMemory, EvidenceMemory, TriggerMemory
 
@@ -181,3 +183,40 @@ async def test_terms_are_rules_step_program_and_what_is_left_out(tmp_path: Path)
     assert one.shared.terms() != other.shared.terms()
     await one.close()
     await other.close()
+
+
+async def test_who_executes_asks_for_itself_until_it_is_over(tmp_path: Path) -> None:
+    one, other, there = await _pair(tmp_path)
+    assert other.shared is not None
+    rule = other.rules[0]
+    plan = Plan(
+        rule.deployment.id, "m", "champion", "2", "1", "version", "mlflow-alias", (), 60.0, 600.0,
+        AuthorityRule(), "0" * 64, (), "it was before", (), START, START + 600.0, "d",
+    )  # fmt: skip
+    running = Execution("X-1", plan, ExecutionState.VERIFYING, (), "ana", "conversion fell", START)
+    other.executing(running)
+    assert not await other.shared.follow()
+    assert other.shared.words == "this console asks for itself: it executes"
+    other.executing(replace(running, state=ExecutionState.DONE, ended_at=START + 5.0))
+    assert await other.shared.follow()
+    assert there.may
+    await one.close()
+    await other.close()
+
+
+async def test_a_second_console_on_a_journal_follows_what_its_first_does(tmp_path: Path) -> None:
+    """Its recorder follows by the hub and leaves no row in the journal: so it follows by the hub itself, and may not
+    hold the lease."""
+    one, other, there = await _pair(tmp_path)
+    roles = Roles(may_record=lambda: False, recorder_pid=lambda: 4242, fleet=there)
+    second = await cold_start(
+        random_stream(6, deployments=2), START, journal=new_journal(tmp_path / "other.db"), roles=roles
+    )
+    assert second.board.memories == one.board.memories
+    assert second.metrics.asked == []  # type: ignore[attr-defined]
+    assert not there.may
+    assert second.snapshot().notice == "following ana's console (laptop-3) by the hub"
+    await second.go_on()
+    assert second.metrics.asked == []  # type: ignore[attr-defined]
+    for each in (one, other, second):
+        await each.close()

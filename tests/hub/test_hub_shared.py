@@ -6,6 +6,7 @@ from __future__ import annotations
 import asyncio
 import json
 import random
+import zlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -22,7 +23,7 @@ from rollback_console.engine.recovery import RecoveryObserver
 from rollback_console.errors import BackendUnreachable
 from rollback_console.journal.sharing import FleetSharing, name_of
 from rollback_console.journal.upstream import HubClient, HubRefused
-from rollback_console.model.sharing import MAX_SHARED
+from rollback_console.model.sharing import MAX_SENT, MAX_SHARED
 from servers.hub import Hub
 
 pytestmark = pytest.mark.real
@@ -234,6 +235,9 @@ class Liar:
         headers = {"Lease-Token": str(self.token)}
         self.client.exchange("PUT", f"/v1/environments/{self.environment}/snapshot", data, headers)
 
+    def pack(self, data: bytes) -> None:
+        self.write(zlib.compress(data))
+
 
 def _changed(**changes: Any) -> Callable[[bytes], bytes]:
     def change(data: bytes) -> bytes:
@@ -283,7 +287,8 @@ async def test_what_does_not_fit_is_refused_with_words_and_this_console_asks_for
     for k in range(1, 5):
         await team.step(k)
     honest = ana.sharing._connect()
-    _, _, data = honest.exchange("GET", f"/v1/environments/{team.environment}/snapshot")
+    _, _, packed = honest.exchange("GET", f"/v1/environments/{team.environment}/snapshot")
+    data = zlib.decompress(packed)
     honest.close()
     await asyncio.to_thread(ana.sharing.leave)
     liar = Liar(tmp_path, hub, team.environment)
@@ -294,7 +299,7 @@ async def test_what_does_not_fit_is_refused_with_words_and_this_console_asks_for
     assert shared is not None
     ana.clock._now = START + 5 * STEP - 1
     for lie, words in LIES:
-        liar.write(lie(data))
+        liar.pack(lie(data))
         before = shown(ana.engine)
         ana.engine.evaluated_at = START + 3 * STEP  # so that what is judged at all would be shown
         await ana.look()
@@ -303,9 +308,14 @@ async def test_what_does_not_fit_is_refused_with_words_and_this_console_asks_for
         assert shared.words.startswith("this console asks for itself: ")
         assert shown(ana.engine) == before
     with pytest.raises(HubRefused, match="413"):
-        liar.write(b"x" * (MAX_SHARED + 1))
+        liar.write(b"x" * (MAX_SENT + 1))
+    for bytes_ in (b"x" * 1_000, b"", zlib.compress(data)[:-5], zlib.compress(b"x" * (MAX_SHARED + 1))):
+        liar.write(bytes_)
+        await ana.look()
+        assert not await shared.follow()
+        assert shared.words.endswith("the snapshot at the hub is none")
     ana.engine.evaluated_at = START + 4 * STEP
-    liar.write(data)
+    liar.pack(data)
     await ana.look()
     assert await shared.follow()
     shared._newest = START + 4 * STEP + STEP
@@ -316,7 +326,7 @@ async def test_what_does_not_fit_is_refused_with_words_and_this_console_asks_for
 def _refused(shared: Any, console: Console) -> str:
     found = console.sharing.newest()
     assert found is not None
-    return str(shared._judged(found).refused)
+    return str(shared._judged(found, shared.terms()).refused)
 
 
 async def test_who_executes_or_acts_by_itself_asks_for_itself_and_records(hub: Hub, tmp_path: Path) -> None:

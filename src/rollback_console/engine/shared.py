@@ -106,7 +106,8 @@ class Shared:
                 self.words = _ALONE + self._hub.problem
             return False
         if found.etag != self._etag or self._read.refused:
-            self._etag, self._read = found.etag, self._judged(found)
+            # thousands of memories are looked through: beside the keys, not before them
+            self._etag, self._read = found.etag, await asyncio.to_thread(self._judged, found, self.terms())
         read = self._read
         refused = read.refused or self._own(read)
         if not refused and not await self._take(read):
@@ -158,7 +159,7 @@ class Shared:
             self._unseen = None
         return True
 
-    def _judged(self, found: SharedFleet) -> _Read:
+    def _judged(self, found: SharedFleet, ours: str) -> _Read:
         """A snapshot read, or refused."""
         if len(found.data) > MAX_SHARED:
             return _Read("the snapshot at the hub is larger than any can be")
@@ -169,7 +170,7 @@ class Shared:
         except (ValueError, LookupError, TypeError, RecursionError):
             return _Read("the snapshot at the hub is none")
         who = plain(by, 80) if isinstance(by, str) and by else "somebody"
-        if version != 1 or terms != self.terms():
+        if version != 1 or terms != ours:
             return _Read(f"{who} has other policies or settings, or another version of the program")
         if type(at) not in (int, float) or not isinstance(versions, list):
             return _Read(f"what {who} shares has another form")

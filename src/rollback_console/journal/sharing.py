@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import threading
+import zlib
 from collections.abc import Callable, Iterable
 from random import Random
 from urllib.parse import quote
@@ -18,10 +19,10 @@ from rollback_console.clock import Clock
 from rollback_console.errors import ConsoleError
 from rollback_console.journal.syncing import Pace
 from rollback_console.journal.upstream import HubClient, HubRefused
-from rollback_console.model.sharing import MAX_SHARED, SharedFleet
+from rollback_console.model.sharing import MAX_SENT, MAX_SHARED, SharedFleet
 from rollback_console.model.text import plain
 
-STEPS = 3  # a lease, and a snapshot, is over after so many evaluations
+LEASE_STEPS = 2  # a lease is over after so many evaluations: before a snapshot is too old (`engine.shared`)
 _SHORTEST_S = 10.0  # of a lease
 _LOOK_S = 3.0  # between two looks at most, where the stream does not say sooner
 
@@ -51,10 +52,11 @@ class FleetSharing:
         self._lease = f"/v1/leases/poll/{quote(environment, safe='')}"
         self._snapshot = f"/v1/environments/{quote(environment, safe='')}/snapshot"
         self._step_s = step_s
-        self._ttl_s = ttl_s or max(_SHORTEST_S, STEPS * step_s)
+        self._ttl_s = ttl_s or max(_SHORTEST_S, LEASE_STEPS * step_s)
         self._client: HubClient | None = None
         self._token: int | None = None
         self._lively = clock.monotonic()  # when this console last evaluated, or began to hold the lease
+        self._renewed = self._lively
         self._found: SharedFleet | None = None
         self._offered: bytes | None = None
         self._may = False  # this console records: it may hold the lease
@@ -84,9 +86,6 @@ class FleetSharing:
     def offer(self, data: bytes | None) -> None:
         """This console's newest evaluation; None: it cannot observe, and somebody else may be able to."""
         self._sees, self._lively = data is not None, self._clock.monotonic()
-        if data is not None and len(data) > MAX_SHARED:
-            self.problem = f"an evaluation of {len(data):,} bytes is more than the hub takes: it is not shared"
-            data, self._sees = None, False
         self._offered = data
         if self._token is not None or data is not None:
             self._wake.set()
@@ -162,17 +161,27 @@ class FleetSharing:
 
     def _keep(self, client: HubClient) -> None:
         """Renew it and write what was evaluated since; give it back where this console cannot evaluate."""
-        late = self._clock.monotonic() - self._lively > STEPS * self._step_s
+        late = self._clock.monotonic() - self._lively > LEASE_STEPS * self._step_s
         if late or not self._sees or not self._may:
             self._sees = self._sees and not late
             self._release(client)
             return
         data, self._offered = self._offered, None
+        now = self._clock.monotonic()
+        if data is None and now - self._renewed < self._ttl_s / 3:
+            return
         try:
+            packed = zlib.compress(data, 1) if data is not None else b""
+            if len(packed) > MAX_SENT or len(data or b"") > MAX_SHARED:
+                self._sees = False
+                self._release(client)
+                self.problem = f"an evaluation of {len(packed):,} bytes is more than the hub takes: it is not shared"
+                return
             client.json("PUT", self._lease, {"token": self._token, "ttl_s": self._ttl_s})
-            if data is not None:
+            self._renewed = now
+            if packed:
                 headers = {"Content-Type": "application/octet-stream", "Lease-Token": str(self._token)}
-                client.exchange("PUT", self._snapshot, data, headers)
+                client.exchange("PUT", self._snapshot, packed, headers)
             self.problem = ""
         except HubRefused as error:
             if error.status != 409:
@@ -196,10 +205,10 @@ class FleetSharing:
             if not (self._may and self._sees and self._take(client)):
                 self._found = None if not self._may else self._found
             return
-        known = self._found
+        known, self._offered = self._found, None  # who takes the lease later makes a new one
         headers = {"If-None-Match": known.etag} if known is not None else {}
         try:
-            status, answered, data = client.exchange("GET", self._snapshot, None, headers, limit=MAX_SHARED)
+            status, answered, data = client.exchange("GET", self._snapshot, None, headers, limit=MAX_SENT)
         except HubRefused as error:
             if error.status != 404:
                 raise
@@ -210,7 +219,7 @@ class FleetSharing:
         if answered.get("Lease-Token") != str(lease):
             self.problem = "the snapshot at the hub is not by who holds the lease"
             return  # what was read before holds until it is old: a new holder has yet to write
-        self._found, self.problem = SharedFleet(data, answered.get("ETag", ""), lease), ""
+        self._found, self.problem = SharedFleet(_unpacked(data), answered.get("ETag", ""), lease), ""
 
     def _held(self, client: HubClient) -> int | None:
         """The token of whoever holds the lease, None where nobody does."""
@@ -236,6 +245,17 @@ class FleetSharing:
         if type(token) is not int:
             raise client.wrong("a lease without its token")
         self._token, self._lively, self.problem = token, self._clock.monotonic(), ""
+        self._renewed = self._lively
         if self._offered is not None:
             self._keep(client)
         return True
+
+
+def _unpacked(data: bytes) -> bytes:
+    """What was packed, b"" for what was not, or would be more than MAX_SHARED."""
+    inflate = zlib.decompressobj()
+    try:
+        found = inflate.decompress(data, MAX_SHARED)
+    except zlib.error:
+        return b""
+    return found if inflate.eof else b""

@@ -39,7 +39,7 @@ Here = Callable[[], tuple[str, str]]  # (operator, where), or ("", "") where nob
 
 class TeamFeed:
     """Follows one hub. `own` names this console's chain; `here` who sits here and what they look at; `changed` is
-    called, on the thread, after each change of `team`, `shared` when a snapshot or a lease changed."""
+    called, on the thread, after each change of `team`, `shared` when somebody shared a snapshot."""
 
     def __init__(
         self,
@@ -126,7 +126,7 @@ class TeamFeed:
             self._set(items=tuple(self._items))
         elif kind == "claim":
             self._ask_who(client)
-        elif kind in ("snapshot", "lease"):
+        elif kind == "snapshot":
             self._shared()
         elif kind == "presence" and (found := _colleague(data)) is not None:
             now = self._clock.now()
