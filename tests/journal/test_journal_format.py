@@ -183,7 +183,7 @@ def _rotated(folder: Path) -> Path:
 
 def _python(path: Path) -> tuple[int, str]:
     """The program of the document: its code and the last line it printed."""
-    command = [sys.executable, "-I", "-S", "-c", _block("python"), path]
+    command = [sys.executable, "-I", "-S", "-c", _block("python"), str(path)]
     done = subprocess.run(command, capture_output=True, text=True)
     assert "Traceback" not in done.stderr, done.stderr
     return done.returncode, (done.stdout + done.stderr).strip().rpartition("\n")[2]
@@ -216,7 +216,7 @@ def test_the_commands_verify_what_a_person_signed(tmp_path: Path) -> None:
     (option,) = re.findall(r'with valid_until: namespaces="rollback-console"(,\S+)', DOC.read_text(encoding="utf-8"))
     block = _block("sh", "sql").replace('namespaces="rollback-console" %s', f'namespaces="rollback-console"{option} %s')
     environment = {**os.environ, "JOURNAL": str(tmp_path / "journal.db"), "SEQ": "3", "KEY": ada.line}
-    run = {"capture_output": True, "text": True, "cwd": tmp_path, "env": environment}
+    run: dict[str, Any] = {"capture_output": True, "text": True, "cwd": tmp_path, "env": environment}
     assert "expired" in subprocess.run(["sh", "-c", block], **run).stderr
     connection = unguarded(tmp_path / "journal.db")
     connection.execute("UPDATE entries SET at = at - 86400000000000 * 4000")
