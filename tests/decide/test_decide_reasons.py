@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from decide_strategies import NAMES, expressions, knowns
-from hypothesis import assume, given, settings
+from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
 from rollback_console.decide.change import why_not
@@ -378,6 +378,7 @@ def test_sentences_are_short_hold_their_number_and_name_the_side(
         json.dumps(document(tree(rule, verdict)), allow_nan=False)
 
 
+@example(11.75, 2.0, 1.0, 0.5, False, Worse.LOWER)  # it reads as its bar only when that is reached
 @given(
     st.floats(0.0, 15.0), st.floats(0.5, 60.0), st.floats(0.1, 10.0), st.floats(0.001, 0.9), st.booleans(),
     st.sampled_from(Worse),
@@ -392,7 +393,8 @@ def test_sentences_of_evidence_hold_both_its_numbers_and_the_direction(
         interval=(percent - reach, percent + reach), value=base * (1 - percent / 100),
     )  # fmt: skip
     words = signal_words(signal, found)
-    assert f"evidence {evidence:.1f} of 11.8" in words
+    full = evidence >= (found.bar or 0.0)
+    assert f"evidence {11.7 if not full and f'{evidence:.1f}' == '11.8' else evidence:.1f} of 11.8" in words
     low, high = re.findall(r"\[(\S+), (\S+)\]", words)[0]
     sign = "-" if worse is Worse.LOWER else "+"
     assert all(end.startswith(sign) or end == "0" for end in (low, high))

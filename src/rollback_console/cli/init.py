@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from rollback_console.observe.protocol import MetricBackend, ModelRegistry
     from rollback_console.policy.draft import MetricFact, ModelFact
 
+_MOST = 40  # guesses that are told on the terminal; the files have them all
 _FILES = ("settings.yaml", "policy.yaml", "roster.yaml")
 
 
@@ -177,12 +178,17 @@ def _summary(folder: Path, texts: tuple[str, str, str], label: str | None, model
     lines = [f"wrote {folder / name}" for name in _FILES]
     apart = f"metrics tell deployments apart by {label!r}" if label else "no metric tells deployments apart"
     lines.append(f"found {models} registered model{'' if models == 1 else 's'}; {apart}")
-    lines += [
+    told = [
         f"{name}:{number}: {line.strip().lstrip('# ')}"
         for name, text in zip(_FILES, texts, strict=True)
         for number, line in enumerate(text.splitlines(), 1)
         if "could not be guessed" in line or "left out" in line
-    ][:40]
+    ]
+    lines += [line for line in told if "left out" in line]
+    guesses = [line for line in told if "left out" not in line]
+    lines += guesses[:_MOST]
+    if len(guesses) > _MOST:
+        lines.append(f"and {len(guesses) - _MOST} more lines that say `could not be guessed`")
     try:
         lines += [str(problem) for problem in load_all(folder / _FILES[0]).warnings]
     except FileProblems as error:

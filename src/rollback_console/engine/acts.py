@@ -41,6 +41,7 @@ from rollback_console.execute.protocol import Driver, Pointer
 from rollback_console.execute.runner import Runner
 from rollback_console.execute.target import NoTarget, Target, last_known_good, named
 from rollback_console.journal.body import rules_of
+from rollback_console.journal.create import writable
 from rollback_console.journal.kinds import Adopted, AutomaticRecorded, Body, Claimed, Note, Refusal, Snoozed
 from rollback_console.journal.merged import told
 from rollback_console.journal.persons import BY_BODY, statement
@@ -370,7 +371,7 @@ class Acts(Declaring, Walking):
         key = self.authority.key
         if key is None or body.kind not in BY_BODY or getattr(body, "person", None) is not None:
             return body
-        document = clean(body.model_dump(), rules_of(type(body)), frozenset({self._operator}))
+        document = writable(clean(body.model_dump(), rules_of(type(body)), frozenset({self._operator})))
         person = key.signer(statement(body.kind, deployment, document, self.engine.clock.now()))
         document["person"] = (await person if isinstance(person, Awaitable) else person).model_dump()
         return type(body).model_validate(document)

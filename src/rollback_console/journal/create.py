@@ -84,16 +84,17 @@ def canonical_body(body: Body, keep: frozenset[str] = frozenset()) -> str:
         return chains.canonical(document).decode()
     except ValueError as error:
         with suppress(ValueError):
-            return chains.canonical(_writable(document)).decode()
+            return chains.canonical(writable(document)).decode()
         raise JournalUnwritable(
             f"an entry of kind {body.kind} holds a value that cannot be recorded exactly ({error})",
             "this is a defect: numbers that may be infinite are recorded as words",
         ) from error
 
 
-def _writable(value: Any) -> Any:
+def writable(value: Any) -> Any:
+    """The value with lone surrogates as U+FFFD, as `canonical_body` writes it."""
     if isinstance(value, str):
         return value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
     if isinstance(value, dict):
-        return {_writable(key): _writable(item) for key, item in value.items()}
-    return [_writable(item) for item in value] if isinstance(value, list | tuple) else value
+        return {writable(key): writable(item) for key, item in value.items()}
+    return [writable(item) for item in value] if isinstance(value, list | tuple) else value
