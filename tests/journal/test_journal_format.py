@@ -205,11 +205,23 @@ def test_the_commands_verify_what_a_person_signed(tmp_path: Path) -> None:
         return _shell(tmp_path / "journal.db", seq, tmp_path, "sql", KEY=line)
 
     done = checked(3, ada)
-    assert (done.returncode, done.stdout.startswith('Good "rollback-console" signature for ada')) == (0, True), done
+    good = [line.partition(" with ")[0] for line in done.stdout.splitlines()]
+    assert (done.returncode, good) == (
+        0,
+        [f'Good "rollback-console" signature{whose}' for whose in ("", " for ada")],
+    ), done
     assert (tmp_path / "statement").read_text() == asked.person.statement
     assert (tmp_path / "roster.yaml").read_bytes() == roster
     assert checked(3, eve).returncode != 0
     assert checked(4, ada).returncode != 0
+    for change in ("UPDATE blobs SET data = x'789c030000000001'", "DELETE FROM blobs"):  # another roster, and none
+        connection = unguarded(copy(tmp_path / "journal.db", tmp_path / "changed.db"))
+        connection.execute(change)
+        connection.close()
+        done = _shell(tmp_path / "changed.db", 3, tmp_path, "sql", KEY=ada.line)
+        assert (done.returncode, "Traceback" in done.stderr, len(done.stdout.splitlines())) == (
+            1, False, 2 if change.startswith("DELETE") else 1,
+        ), done  # fmt: skip
     connection = unguarded(tmp_path / "journal.db")
     connection.execute("UPDATE entries SET at = at + 86400000000000 * 4000")
     connection.close()
