@@ -53,6 +53,16 @@ def test_a_line_that_is_no_entry_is_named(rows: list[Row], tmp_path: Path, line:
         verify(export.read_jsonl(path))
 
 
+@pytest.mark.parametrize("odd", ["1e999", "7.9", "true", "null", "[" * 20_000])
+def test_a_time_that_is_no_whole_number_says_where(rows: list[Row], tmp_path: Path, odd: str) -> None:
+    path = tmp_path / "out.jsonl"
+    line, changed = re.subn(r'"at":"?\d+"?', f'"at":{odd}', next(export.jsonl(rows)), count=1)
+    assert changed
+    path.write_text(line)
+    with pytest.raises(InputError, match=r"out.jsonl:1:1: not an entry"):
+        verify(export.read_jsonl(path))
+
+
 def test_csv_reads_back_and_holds_no_formula(tmp_path: Path) -> None:
     with new_journal(tmp_path / "j.db") as journal:
         for name in ("=1+1", "+1", "-1", "@SUM(A1)", "\tx", "\rx", 'plain, "quoted"\nline'):

@@ -51,14 +51,20 @@ def read_jsonl(path: Path) -> Iterator[Row]:
         for number, line in enumerate(file, 1):
             try:
                 columns = json.loads(line)
-                columns["at"], columns["mono"] = int(columns["at"]), int(columns["mono"])
+                columns["at"], columns["mono"] = _whole(columns["at"]), _whole(columns["mono"])
                 columns["signature"] = base64.b64decode(columns["signature"], validate=True)
                 yield Row(**columns)
-            except (ValueError, KeyError, TypeError, binascii.Error) as error:
+            except (ValueError, KeyError, TypeError, binascii.Error, RecursionError) as error:
                 raise InputError(
                     f"{path}:{number}:1: not an entry as `journal export --format jsonl` writes it ({error})",
                     "export it again",
                 ) from error
+
+
+def _whole(value: object) -> int:
+    if isinstance(value, bool) or not isinstance(value, int | str):
+        raise ValueError(f"{value!r:.40} is no whole number")
+    return int(value)
 
 
 def as_csv(rows: Iterable[Row]) -> Iterator[str]:
