@@ -107,7 +107,8 @@ def _check(path: Path, acknowledged: dict[int, str], when: object) -> int:
     with Journal.open_read_only(path) as journal:
         stored = [(entry.seq, entry.hash) for entry in journal.entries()]
     assert [seq for seq, _ in stored] == list(range(1, len(stored) + 1)), when
-    lost = {seq for seq, hash_ in acknowledged.items() if dict(stored).get(seq) != hash_}
+    known = dict(stored)
+    lost = {seq for seq, hash_ in acknowledged.items() if known.get(seq) != hash_}
     assert not lost, (when, lost)
     return len(stored)
 
