@@ -215,6 +215,9 @@ def test_a_tree_of_many_leaves_is_the_one_the_leaves_make(
     """The nodes in the table against a tree made anew from the leaves alone."""
     from rollback_console.journal.receipt import leaf_of
 
+    console = Console(hubs[0].url, hubs[0].code())
+    for row in chain_of(console.device, 12):
+        assert console.send([row]).status_code == 200
     with psycopg.connect(postgresql_server.url(database)) as connection:
         leaves = connection.execute('SELECT chain, seq, hash, at FROM log_leaves ORDER BY "index"').fetchall()
         nodes = {
