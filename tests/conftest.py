@@ -81,5 +81,6 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """What drives a real terminal or server on a shared machine may lose a race with the machine: it is run again,
     and the report counts it as rerun. Whatever is pure is never run twice: there a failure is a failure."""
     for item in items:
-        if item.get_closest_marker("real") is not None or item.path.parent.name in _LIVE or item.path.name in _LIVE_FILES:
+        live = item.path.parent.name in _LIVE or item.path.name in _LIVE_FILES
+        if live or item.get_closest_marker("real") is not None:
             item.add_marker(pytest.mark.flaky(reruns=2))
