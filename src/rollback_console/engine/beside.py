@@ -5,7 +5,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
-from math import isfinite
 
 from rollback_console.decide.baselines import control_margin
 from rollback_console.decide.calendar import DAY_S, LAG_S
@@ -178,9 +177,4 @@ def _look(asked: _Asked | None, at: float, number: int) -> float | Blind:
     if asked is None:
         return Blind.NO_DATA
     answer = asked.answers.get((at + _ON_GRID) // asked.step * asked.step)
-    if answer is None or answer.failed or number in answer.ambiguous:
-        return Blind.QUERY_FAILED
-    value = answer.values.get(number)
-    if value is None:
-        return Blind.NO_DATA
-    return value if isfinite(value) else Blind.NOT_A_NUMBER
+    return answer.of(number) if answer is not None else Blind.QUERY_FAILED

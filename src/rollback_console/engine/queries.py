@@ -10,6 +10,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import field
+from math import isfinite
 
 from rollback_console.model.observation import Blind, Series
 from rollback_console.model.rules import BaselineKind, DeploymentRule, SignalKind, SignalRule
@@ -221,6 +222,19 @@ class Answer:
     ambiguous: set[int] = field(default_factory=set)  # two series for one deployment
     failed: bool = False
     buckets: dict[int, dict[float, float]] = field(default_factory=dict)  # of a histogram: count by upper bound
+
+    def unanswered(self, index: int) -> bool:
+        """Did the query fail for this deployment. Two series for one deployment is a query that fails."""
+        return self.failed or index in self.ambiguous
+
+    def of(self, index: int) -> float | Blind:
+        """One number of one deployment, or why there is none."""
+        if self.failed or index in self.ambiguous:
+            return Blind.QUERY_FAILED
+        value = self.values.get(index)
+        if value is None:
+            return Blind.NO_DATA
+        return value if isfinite(value) else Blind.NOT_A_NUMBER
 
 
 FAILED = Answer(failed=True)

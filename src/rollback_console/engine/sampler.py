@@ -348,25 +348,14 @@ def _finite(answers: Sequence[Answer], query: int, index: int) -> float | None:
     return value if value is not None and isfinite(value) else None
 
 
-def _look(answers: Sequence[Answer], query: int, index: int) -> float | Blind:
-    """One number of one deployment, or why there is none. Two series for one deployment is a query that fails."""
-    answer = answers[query]
-    if answer.failed or index in answer.ambiguous:
-        return Blind.QUERY_FAILED
-    value = answer.values.get(index)
-    if value is None:
-        return Blind.NO_DATA
-    return value if isfinite(value) else Blind.NOT_A_NUMBER
-
-
 def _ratio(answers: Sequence[Answer], x: int, n: int, index: int) -> tuple[float | Blind, float | None]:
     """x out of n and n; no trials is no data, never good and never bad."""
-    trials = _look(answers, n, index)
+    trials = answers[n].of(index)
     if isinstance(trials, Blind):
         return trials, None
     if trials <= 0:
         return Blind.NO_DATA, trials
-    events = _look(answers, x, index)
+    events = answers[x].of(index)
     return (events if isinstance(events, Blind) else events / trials), trials
 
 
@@ -395,13 +384,13 @@ def _reading(
         ):
             answer = answers[columns.value]  # most signals, most of the time: a number, and nothing to set beside it
             plain = answer.values.get(index)
-            if plain is not None and isfinite(plain) and not answer.failed and index not in answer.ambiguous:
+            if plain is not None and isfinite(plain) and not answer.unanswered(index):
                 return Reading(plain)
-        value = _look(answers, columns.value, index)
+        value = answers[columns.value].of(index)
     else:
         value, trials = _ratio(answers, columns.x, columns.n, index)
     if columns.heartbeat >= 0 and not isinstance(value, Blind):
-        value = _fresh(value, _look(answers, columns.heartbeat, index), at, signal.stale_s)
+        value = _fresh(value, answers[columns.heartbeat].of(index), at, signal.stale_s)
     base: float | Blind | None = None
     if signal.baseline is not None and signal.baseline.kind is not BaselineKind.FIXED:
         if signal.baseline.kind is BaselineKind.VERSION:
@@ -409,7 +398,7 @@ def _reading(
         elif signal.baseline.kind in _LEARNED:
             base = Blind.NO_DATA  # until `normed` fills it in
         elif columns.base_value >= 0:
-            base = _look(answers, columns.base_value, index)
+            base = answers[columns.base_value].of(index)
         else:
             base, _ = _ratio(answers, columns.base_x, columns.base_n, index)
     blind = value if isinstance(value, Blind) else None
@@ -435,7 +424,7 @@ def _counted(
     if signal.baseline is not None and signal.baseline.kind is BaselineKind.VERSION and version is not None:
         base = version
     blind, found = None, answer.buckets.get(index)
-    if answer.failed or index in answer.ambiguous:
+    if answer.unanswered(index):
         blind, found = Blind.QUERY_FAILED, None
     elif found is None or not all(map(isfinite, found.values())):
         blind, found = (Blind.NO_DATA if found is None else Blind.NOT_A_NUMBER), None

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import field, replace
-from math import inf, isfinite, log
+from math import inf, log
 
 from rollback_console.decide.aside import DAY_S, PAST_DAYS, as_of, lag_of, reach_of
 from rollback_console.decide.calendar import WEEK_S, touched
@@ -205,7 +205,7 @@ class Seldom:
 
     def _histogram(self, promql: str | None, at: float, index: int) -> Histogram | Blind:
         answer = self._answer(promql, at)
-        if answer is None or answer.failed or index in answer.ambiguous:
+        if answer is None or answer.unanswered(index):
             return Blind.QUERY_FAILED
         return answer.buckets.get(index, Blind.NO_DATA)
 
@@ -259,12 +259,7 @@ def _compared(before: Histogram, now: Histogram) -> Drift | None:
 
 
 def _look(answer: Answer | None, index: int) -> float | Blind:
-    if answer is None or answer.failed or index in answer.ambiguous:
-        return Blind.QUERY_FAILED
-    value = answer.values.get(index)
-    if value is None:
-        return Blind.NO_DATA
-    return value if isfinite(value) else Blind.NOT_A_NUMBER
+    return answer.of(index) if answer is not None else Blind.QUERY_FAILED
 
 
 def _due(signal: SignalRule, at: float) -> float:

@@ -109,7 +109,7 @@ def _put(answer: Answer, other: Answer, index: int) -> None:
     """Put a deployment's part of another answer in the place of what it has in this one."""
     answer.values.pop(index, None)
     answer.ambiguous.discard(index)
-    if other.failed or index in other.ambiguous:
+    if other.unanswered(index):
         answer.ambiguous.add(index)  # as if its query had failed, for it alone
     elif index in other.values:
         answer.values[index] = other.values[index]
