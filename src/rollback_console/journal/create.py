@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import secrets
 import sqlite3
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -25,9 +26,23 @@ def create(path: Path, device: DeviceKey, clock: Clock, genesis: Genesis) -> Non
     """Make the file whole, tables and genesis, under another name, and link it into place: nobody ever opens half a
     journal, and of several processes that race one wins and the others open its file. So a journal that is found
     empty was emptied by somebody, and is refused. Raises sqlite3.Error and OSError."""
-    from rollback_console.journal.schema import migrate  # sqlite_utils: 73 ms, needed once in a journal's life
-
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    with made_whole(path, _link) as connection:
+        row = seal(device, genesis.chain, 1, times(clock), ("genesis", canonical_body(genesis), "", ""), "")
+        connection.execute(INSERT, row)
+
+
+def times(clock: Clock) -> tuple[int, int]:
+    """The wall's and the monotonic time, whole nanoseconds."""
+    return chains.nanoseconds(clock.now()), chains.nanoseconds(clock.monotonic())
+
+
+@contextmanager
+def made_whole(path: Path, place: Callable[[Path, Path], None]) -> Iterator[sqlite3.Connection]:
+    """A file with the journal's tables, under another name: within, its one transaction; afterwards, durable,
+    `place(temporary, path)` puts it where it belongs. An error leaves nothing behind."""
+    from rollback_console.journal.schema import migrate  # sqlite_utils: 73 ms, needed once in a file's life
+
     temp = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
     os.close(os.open(temp, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
     try:
@@ -37,14 +52,11 @@ def create(path: Path, device: DeviceKey, clock: Clock, genesis: Genesis) -> Non
             connection.execute("PRAGMA fullfsync = ON")
             connection.execute("BEGIN IMMEDIATE")
             migrate(connection)
-            time = (chains.nanoseconds(clock.now()), chains.nanoseconds(clock.monotonic()))
-            connection.execute(
-                INSERT, seal(device, genesis.chain, 1, time, ("genesis", canonical_body(genesis), "", ""), "")
-            )
+            yield connection
             connection.execute("COMMIT")
         finally:
             connection.close()
-        _link(temp, path)
+        place(temp, path)
     finally:
         for end in ("", "-journal"):
             Path(f"{temp}{end}").unlink(missing_ok=True)
@@ -56,11 +68,16 @@ def _link(temp: Path, path: Path) -> None:
             os.link(temp, path)
         except PermissionError:  # a file system without hard links (FAT, some shares): the last to rename wins
             os.rename(temp, path)
-    folder = os.open(path.parent, os.O_RDONLY)
+    sync_folder(path.parent)
+
+
+def sync_folder(folder: Path) -> None:
+    """Make what was linked or renamed in it durable."""
+    descriptor = os.open(folder, os.O_RDONLY)
     try:
-        os.fsync(folder)
+        os.fsync(descriptor)
     finally:
-        os.close(folder)
+        os.close(descriptor)
 
 
 def seal(

@@ -13,7 +13,6 @@ One process at a time does this, under `<journal>.rotating`; others that want to
 from __future__ import annotations
 
 import os
-import secrets
 import sqlite3
 import time
 from pathlib import Path
@@ -22,7 +21,7 @@ from rollback_console.clock import Clock
 from rollback_console.errors import JournalBusy, JournalUnwritable, Refused
 from rollback_console.journal import chain as chains
 from rollback_console.journal import database, segments
-from rollback_console.journal.create import INSERT, canonical_body, seal
+from rollback_console.journal.create import INSERT, canonical_body, made_whole, seal, sync_folder, times
 from rollback_console.journal.device import DeviceKey
 from rollback_console.journal.entry import Entry
 from rollback_console.journal.kinds import SegmentBegun
@@ -125,40 +124,18 @@ def _keep(path: Path, name: str) -> None:
     kept = place / name
     if not kept.exists():
         os.link(path, kept)
-    _sync_folder(place)
+    sync_folder(place)
 
 
 def _replace(path: Path, device: DeviceKey, clock: Clock, body: SegmentBegun) -> None:
     """The new file, made whole under another name, takes the name."""
-    from rollback_console.journal.schema import migrate  # sqlite_utils: 73 ms, once a rotation
-
-    temp = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
-    os.close(os.open(temp, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
-    try:
-        connection = sqlite3.connect(temp, isolation_level=None)
-        try:
-            connection.execute("PRAGMA synchronous = FULL")
-            connection.execute("PRAGMA fullfsync = ON")
-            connection.execute("BEGIN IMMEDIATE")
-            migrate(connection)
-            after = [("after", str(body.last_seq)), ("after_hash", body.last)]
-            connection.executemany("INSERT INTO meta (name, value) VALUES (?, ?)", after)
-            time_ = (chains.nanoseconds(clock.now()), chains.nanoseconds(clock.monotonic()))
-            what = (segments.KIND, canonical_body(body), "", "")
-            connection.execute(INSERT, seal(device, body.chain, body.last_seq + 1, time_, what, body.last))
-            connection.execute("COMMIT")
-        finally:
-            connection.close()
-        os.rename(temp, path)
-        _sync_folder(path.parent)
-    finally:
-        for end in ("", "-journal"):
-            Path(f"{temp}{end}").unlink(missing_ok=True)
+    with made_whole(path, _rename) as connection:
+        after = [("after", str(body.last_seq)), ("after_hash", body.last)]
+        connection.executemany("INSERT INTO meta (name, value) VALUES (?, ?)", after)
+        what = (segments.KIND, canonical_body(body), "", "")
+        connection.execute(INSERT, seal(device, body.chain, body.last_seq + 1, times(clock), what, body.last))
 
 
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+def _rename(temp: Path, path: Path) -> None:
+    os.rename(temp, path)
+    sync_folder(path.parent)

@@ -20,7 +20,7 @@ from rollback_console.journal import chain as chains
 from rollback_console.journal import database
 from rollback_console.journal.blobs import pack
 from rollback_console.journal.chain import SECOND, Row
-from rollback_console.journal.create import INSERT, canonical_body, create, seal
+from rollback_console.journal.create import INSERT, canonical_body, create, seal, times
 from rollback_console.journal.device import DeviceKey, public_key, signed_by
 from rollback_console.journal.entry import Entry
 from rollback_console.journal.kinds import Body, ClockJump, Genesis, SegmentBegun
@@ -328,7 +328,7 @@ class Journal(JournalReader):
     def _now(self) -> tuple[int, int]:
         if self._clock is None:
             raise self._read_only()
-        return chains.nanoseconds(self._clock.now()), chains.nanoseconds(self._clock.monotonic())
+        return times(self._clock)
 
     def _read_only(self) -> JournalUnwritable:
         return JournalUnwritable(
