@@ -353,6 +353,18 @@ async def console(ctx: click.Context) -> AsyncIterator[Acts]:
         await seat.close()
 
 
+@asynccontextmanager
+async def desk(config: Path | None, journal: Path | None, command: str) -> AsyncIterator[Acts]:
+    """The acts of a console that evaluates nothing: what is said to the journal alone needs no backend, and no wait."""
+    seat = live(config, journal, command=command)
+    try:
+        await find_authority(seat, ask=True)
+        seat.engine.fold()
+        yield seat.acts
+    finally:
+        await seat.close()
+
+
 async def _first(ready: asyncio.Future[None], seat: Seat) -> None:
     """Wait for the first evaluation; an engine that ended instead says why."""
     if seat.run is None:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -175,22 +174,10 @@ def _list_expected(path: Path, as_json: bool) -> None:
 
 
 async def _acting(config: Path | None, journal: Path | None, what: str, do: Callable[[Acts], Awaitable[T]]) -> T:
-    async with _desk(config, journal, what) as acts:
+    from rollback_console.cli.compose import desk
+
+    async with desk(config, journal, what) as acts:
         return await do(acts)
-
-
-@asynccontextmanager
-async def _desk(config: Path | None, journal: Path | None, what: str) -> AsyncIterator[Acts]:
-    """The acts of a console that evaluates nothing: what is declared needs no backend."""
-    from rollback_console.cli.compose import find_authority, live
-
-    seat = live(config, journal, command=what)
-    try:
-        await find_authority(seat, ask=True)
-        seat.engine.fold()
-        yield seat.acts
-    finally:
-        await seat.close()
 
 
 def declared_in(path: Path) -> Declared:

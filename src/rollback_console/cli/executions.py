@@ -150,12 +150,7 @@ def hold(deployment: str, reason: str, config: Path | None, journal: Path | None
 
 
 async def _hold(deployment: str, reason: str, config: Path | None, journal: Path | None) -> Announcement:
-    from rollback_console.cli.compose import find_authority, live
+    from rollback_console.cli.compose import desk
 
-    seat = live(config, journal, command="hold")
-    try:
-        await find_authority(seat, ask=True)
-        seat.engine.fold()
-        return await seat.acts.hold(seat.acts.find(deployment), reason)
-    finally:
-        await seat.close()
+    async with desk(config, journal, "hold") as acts:
+        return await acts.hold(acts.find(deployment), reason)
