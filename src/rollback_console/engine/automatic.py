@@ -95,10 +95,12 @@ class Automatic:
         if verdict is None or folded is None:
             return
         name, now = rule.deployment.id, engine.clock.now()
+        known = folded.announced.by_deployment.get(name)
+        if known is None and verdict.state is not TriggerState.FIRED:
+            return  # nearly all, nearly always: neither releases nor guards are looked at
         incident = next((i for i in engine.incidents if i.closed_at is None and name in i.members), None)
         snoozed = folded.snoozed.get(str(name))
         found = automatic(rule, verdict, incident, facts(engine, index), snoozed_until=snoozed)
-        known = folded.announced.by_deployment.get(name)
         if known is None:
             if isinstance(found, Go):
                 after = found.path.authority.automatic_after_s or 0.0

@@ -232,10 +232,6 @@ def events(lines: Iterator[str]) -> Iterator[tuple[str, str, dict[str, Any]]]:
             data.append(value)
 
 
-def _objects(value: object) -> list[dict[str, Any]]:
-    return [each for each in value if isinstance(each, dict)] if isinstance(value, list) else []
-
-
 def _colleague(document: dict[str, Any]) -> Colleague | None:
     try:
         at = datetime.fromisoformat(str(document["at"])).timestamp()
