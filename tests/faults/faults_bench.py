@@ -11,6 +11,8 @@ import asyncio
 import json
 import os
 import re
+import resource
+import subprocess
 import time
 import urllib.parse
 from collections.abc import AsyncIterator, Callable, Mapping
@@ -394,3 +396,36 @@ def transitions(path: Path, name: str) -> list[tuple[str, str, float]]:
 def unbroken(changes: list[tuple[str, str, float]]) -> bool:
     """Does every change begin where the one before ended, at a later time."""
     return all(a[1] == b[0] and a[2] < b[2] for a, b in pairwise(changes))
+
+
+class Disk:
+    """A folder on a disk of a megabyte that can be filled and freed; without root, files that may not grow."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.mounted = os.geteuid() == 0
+        self._ballast = folder / "ballast"
+        self._limit = resource.getrlimit(resource.RLIMIT_FSIZE)
+
+    def fill(self) -> None:
+        if not self.mounted:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (1, self._limit[1]))
+            return
+        with self._ballast.open("wb", buffering=0) as file:
+            block = b"\0" * 65_536
+            while block:
+                try:
+                    file.write(block)
+                except OSError:
+                    block = block[: len(block) // 2]
+
+    def free(self) -> None:
+        if self.mounted:
+            self._ballast.unlink(missing_ok=True)
+        resource.setrlimit(resource.RLIMIT_FSIZE, self._limit)
+
+    def make_read_only(self) -> None:
+        if self.mounted:
+            subprocess.run(["mount", "-o", "remount,ro", str(self.folder)], check=True)
+        else:
+            self.folder.chmod(0o555)

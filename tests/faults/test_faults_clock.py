@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -43,15 +43,6 @@ class JumpingClock(WallClock):
 
     def now(self) -> float:
         return super().now() + self.off
-
-
-@pytest.fixture
-def fakes() -> Iterator[tuple[FakePrometheus, FakeMlflow]]:
-    prometheus, mlflow = FakePrometheus(), FakeMlflow()
-    prometheus.versions = lambda name, at: mlflow.aliases[name]["champion"]
-    yield prometheus, mlflow
-    prometheus.server.stop()
-    mlflow.server.stop()
 
 
 def _caught_up(console: Live, clock: JumpingClock) -> Callable[[], bool]:

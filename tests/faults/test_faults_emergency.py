@@ -12,9 +12,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from faults_bench import FakeMlflow, FakePrometheus, Live, environment, running, write_console
+from faults_bench import Disk, FakeMlflow, FakePrometheus, Live, environment, running, write_console
 from faults_pty import CONSOLE
-from test_faults_journal import Disk
 
 from journal import shaky_disk
 from rollback_console.errors import JournalError, NotAuthorized, Refused
@@ -27,26 +26,6 @@ from rollback_console.model.identity import DeploymentId
 from rollback_console.model.plan import ExecutionState
 
 RANKER = DeploymentId("production", "ranker")
-
-
-@pytest.fixture
-def fakes() -> Iterator[tuple[FakePrometheus, FakeMlflow]]:
-    prometheus, mlflow = FakePrometheus(), FakeMlflow()
-    prometheus.versions = lambda name, at: mlflow.aliases[name]["champion"]
-    yield prometheus, mlflow
-    prometheus.server.stop()
-    mlflow.server.stop()
-
-
-@pytest.fixture
-def disk(tmp_path: Path) -> Iterator[Disk]:
-    folder = tmp_path / "disk"
-    folder.mkdir()
-    one = Disk(folder)
-    if one.mounted:
-        subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(folder)], check=True)
-    yield one
-    one.free() if not one.mounted else subprocess.run(["umount", "-l", str(folder)], check=True)
 
 
 @pytest.fixture

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import os
-import resource
 import sqlite3
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from faults_bench import (
+    Disk,
     FakeMlflow,
     FakePrometheus,
     Live,
@@ -34,59 +34,6 @@ from rollback_console.model.plan import ExecutionState
 from rollback_console.model.verdict import TriggerState
 
 RANKER = DeploymentId("production", "ranker")
-
-
-@pytest.fixture
-def fakes() -> Iterator[tuple[FakePrometheus, FakeMlflow]]:
-    prometheus, mlflow = FakePrometheus(), FakeMlflow()
-    prometheus.versions = lambda name, at: mlflow.aliases[name]["champion"]
-    yield prometheus, mlflow
-    prometheus.server.stop()
-    mlflow.server.stop()
-
-
-class Disk:
-    """A folder on a disk of a megabyte that can be filled and freed; without root, files that may not grow."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.mounted = os.geteuid() == 0
-        self._ballast = folder / "ballast"
-        self._limit = resource.getrlimit(resource.RLIMIT_FSIZE)
-
-    def fill(self) -> None:
-        if not self.mounted:
-            resource.setrlimit(resource.RLIMIT_FSIZE, (1, self._limit[1]))
-            return
-        with self._ballast.open("wb", buffering=0) as file:
-            block = b"\0" * 65_536
-            while block:
-                try:
-                    file.write(block)
-                except OSError:
-                    block = block[: len(block) // 2]
-
-    def free(self) -> None:
-        if self.mounted:
-            self._ballast.unlink(missing_ok=True)
-        resource.setrlimit(resource.RLIMIT_FSIZE, self._limit)
-
-    def make_read_only(self) -> None:
-        if self.mounted:
-            subprocess.run(["mount", "-o", "remount,ro", str(self.folder)], check=True)
-        else:
-            self.folder.chmod(0o555)
-
-
-@pytest.fixture
-def disk(tmp_path: Path) -> Iterator[Disk]:
-    folder = tmp_path / "disk"
-    folder.mkdir()
-    one = Disk(folder)
-    if one.mounted:
-        subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(folder)], check=True)
-    yield one
-    one.free() if not one.mounted else subprocess.run(["umount", "-l", str(folder)], check=True)
 
 
 async def _execute_is_refused(console: Live, mlflow: FakeMlflow, reason: str) -> None:

@@ -24,20 +24,6 @@ from servers.hub import Hub
 pytestmark = pytest.mark.real
 
 
-@pytest.fixture(scope="module")
-def hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hub]:
-    one = Hub(tmp_path_factory.mktemp("hub"))
-    yield one
-    one.stop()
-
-
-@pytest.fixture
-def console(hub: Hub) -> Iterator[Console]:
-    one = Console(hub.url, hub.code())
-    yield one
-    one.close()
-
-
 def evidence(hub: Hub, chain: str) -> list[tuple[str, int, str]]:
     with tables_at(hub.folder / "hub.db") as database:
         return list(database.execute("SELECT code, seq, digest FROM evidence WHERE chain = ? ORDER BY id", (chain,)))

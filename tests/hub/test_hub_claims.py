@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -35,13 +34,6 @@ def incident(commander: str | None = None) -> Incident:
 
 def snapshot(*incidents: Incident) -> Snapshot:
     return Snapshot(at=1.0, evaluated_at=1.0, step_s=15.0, band="PRODUCTION", deployments=(), incidents=incidents)
-
-
-@pytest.fixture(scope="module")
-def hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hub]:
-    one = Hub(tmp_path_factory.mktemp("hub"))
-    yield one
-    one.stop()
 
 
 def test_what_may_be_claimed() -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -19,13 +18,6 @@ from rollback_console.model.team import Colleague, Standing, together, who_is_at
 from servers.hub import Hub
 
 pytestmark = pytest.mark.real
-
-
-@pytest.fixture(scope="module")
-def hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hub]:
-    one = Hub(tmp_path_factory.mktemp("hub"))
-    yield one
-    one.stop()
 
 
 def item(at: float, kind: str, text: str, origin: str = "") -> TimelineItem:

@@ -7,7 +7,6 @@ import os
 import signal
 import stat
 import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -23,13 +22,6 @@ from rollback_console.policy.draft import draft_settings
 from servers.hub import PROGRAM, Hub
 
 pytestmark = pytest.mark.real
-
-
-@pytest.fixture(scope="module")
-def hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hub]:
-    one = Hub(tmp_path_factory.mktemp("hub"))
-    yield one
-    one.stop()
 
 
 class Machine:

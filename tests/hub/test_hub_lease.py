@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -20,13 +19,6 @@ from servers.hub import Hub
 
 pytestmark = pytest.mark.real
 WHERE = "production/checkout ranker"
-
-
-@pytest.fixture(scope="module")
-def hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hub]:
-    one = Hub(tmp_path_factory.mktemp("hub"))
-    yield one
-    one.stop()
 
 
 class Console:

@@ -7,7 +7,7 @@ import asyncio
 import json
 import random
 import zlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -28,13 +28,6 @@ from servers.hub import Hub
 
 pytestmark = pytest.mark.real
 NAMES = ("ana", "ben", "cem", "dora", "eve")
-
-
-@pytest.fixture(scope="module")
-def hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hub]:
-    one = Hub(tmp_path_factory.mktemp("hub"))
-    yield one
-    one.stop()
 
 
 class Console:

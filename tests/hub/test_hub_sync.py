@@ -26,13 +26,6 @@ from servers.hub import PROGRAM, Hub
 pytestmark = pytest.mark.real
 
 
-@pytest.fixture(scope="module")
-def hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hub]:
-    one = Hub(tmp_path_factory.mktemp("hub"))
-    yield one
-    one.stop()
-
-
 @pytest.fixture
 def laptop(hub: Hub, tmp_path: Path) -> Laptop:
     one = Laptop(tmp_path / "ana", hub)

@@ -22,20 +22,6 @@ from servers.hub import Hub
 pytestmark = pytest.mark.real
 
 
-@pytest.fixture(scope="module")
-def hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hub]:
-    one = Hub(tmp_path_factory.mktemp("hub"))
-    yield one
-    one.stop()
-
-
-@pytest.fixture
-def console(hub: Hub) -> Iterator[Console]:
-    one = Console(hub.url, hub.code())
-    yield one
-    one.close()
-
-
 @pytest.fixture
 def other(hub: Hub) -> Iterator[Console]:
     one = Console(hub.url, hub.code("desk"))

@@ -28,8 +28,12 @@ def create(path: Path, device: DeviceKey, clock: Clock, genesis: Genesis) -> Non
     empty was emptied by somebody, and is refused. Raises sqlite3.Error and OSError."""
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     with made_whole(path, _link) as connection:
-        row = seal(device, genesis.chain, 1, times(clock), ("genesis", canonical_body(genesis), "", ""), "")
-        connection.execute(INSERT, row)
+        connection.execute(INSERT, first_row(device, clock, genesis))
+
+
+def first_row(device: DeviceKey, clock: Clock, genesis: Genesis) -> Row:
+    """The genesis entry, sealed."""
+    return seal(device, genesis.chain, 1, times(clock), ("genesis", canonical_body(genesis), "", ""), "")
 
 
 def times(clock: Clock) -> tuple[int, int]:

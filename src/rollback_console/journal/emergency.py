@@ -25,7 +25,7 @@ from rollback_console.errors import JournalError, JournalUnwritable, Refused
 from rollback_console.journal import chain as chains
 from rollback_console.journal import database
 from rollback_console.journal.chain import Row
-from rollback_console.journal.create import INSERT, canonical_body, create, seal
+from rollback_console.journal.create import INSERT, create, first_row
 from rollback_console.journal.device import DeviceKey
 from rollback_console.journal.entry import Entry, Recorder
 from rollback_console.journal.export import jsonl
@@ -101,8 +101,7 @@ class PrintedJournal(Journal):
         connection = sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False)
         connection.execute("BEGIN")
         migrate(connection)
-        time = (chains.nanoseconds(clock.now()), chains.nanoseconds(clock.monotonic()))
-        first = seal(device, genesis.chain, 1, time, ("genesis", canonical_body(genesis), "", ""), "")
+        first = first_row(device, clock, genesis)
         connection.execute(INSERT, first)
         connection.execute("COMMIT")
         super().__init__(Path(STDOUT), connection, device, clock, database.BUSY_TIMEOUT_S)
