@@ -185,7 +185,7 @@ async def test_no_more_than_the_cap_is_under_way(faulty_server: FaultyServer) ->
     faulty_server.delay_s = 0.05
     prometheus = backend(faulty_server.url, max_in_flight=2)
     await asyncio.gather(*(prometheus.query("up", 1.0) for _ in range(10)))
-    assert faulty_server.most_running == 2
+    assert faulty_server.most_at_work == 2
     assert len(faulty_server.requests) == 10
     await prometheus.close()
 

@@ -56,8 +56,9 @@ class FaultyServer:
         self.ok_headers: tuple[str, ...] = ("Content-Type: application/json",)
         self.answer: Callable[[str, Mapping[str, str], bytes], bytes] | None = None
         self.requests: list[tuple[str, dict[str, str], bytes]] = []  # request line, headers (lower case), body
-        self.running = 0
-        self.most_running = 0
+        self.running = 0  # requests whose connection is still in use
+        self.most_at_work = 0  # requests that waited for their answer at once
+        self._at_work = 0
         self.delay_s = 0.0
         self._ended = threading.Event()
         self._lock = threading.Lock()
@@ -92,10 +93,13 @@ class FaultyServer:
                 self.requests.append(request)
                 fault = self.script.pop(0) if self.script else self.fault
                 self.running += 1
-                self.most_running = max(self.most_running, self.running)
+                self._at_work += 1
+                self.most_at_work = max(self.most_at_work, self._at_work)
             try:
                 if self.delay_s:
                     self._ended.wait(self.delay_s)
+                with self._lock:  # before the answer goes out: who has read it may ask again before this thread runs
+                    self._at_work -= 1
                 self._answer(connection, fault, request)
             finally:
                 with self._lock:
