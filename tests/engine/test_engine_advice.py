@@ -24,6 +24,7 @@ from rollback_console.model.plan import ExecutionState, StepState
 from rollback_console.model.snapshot import Snapshot
 from rollback_console.model.verdict import TriggerState
 from rollback_console.rehearse.backends import WorldRegistry
+from rollback_console.rehearse.demo import demo_setup
 
 CHECKOUT = DeploymentId("production", "checkout-ranker")
 UPSTREAM = DeploymentId("production", "search-rank")
@@ -33,7 +34,7 @@ UPSTREAM = DeploymentId("production", "search-rank")
 async def bench(tmp_path: Path) -> AsyncIterator[Bench]:
     """The demo's world with both incidents under way."""
     clock = VirtualClock(HEADLESS_START)
-    seat = rehearsal(7, clock, tmp_path / "journal.db", command="test")
+    seat = rehearsal(demo_setup(7, clock.now(), clock), tmp_path / "journal.db", command="test")
     found = Bench(seat, clock)
     await seat.engine.start()
     await found.until(lambda s: _alarming(s, CHECKOUT) and _alarming(s, UPSTREAM), 900)

@@ -22,6 +22,7 @@ from rollback_console.model.identity import DeploymentId
 from rollback_console.model.plan import ExecutionState
 from rollback_console.model.snapshot import Snapshot
 from rollback_console.model.verdict import TriggerState
+from rollback_console.rehearse.demo import demo_setup
 
 CHECKOUT = DeploymentId("production", "checkout-ranker")
 STEP = 15.0
@@ -79,7 +80,7 @@ async def playing(
     """`clock`, `drill`: of an earlier process, whose world goes on."""
     clock, earlier = clock or VirtualClock(HEADLESS_START), drill
     if drill is None:
-        drill = Rehearsal(7, clock, path, command="watch")
+        drill = Rehearsal(demo_setup(7, clock.now(), clock), path, command="watch")
         drill.setup = replace(drill.setup, policy_bytes=policy(drill.setup.policy_bytes))
     journal = drill.journal() if earlier is None else _again(drill, path, clock)
     engine = drill.engine(journal=journal, inline=True)

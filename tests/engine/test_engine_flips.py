@@ -14,6 +14,7 @@ from rollback_console.model.identity import DeploymentId
 from rollback_console.model.plan import ExecutionState
 from rollback_console.model.snapshot import Snapshot
 from rollback_console.rehearse.backends import WorldRegistry
+from rollback_console.rehearse.demo import demo_setup
 
 CHECKOUT = DeploymentId("production", "checkout-ranker")
 ALIAS = "champion"
@@ -53,7 +54,7 @@ def state(snapshot: Snapshot) -> ExecutionState | None:
 async def bench(tmp_path: Path) -> AsyncIterator[Bench]:
     """A rollback of checkout-ranker from v8 to v7, which has just moved the pointer."""
     clock = VirtualClock(HEADLESS_START)
-    seat = rehearsal(7, clock, tmp_path / "journal.db", command="test")
+    seat = rehearsal(demo_setup(7, clock.now(), clock), tmp_path / "journal.db", command="test")
     found = Bench(seat, clock)
     await seat.engine.start()
     await found.until(

@@ -120,7 +120,14 @@ SAMPLES: tuple[k.Body, ...] = (
         fits="at the head",
         reason="the disk has space again",
     ),
-)
+    k.Judged(
+        subject="i-3f2a", root_cause="performance degradation", right="right", lessons=["gate on calibration"],
+        published="https://wiki.invalid/i-3f2a",
+    ),
+    k.FollowedUp(event="opened", id="f-1", incident="i-3f2a", what="calibrate", owner="ada", due="2026-12-24"),
+    k.Told(incident="i-3f2a", template="decision", audience="internal", text="v8 goes back to v7", how="copied"),
+    k.Tagged(model="checkout-ranker", version="8", key="rollback.root_cause", value="too few rows", subject="i-3f2a"),
+)  # fmt: skip
 LAST = len(SAMPLES) + 1  # the last entry of one round
 
 

@@ -9,7 +9,7 @@ import pytest
 from rollback_console.cli.rehearsal import HEADLESS_START, Rehearsal
 from rollback_console.clock import VirtualClock
 from rollback_console.rehearse.ahead import Ahead
-from rollback_console.rehearse.demo import demo_world, first_reads
+from rollback_console.rehearse.demo import demo_setup, demo_world, first_reads
 from rollback_console.rehearse.grid import aligned
 
 
@@ -21,7 +21,9 @@ async def test_a_start_reads_what_was_drawn_for_it_and_decides_the_same(tmp_path
     drawn = ahead.read()
     states = []
     for past in (drawn, b""):
-        played = Rehearsal(7, VirtualClock(start), tmp_path / "journal.db", command="test", drawn=past)
+        played = Rehearsal(
+            demo_setup(7, start, VirtualClock(start)), tmp_path / "journal.db", command="test", drawn=past
+        )
         before = set(played.setup.world.places())
         engine = played.engine(inline=True)
         await engine.step(start)

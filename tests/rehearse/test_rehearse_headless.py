@@ -22,13 +22,14 @@ from rollback_console.rehearse.demo import demo_truth
 from rollback_console.rehearse.desk import Act, Desk
 from rollback_console.rehearse.headless import Drill, run_headless
 from rollback_console.rehearse.operators import operator_named
+from rollback_console.rehearse.scenario import find
 from rollback_console.rehearse.score import DrillResult, Scorer
 
 CHECKOUT = DeploymentId("production", "checkout-ranker")
 
 
 def drill(operator: str, seed: int, journal: Path) -> DrillResult:
-    return asyncio.run(headless_drill("demo", operator, seed, journal))[0]
+    return asyncio.run(headless_drill(find("demo"), operator, seed, journal))[0]
 
 
 @pytest.mark.parametrize("seed", [7, 20])

@@ -47,11 +47,12 @@ def command(speed: float, seed: int, theme: str, deployment: str | None) -> None
         await asyncio.sleep(0)  # the thread reads while all this loads
         from rollback_console.cli.rehearsal import Rehearsal, opening, rehearsal_journal
         from rollback_console.clock import ScaledClock
+        from rollback_console.rehearse.demo import demo_setup
 
         clock = ScaledClock(begins, speed)
         path.append(rehearsal_journal())
         past = await drawn if drawn is not None else b""
-        played = Rehearsal(seed, clock, path[0], command="demo", drawn=past)
+        played = Rehearsal(demo_setup(seed, begins, clock), path[0], command="demo", drawn=past)
         seat = await opening(played, publish, speed=speed, set_speed=clock.set_speed)
         seat.acts.on_close = seat.close
         return seat.acts

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 from rollback_console.cli.common import settling
 from rollback_console.engine.loop import Engine
 from rollback_console.engine.options import Options, Paper, Roles
-from rollback_console.rehearse.demo import DemoSetup, demo_setup
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -24,6 +23,7 @@ if TYPE_CHECKING:
     from rollback_console.execute.locks import MemoryLocks
     from rollback_console.journal.store import Journal
     from rollback_console.model.snapshot import Snapshot
+    from rollback_console.rehearse.setup import Setup
 
 HEADLESS_START = 1_780_000_200.0  # when a headless drill begins (Unix seconds, on a step): any fixed time would do
 _DRAWN_S = 0.05  # within which a screen has drawn what it was given
@@ -35,16 +35,17 @@ def rehearsal_journal() -> Path:
 
 
 class Rehearsal:
-    """The demo's world for one console. Device, operator, ids, noise: all from the seed."""
+    """A simulated world for one console. Device, operator, ids, noise: all from the seed."""
 
-    def __init__(self, seed: int, clock: Clock, journal: Path, *, command: str, drawn: bytes = b"") -> None:
+    def __init__(self, setup: Setup, journal: Path, *, command: str, drawn: bytes = b"") -> None:
         """`drawn`: of the world's past, from `rehearse.ahead`."""
-        self.setup: DemoSetup = demo_setup(seed, clock.now(), clock)
+        self.setup = setup
         self.setup.world.take(drawn)
-        self.clock = clock
+        self.clock: Clock = setup.world.clock
         self._path = journal
         self._command = command
-        self._ids = random.Random(f"rollback-console rehearsal {seed}")  # noqa: S311 - a drill's ids come from its seed
+        seed = f"rollback-console rehearsal {setup.world.seed}"
+        self._ids = random.Random(seed)  # noqa: S311 - a drill's ids come from its seed
         self._locks: MemoryLocks | None = None
 
     def engine(self, **more: Any) -> Engine:
@@ -111,12 +112,12 @@ class Rehearsal:
         )
 
 
-def rehearsal(seed: int, clock: Clock, journal: Path, *, command: str) -> Seat:
-    """A console on the demo's world that nobody watches: it writes in line, so that nothing hangs on a thread's turn,
+def rehearsal(setup: Setup, journal: Path, *, command: str) -> Seat:
+    """A console on a simulated world that nobody watches: it writes in line, so that nothing hangs on a thread's turn,
     and its journal is open before its first evaluation."""
     from rollback_console.cli.compose import Seat
 
-    played = Rehearsal(seed, clock, journal, command=command)
+    played = Rehearsal(setup, journal, command=command)
     opened = played.journal()
     engine = played.engine(journal=opened, inline=True)
     return Seat(engine, played.acts(engine, played.keys(engine), played.setup.step_s), opened, None)
@@ -125,7 +126,7 @@ def rehearsal(seed: int, clock: Clock, journal: Path, *, command: str) -> Seat:
 async def opening(
     played: Rehearsal, publish: Callable[[Snapshot], None], *, speed: float, set_speed: Callable[[float], None]
 ) -> Seat:
-    """A console on the demo's world for a screen: its first states are shown before keys, journal and acts load."""
+    """A console on a simulated world for a screen: its first states are shown before keys, journal and acts load."""
     loop = asyncio.get_running_loop()
     opened: asyncio.Future[tuple[Authority, Journal]] = loop.create_future()
 

@@ -13,16 +13,8 @@ from rollback_console.errors import UsageError
 from rollback_console.model.text import duration
 
 if TYPE_CHECKING:
+    from rollback_console.rehearse.scenario import Scenario
     from rollback_console.rehearse.score import DrillResult
-
-_SCENARIOS = (
-    {
-        "name": "demo",
-        "title": "A bad release and an upstream fault at once",
-        "class": "release",
-        "right": "roll checkout-ranker back to v7, and nothing else",
-    },
-)
 
 
 @click.command(
@@ -45,32 +37,34 @@ def command(
     if listing:
         _list(as_json)
         return
-    name = scenario or "demo"
-    if name not in {str(each["name"]) for each in _SCENARIOS}:
-        raise UsageError(f"no scenario is called {name}", "`rollback-console rehearse --list` shows them")
+    from rollback_console.rehearse.scenario import find
+
+    found = find(scenario or "demo")
     if not headless:
         from rollback_console.cli.demo import command as demo
 
         ctx.invoke(demo, speed=speed, seed=seed)
         return
-    result, path = asyncio.run(headless_drill(name, operator, seed, journal))
+    result, path = asyncio.run(headless_drill(found, operator, seed, journal))
     _report(result, path, as_json)
     ctx.exit(0 if result.passed else 1)
 
 
 def _list(as_json: bool) -> None:
+    from rollback_console.rehearse.scenario import shipped
+
     if as_json:
-        emit_json(list(_SCENARIOS))
+        emit_json([{"name": s.name, "title": s.title, "class": s.klass, "right": s.right} for s in shipped()])
     else:
-        emit_lines(f"{each['name']:<10} {each['title']} (right: {each['right']})" for each in _SCENARIOS)
+        emit_lines(f"{s.name:<10} {s.title} (right: {s.right})" for s in shipped())
 
 
-async def headless_drill(scenario: str, operator: str, seed: int, journal: Path | None) -> tuple[DrillResult, Path]:
+async def headless_drill(
+    scenario: Scenario, operator: str, seed: int, journal: Path | None
+) -> tuple[DrillResult, Path]:
     """Play a scenario on a virtual clock; returns the score and the journal's path."""
     from rollback_console.cli.rehearsal import HEADLESS_START, rehearsal, rehearsal_journal
     from rollback_console.clock import VirtualClock
-    from rollback_console.rehearse.demo import demo_truth
-    from rollback_console.rehearse.grid import STEP_S
     from rollback_console.rehearse.headless import Drill, run_headless
     from rollback_console.rehearse.operators import operator_named
 
@@ -79,10 +73,11 @@ async def headless_drill(scenario: str, operator: str, seed: int, journal: Path 
     if path.exists():
         raise UsageError(f"{path} exists", "a drill makes its own journal: name a new file")
     clock = VirtualClock(HEADLESS_START)
-    seat = rehearsal(seed, clock, path, command="rehearse")
+    setup = scenario.stage(seed, clock.now(), clock)
+    seat = rehearsal(setup, path, command="rehearse")
     try:
         await seat.engine.start()
-        drill = Drill(scenario, seed, operator, script, demo_truth(), STEP_S)
+        drill = Drill(scenario.name, seed, operator, script, setup.truth, setup.step_s)
         return await run_headless(drill, seat.engine, seat.acts, clock), path
     finally:
         await seat.close()

@@ -2,7 +2,8 @@
 
 A body is stored as RFC 8785 bytes, exactly as signed. RFC 8785 refuses NaN and integers of 2**53 and more: numbers that
 may be non-finite are words (`number()`), nanoseconds are strings. Every field declares its rule of redaction beside its
-type (`journal.body`); kinds about the journal itself are in `journal.kinds_keeping`.
+type (`journal.body`); kinds about the journal itself are in `journal.kinds_keeping`, kinds that are written afterwards
+in `journal.kinds_review`.
 """
 
 from __future__ import annotations
@@ -30,15 +31,17 @@ from rollback_console.journal.kinds_keeping import (
     SegmentFile,
     StandsIn,
 )
+from rollback_console.journal.kinds_review import FollowedUp, Judged, Tagged, Told
 from rollback_console.journal.redact import Rule
 
 __all__ = [
     "KINDS", "Adopted", "AutomaticRecorded", "BackendChanged", "BlobsDropped", "Body", "ChangeExpected",
     "Checkpointed", "ClockJump",
-    "DrillSummary", "EmergencyBegun", "EmergencyMerged", "ExecutionEnded", "Genesis", "Hex", "IncidentRecorded",
-    "Intent", "Note", "Outcome", "PersonSignature", "PointerMoved", "PolicyInForce", "Refusal", "Repaired",
+    "DrillSummary", "EmergencyBegun", "EmergencyMerged", "ExecutionEnded", "FollowedUp", "Genesis", "Hex",
+    "IncidentRecorded", "Intent", "Judged", "Note", "Outcome", "PersonSignature", "PointerMoved", "PolicyInForce",
+    "Refusal", "Repaired",
     "Requested", "SegmentBegun", "SegmentFile", "Session", "Snoozed", "StandsIn", "StepMarked", "StretchExcluded",
-    "TickRecorded", "TransitionRecorded", "WalkEvent",
+    "Tagged", "TickRecorded", "Told", "TransitionRecorded", "WalkEvent",
 ]  # fmt: skip
 
 
@@ -128,6 +131,7 @@ class PointerMoved(Body):
     before: Name | None
     after: Name | None
     ours: Name | None = None
+    registered_at: float | None = None  # when the registry got the version that it moved to
 
 
 class BackendChanged(Body):
@@ -157,6 +161,7 @@ class Requested(Body):
     reason: Free
     person: PersonSignature | None = None
     against: Free = ""  # the sentence in which the console advised against the plan, where it did
+    planned: bool = False  # a planned switch, not a remedy: no rollback rate counts it
 
 
 class Refusal(Body):
@@ -210,6 +215,7 @@ class Adopted(Body):
     moved_at: float | None = None
     person: PersonSignature | None = None
     moved_by: Name = ""  # who, where that is known
+    planned: bool = False  # a planned switch, not a remedy: no rollback rate counts it
 
 
 class WalkEvent(Body):
@@ -322,6 +328,6 @@ KINDS: dict[str, type[Body]] = {
         Genesis, Session, PolicyInForce, TickRecorded, TransitionRecorded, IncidentRecorded, PointerMoved,
         BackendChanged, ClockJump, Requested, Refusal, Intent, Outcome, ExecutionEnded, Adopted, WalkEvent,
         StepMarked, Note, Snoozed, Claimed, AutomaticRecorded, StretchExcluded, ChangeExpected, DrillSummary, Repaired,
-        Checkpointed, SegmentBegun, BlobsDropped, EmergencyBegun, EmergencyMerged,
+        Checkpointed, SegmentBegun, BlobsDropped, EmergencyBegun, EmergencyMerged, Judged, FollowedUp, Told, Tagged,
     )
 }  # fmt: skip

@@ -203,6 +203,32 @@ def _merge(b: k.EmergencyMerged) -> str:
     return f"took in the emergency journal {b.chain[:12]}, {_count(b.entries, 'entry', 'entries')}: {b.reason}"
 
 
+def _judgement(b: k.Judged) -> str:
+    said = [
+        f"root cause {b.root_cause}" if b.root_cause else "",
+        f"the decision was {b.right}" if b.right in ("right", "wrong") else "",
+        f"counts as {b.counts_as}" if b.counts_as else "",
+        f"published at {b.published}" if b.published else "",
+    ]
+    words = ", ".join(filter(None, said)) or "nothing settled yet"
+    return f"judged {b.subject}: {words}" + (f" (supersedes entry {b.supersedes})" if b.supersedes else "")
+
+
+def _follow_up(b: k.FollowedUp) -> str:
+    if b.event != "opened":
+        return f"follow-up {b.id} {b.event}" + (f": {b.reason}" if b.reason else "")
+    owner = f", {b.owner}" if b.owner else ""
+    return f"follow-up {b.id} of {b.incident}{owner}" + (f" until {b.due}" if b.due else "") + f": {b.what}"
+
+
+def _message(b: k.Told) -> str:
+    return f"{b.audience} message {b.template} {b.how}" + (f" to {b.to}" if b.to else "") + f": {b.text}"
+
+
+def _tag(b: k.Tagged) -> str:
+    return f"tagged {b.model} v{b.version} in the registry: {b.key} = {b.value}"
+
+
 def _version(version: str | None) -> str:
     return "nothing" if version is None else f"v{version}"
 
@@ -223,5 +249,6 @@ _SENTENCES: dict[type[k.Body], Callable[[Any], str]] = {
     k.Note: _note, k.Snoozed: _snooze, k.AutomaticRecorded: _automatic, k.DrillSummary: _drill, k.Repaired: _found,
     k.Checkpointed: _checkpoint, k.SegmentBegun: _segment, k.BlobsDropped: _retention,
     k.EmergencyBegun: _break_glass, k.EmergencyMerged: _merge,
+    k.Judged: _judgement, k.FollowedUp: _follow_up, k.Told: _message, k.Tagged: _tag,
     k.StretchExcluded: _exclusion, k.ChangeExpected: _expected, k.Claimed: _claim,
 }  # fmt: skip

@@ -13,73 +13,21 @@ What is true in it, and what an operator has to find out:
 
 from __future__ import annotations
 
-import hashlib
 from importlib import resources
-from typing import TYPE_CHECKING
 
 from rollback_console.clock import Clock, VirtualClock
 from rollback_console.model.identity import DeploymentId
-from rollback_console.model.value import dataclass
 from rollback_console.rehearse.backends import WorldMetrics, WorldRegistry
 from rollback_console.rehearse.demo_fleet import fleet, history
 from rollback_console.rehearse.fleet import Effect, Fault, FaultKind
 from rollback_console.rehearse.grid import STEP_S, aligned
+from rollback_console.rehearse.setup import Setup
 from rollback_console.rehearse.truth import Cure, Truth
 from rollback_console.rehearse.world import World
-
-if TYPE_CHECKING:
-    from rollback_console.authorize.keys import PersonKey
-    from rollback_console.model.rules import DeploymentRule
 
 DEFAULT_SEED = 7
 _DAY_S = 86_400.0
 RELEASED_S = 1200.0  # before the start
-_OPERATOR = "oncall-1"
-
-
-@dataclass(frozen=True)
-class DemoSetup:
-    """All that a console on the demo world is composed of. Keys are made from the seed: a rehearsal's, never a
-    person's. `device_seed` is a raw Ed25519 private key, 32 bytes."""
-
-    world: World
-    metrics: WorldMetrics
-    registry: WorldRegistry
-    policy_name: str
-    policy_bytes: bytes
-    roster_name: str
-    operator: str
-    device_seed: bytes
-    start: float  # Unix seconds, on a step
-    step_s: float
-    truth: Truth
-    runbooks: tuple[str, ...] = (
-        "model-version-rollback",
-        "upstream-fault",
-        "blind-telemetry",
-        "rollback-of-a-rollback",
-    )
-
-    def rules(self) -> tuple[DeploymentRule, ...]:
-        """What the policy compiles to."""
-        from rollback_console.rehearse.compiled import decode
-
-        compiled = decode(_data("demo-policy.json"), self.policy_bytes)
-        if compiled is not None:
-            return compiled
-        from rollback_console.policy.load import parse_policy
-
-        return parse_policy(self.policy_bytes, self.policy_name).rules
-
-    @property
-    def roster_bytes(self) -> bytes:
-        """The roster, which lists the operator alone."""
-        return roster_text(self.operator, "On-call (rehearsal)", self.operator_key.line).encode()
-
-    @property
-    def operator_key(self) -> PersonKey:
-        """The operator's key, which the roster lists."""
-        return _operator_key(self.world.seed)
 
 
 def demo_world(seed: int = DEFAULT_SEED, start: float = 0.0, clock: Clock | None = None) -> World:
@@ -88,21 +36,21 @@ def demo_world(seed: int = DEFAULT_SEED, start: float = 0.0, clock: Clock | None
     return World(seed, clock or VirtualClock(start), fleet(start), history(start, RELEASED_S), _faults(start), STEP_S)
 
 
-def demo_setup(seed: int = DEFAULT_SEED, start: float = 0.0, clock: Clock | None = None) -> DemoSetup:
+def demo_setup(seed: int = DEFAULT_SEED, start: float = 0.0, clock: Clock | None = None) -> Setup:
     """The world with everything a console on it needs. The same seed and start give the same bytes throughout."""
     world = demo_world(seed, start, clock)
-    return DemoSetup(
+    return Setup(
         world=world,
         metrics=WorldMetrics(world),
         registry=WorldRegistry(world),
         policy_name="demo-policy.yaml",
         policy_bytes=_data("demo-policy.yaml"),
-        roster_name="demo-roster.yaml",
-        operator=_OPERATOR,
-        device_seed=_private(seed, "device"),
         start=aligned(start),
         step_s=STEP_S,
         truth=demo_truth(),
+        compiled=_data("demo-policy.json"),
+        roster_name="demo-roster.yaml",
+        runbooks=("model-version-rollback", "upstream-fault", "blind-telemetry", "rollback-of-a-rollback"),
     )
 
 
@@ -131,18 +79,6 @@ def first_reads(start: float) -> tuple[tuple[float, float, bool], ...]:
     )
 
 
-def roster_text(operator: str, name: str, line: str) -> str:
-    """A roster of one on-call person, as YAML. `line` is the public key in OpenSSH form."""
-    return (
-        "schema: rollback-console/roster/v1\n"
-        "operators:\n"
-        f"  - id: {operator}\n"
-        f"    name: {name}\n"
-        "    roles: [oncall]\n"
-        f'    keys: ["{line}"]\n'
-    )
-
-
 def _faults(start: float) -> tuple[Fault, ...]:
     return (
         Fault(
@@ -161,16 +97,6 @@ def _faults(start: float) -> tuple[Fault, ...]:
             Effect(errors=0.12, latency=1.6),
         ),
     )
-
-
-def _operator_key(seed: int) -> PersonKey:
-    from rollback_console.authorize.keys import PersonKey  # cryptography: only where somebody signs
-
-    return PersonKey.from_seed(seed, _OPERATOR)
-
-
-def _private(seed: int, who: str) -> bytes:
-    return hashlib.blake2b(f"rollback-console rehearsal {seed} {who}".encode(), digest_size=32).digest()
 
 
 def _data(name: str) -> bytes:

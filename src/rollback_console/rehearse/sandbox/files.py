@@ -7,8 +7,8 @@ import os
 from pathlib import Path
 
 from rollback_console.model.value import dataclass
-from rollback_console.rehearse.demo import roster_text
 from rollback_console.rehearse.sandbox.registry import ALIAS, MODELS
+from rollback_console.rehearse.setup import roster_text
 
 ENVIRONMENT = "sandbox"
 OPERATOR = "oncall-1"
