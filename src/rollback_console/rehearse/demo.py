@@ -63,6 +63,7 @@ def demo_truth() -> Truth:
         ),
         blind=(DeploymentId("production", "support-triage"),),
         recover_within_s=1800.0,
+        leave=(DeploymentId("production", "delivery-eta"), DeploymentId("production", "ads-ctr")),
     )
 
 
