@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -17,6 +18,10 @@ from servers.hub import Hub  # noqa: E402
 from servers.mlflow import Mlflow  # noqa: E402
 from servers.postgresql import PostgreSQL  # noqa: E402
 from servers.prometheus import Prometheus  # noqa: E402
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    # A shell starts its background jobs so, and whom we start would inherit it: the tests of Ctrl-C need it heard.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture
