@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rollback_console.decide.ranks import above, beyond, bound_of, median_of, over_target
+from rollback_console.decide.ranks import beyond, bound_of
 from rollback_console.model.rules import Worse
 
 samples = st.lists(st.floats(-1e6, 1e6, allow_nan=False), min_size=2, max_size=80)
@@ -54,30 +54,3 @@ def test_what_no_bound_can_be_taken_of() -> None:
     assert bound_of([math.nan, math.inf], Worse.LOWER) is None
     with pytest.raises(ValueError, match="between 0 and 1"):
         bound_of([1.0, 2.0], Worse.LOWER, 0.0)
-
-
-def test_value_per_order_is_the_share_above_the_baselines_median() -> None:
-    history = [5.0, 10.0, 20.0, 40.0, 1000.0]
-    median = median_of(history)
-    assert median == 20.0
-    assert above(history, median) == (2.0, 5.0)
-    assert above([each * 0.9 for each in history], median) == (2.0, 5.0)
-    assert above([each * 0.4 for each in history], median) == (1.0, 5.0)
-    assert median_of([math.nan]) is None
-    assert median_of([1.0, 2.0]) == 1.0
-
-
-def test_a_share_over_a_target_out_of_a_histogram() -> None:
-    buckets = [(0.1, 60.0), (0.25, 90.0), (0.5, 96.0), (math.inf, 100.0)]
-    assert over_target(buckets, 0.25) == (10.0, 100.0)
-    assert over_target(buckets, 0.1) == (40.0, 100.0)
-    assert over_target(buckets, 0.175) == pytest.approx((25.0, 100.0))
-    assert over_target(buckets, 0.05) == pytest.approx((70.0, 100.0))
-    assert over_target(buckets[::-1], 0.25) == (10.0, 100.0)
-    assert over_target(buckets, 3.0) == (4.0, 100.0), "over the last bound: that much is known"
-
-
-def test_what_is_no_histogram_has_no_share() -> None:
-    assert over_target([], 0.1) is None
-    assert over_target([(0.1, 5.0)], 0.1) is None
-    assert over_target([(0.1, 5.0), (0.2, 4.0), (math.inf, 6.0)], 0.15) is None

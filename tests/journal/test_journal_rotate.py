@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import sqlite3
 import subprocess
@@ -11,6 +12,7 @@ from pathlib import Path
 import pytest
 from journal_tools import BLOB, CHAIN, LAST, device, full_journal, new_journal, resealed, stored, unguarded
 
+from rollback_console.cli.main import run
 from rollback_console.errors import JournalUnwritable, Refused
 from rollback_console.journal import database, rotate, segments
 from rollback_console.journal.chain import digest
@@ -77,6 +79,16 @@ def test_readers_read_across_the_files(path: Path) -> None:
         assert journal.chain == CHAIN
     found = verify(path)
     assert (found.ok, found.entries, found.blobs_missing, found.warnings) == (True, LAST + 4, 0, ())
+
+
+def test_status_names_the_closed_files(path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    _thrice(path)
+    assert run(["journal", "status", "--journal", str(path), "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)["segments"]
+    assert [(each["first"], each["last"]) for each in found] == [(1, LAST), (LAST + 1, LAST + 2)]
+    assert all(Path(each["path"]).stat().st_size == each["size_bytes"] for each in found)
+    assert run(["journal", "status", "--journal", str(path)]) == 0
+    assert f"segments  {segments.name(1, LAST)}: entries 1 to {LAST}" in capsys.readouterr().out
 
 
 def test_whoever_has_it_open_goes_on_in_the_new_file(path: Path) -> None:
