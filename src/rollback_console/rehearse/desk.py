@@ -86,6 +86,24 @@ class Desk:
         self._did("execute", plan.deployment, plan.to_version)
         return execution
 
+    async def resume(self, execution: str, deployment: DeploymentId) -> bool:
+        """Go on with an unfinished execution; False where that was refused."""
+        try:
+            await self._commands.resume(execution)
+        except ConsoleError as error:
+            self._did("resume", deployment, execution, error)
+            return False
+        self._did("resume", deployment, execution)
+        return True
+
+    async def snooze(self, deployment: DeploymentId, seconds: float, reason: str) -> None:
+        try:
+            await self._commands.snooze(deployment, seconds, reason)
+        except ConsoleError as error:
+            self._did("snooze", deployment, reason, error)
+            return
+        self._did("snooze", deployment, reason)
+
     async def start_walk(self, runbook: str, deployment: DeploymentId) -> str | None:
         try:
             walk = await self._commands.start_walk(runbook, deployment)
