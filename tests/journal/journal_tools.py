@@ -76,6 +76,7 @@ SAMPLES: tuple[k.Body, ...] = (
     k.Intent(execution="x-17", step="set", detail="champion from 8 to 7", attempt=2),
     k.Outcome(execution="x-17", step="set", state="done", detail="the alias is at 7"),
     k.ExecutionEnded(execution="x-17", state="not confirmed", detail="too few visits by 15:20"),
+    k.Ordered(execution="x-17", order="abort", reason="the wrong target"),
     k.Adopted(
         model="checkout-ranker", alias="champion", from_version="8", to_version="7", reason="by hand", moved_at=1.0
     ),

@@ -44,6 +44,7 @@ EXPECTED = {
     "retention": "dropped 3 samples older than 2025-11-20 08:42:33 UTC, 504000 bytes",
     "break-glass": "BREAK-GLASS, not signed by a person: this journal stands in for the journal 001122334455",
     "merge": "took in the emergency journal ffeeddccbbaa, 1 entry: the disk has space again",
+    "order": "ordered to abort x-17, not signed by a person: the wrong target",
     "judgement": "judged i-3f2a: root cause performance degradation, the decision was right, published at https://wiki",
     "follow-up": "follow-up f-1 of i-3f2a, ada until 2026-12-24: calibrate",
     "message": "internal message decision copied: v8 goes back to v7",

@@ -42,7 +42,7 @@ from rollback_console.execute.runner import Runner
 from rollback_console.execute.target import NoTarget, Target, last_known_good, named
 from rollback_console.journal.body import rules_of
 from rollback_console.journal.create import writable
-from rollback_console.journal.kinds import Adopted, AutomaticRecorded, Body, Claimed, Note, Refusal, Snoozed
+from rollback_console.journal.kinds import Adopted, AutomaticRecorded, Body, Claimed, Note, Ordered, Refusal, Snoozed
 from rollback_console.journal.merged import told
 from rollback_console.journal.persons import BY_BODY, statement
 from rollback_console.journal.redact import clean, free
@@ -203,12 +203,15 @@ class Acts(Declaring, Walking):
         if found.ended_at is not None:
             raise Refused(f"{found.id} has ended: {found.state}", "`rollback-console executions` lists them all")
         await self._gate("resume", Permission.ROLLBACK, found.plan.deployment, found.plan.authority.request)
+        await self._append(Ordered(execution=found.id, order="resume"), str(found.plan.deployment))
         await self.runner.resume(execution, self._operator)
         self._seen()
 
     async def abort(self, execution: str, reason: str) -> None:
-        await self._gate("abort", Permission.ABORT, (await self._execution(execution)).plan.deployment)
-        await self.runner.abort(execution, self._operator, reason.strip() or "no reason given")
+        found, why = await self._execution(execution), reason.strip() or "no reason given"
+        await self._gate("abort", Permission.ABORT, found.plan.deployment)
+        await self._append(Ordered(execution=found.id, order="abort", reason=why), str(found.plan.deployment))
+        await self.runner.abort(execution, self._operator, why)
         self._seen()
 
     async def adopt(self, deployment: DeploymentId, reason: str) -> None:

@@ -38,8 +38,8 @@ __all__ = [
     "KINDS", "Adopted", "AutomaticRecorded", "BackendChanged", "BlobsDropped", "Body", "ChangeExpected",
     "Checkpointed", "ClockJump",
     "DrillSummary", "EmergencyBegun", "EmergencyMerged", "ExecutionEnded", "FollowedUp", "Genesis", "Hex",
-    "IncidentRecorded", "Intent", "Judged", "Note", "Outcome", "PersonSignature", "PointerMoved", "PolicyInForce",
-    "Refusal", "Repaired",
+    "IncidentRecorded", "Intent", "Judged", "Note", "Ordered", "Outcome", "PersonSignature", "PointerMoved",
+    "PolicyInForce", "Refusal", "Repaired",
     "Requested", "SegmentBegun", "SegmentFile", "Session", "Snoozed", "StandsIn", "StepMarked", "StretchExcluded",
     "Tagged", "TickRecorded", "Told", "TransitionRecorded", "WalkEvent",
 ]  # fmt: skip
@@ -203,6 +203,16 @@ class ExecutionEnded(Body):
     detail: Quoting
 
 
+class Ordered(Body):
+    """A person ordered an execution to go on, or to stop; what the runner made of it follows."""
+
+    kind = "order"
+    execution: Name
+    order: Literal["resume", "abort"]
+    reason: Free = ""
+    person: PersonSignature | None = None
+
+
 class Adopted(Body):
     """A rollback done by hand, taken into the journal and the measures."""
 
@@ -326,7 +336,7 @@ KINDS: dict[str, type[Body]] = {
     model.kind: model
     for model in (
         Genesis, Session, PolicyInForce, TickRecorded, TransitionRecorded, IncidentRecorded, PointerMoved,
-        BackendChanged, ClockJump, Requested, Refusal, Intent, Outcome, ExecutionEnded, Adopted, WalkEvent,
+        BackendChanged, ClockJump, Requested, Refusal, Intent, Outcome, ExecutionEnded, Ordered, Adopted, WalkEvent,
         StepMarked, Note, Snoozed, Claimed, AutomaticRecorded, StretchExcluded, ChangeExpected, DrillSummary, Repaired,
         Checkpointed, SegmentBegun, BlobsDropped, EmergencyBegun, EmergencyMerged, Judged, FollowedUp, Told, Tagged,
     )

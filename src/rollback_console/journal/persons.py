@@ -31,6 +31,10 @@ STATEMENTS: dict[str, tuple[str, dict[str, str]]] = {
         {"deployment": "@", "model": "model", "alias": "alias", "from": "from_version", "to": "to_version",
          "reason": "reason"},
     ),
+    "order": (
+        "rollback-console/order/v1",
+        {"deployment": "@", "execution": "execution", "order": "order", "reason": "reason"},
+    ),
     "break-glass": ("rollback-console/break-glass/v1", {"reason": "reason"}),
     "snooze": ("rollback-console/snooze/v1", {"deployment": "@", "until": "until", "reason": "reason"}),
     "exclusion": (
@@ -51,7 +55,14 @@ STATEMENTS: dict[str, tuple[str, dict[str, str]]] = {
         {"incident": "incident", "role": "role", "action": "action", "to": "to", "reason": "reason"},
     ),
 }  # fmt: skip
-BY_BODY = ("snooze", "exclusion", "expected", "automatic", "claim")  # their statement is made from the body alone
+BY_BODY = (
+    "order",
+    "snooze",
+    "exclusion",
+    "expected",
+    "automatic",
+    "claim",
+)  # their statement is made from the body alone
 
 
 def statement(kind: str, deployment: str, body: Mapping[str, Any], at: float) -> bytes:

@@ -203,6 +203,11 @@ def _merge(b: k.EmergencyMerged) -> str:
     return f"took in the emergency journal {b.chain[:12]}, {_count(b.entries, 'entry', 'entries')}: {b.reason}"
 
 
+def _order(b: k.Ordered) -> str:
+    signed = f"signed by {b.person.operator}" if b.person else "not signed by a person"
+    return f"ordered to {b.order} {b.execution}, {signed}" + (f": {b.reason}" if b.reason else "")
+
+
 def _judgement(b: k.Judged) -> str:
     said = [
         f"root cause {b.root_cause}" if b.root_cause else "",
@@ -249,6 +254,6 @@ _SENTENCES: dict[type[k.Body], Callable[[Any], str]] = {
     k.Note: _note, k.Snoozed: _snooze, k.AutomaticRecorded: _automatic, k.DrillSummary: _drill, k.Repaired: _found,
     k.Checkpointed: _checkpoint, k.SegmentBegun: _segment, k.BlobsDropped: _retention,
     k.EmergencyBegun: _break_glass, k.EmergencyMerged: _merge,
-    k.Judged: _judgement, k.FollowedUp: _follow_up, k.Told: _message, k.Tagged: _tag,
+    k.Ordered: _order, k.Judged: _judgement, k.FollowedUp: _follow_up, k.Told: _message, k.Tagged: _tag,
     k.StretchExcluded: _exclusion, k.ChangeExpected: _expected, k.Claimed: _claim,
 }  # fmt: skip
