@@ -67,6 +67,7 @@ async def headless_drill(
     from rollback_console.clock import VirtualClock
     from rollback_console.rehearse.headless import Drill, run_headless
     from rollback_console.rehearse.operators import operator_named
+    from rollback_console.rehearse.score import About
 
     script = operator_named(operator)
     path = journal or rehearsal_journal()
@@ -77,7 +78,10 @@ async def headless_drill(
     seat = rehearsal(setup, path, command="rehearse")
     try:
         await seat.engine.start()
-        drill = Drill(scenario.name, seed, operator, script, setup.truth, setup.step_s)
+        drill = Drill(
+            scenario.name, seed, operator, script, setup.truth, setup.step_s,
+            world=setup.world, about=About.of(scenario, setup),
+        )  # fmt: skip
         return await run_headless(drill, seat.engine, seat.acts, clock), path
     finally:
         await seat.close()

@@ -10,8 +10,9 @@ from rollback_console.clock import VirtualClock
 from rollback_console.model.snapshot import Snapshot
 from rollback_console.model.value import dataclass
 from rollback_console.rehearse.desk import Desk, Script
-from rollback_console.rehearse.score import DrillResult, Scorer
+from rollback_console.rehearse.score import About, DrillResult, Scorer
 from rollback_console.rehearse.truth import Truth
+from rollback_console.rehearse.world import World
 
 
 class Evaluations(Protocol):
@@ -35,6 +36,8 @@ class Drill:
     step_s: float
     limit_s: float = 3600.0
     linger_s: float = 60.0
+    world: World | None = None  # what its cost is told from
+    about: About | None = None
 
 
 async def run_headless(
@@ -49,7 +52,7 @@ async def run_headless(
     Time moves only here, one evaluation at a time: `settle`, if given, is awaited after each so that work that left
     the event loop (a thread's) is back before time moves on. Nothing depends on the machine's own clock.
     """
-    desk, scorer = Desk(commands), Scorer(drill.truth)
+    desk, scorer = Desk(commands), Scorer(drill.truth, drill.world, drill.about)
     script = drill.script(desk)
     begin, calm_since, scripted = clock.now(), None, True
     try:
