@@ -11,6 +11,7 @@ from rollback_console.model.operator import Operator
 from rollback_console.model.value import dataclass
 
 if TYPE_CHECKING:
+    from rollback_console.engine.drilled import Records
     from rollback_console.model.sharing import SharedFleet
     from rollback_console.model.team import Team
 
@@ -89,3 +90,4 @@ class Roles:
     hub: Callable[[], tuple[str, tuple[str, ...]]] = field(default=lambda: ("hub not configured", ()))
     team: Callable[[], Team | None] = field(default=lambda: None)  # what is known of other consoles
     fleet: FleetHub | None = None  # evaluations shared by the hub
+    drilled: Records | None = None  # what drills have measured of recovery paths

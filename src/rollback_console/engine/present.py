@@ -222,6 +222,10 @@ class Present:
         self._grouped = True
         fleet = Fleet(self._by_id, self.releases(), self._under_way(), self._declared())
         self.incidents = group(fleet, self.board.by_id(), self.board.troubles(), previous, seen_at)
+        if self.roles.drilled is not None and self.incidents:
+            from rollback_console.engine.drilled import with_records  # only where drills were measured
+
+            self.incidents = with_records(self.incidents, self._by_id, self.roles.drilled)
 
     def _declared(self) -> dict[DeploymentId, tuple[ExpectedChange, ...]]:
         """The changes that people declared by hand, as the evaluation shown knows them."""

@@ -13,7 +13,8 @@ import os
 import socket
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import TypeVar
+from dataclasses import asdict
+from typing import Any, TypeVar
 
 from rollback_console.engine.declared import Declared
 from rollback_console.engine.options import Paper
@@ -224,5 +225,16 @@ def _incident_body(incident: Incident, event: str) -> IncidentRecorded:
                 {"deployment": str(r.deployment), "path": r.path, "to": r.to_version, "sentence": r.sentence}
                 for r in incident.recommendations
             ],
+            "inputs": _drilled(incident),
         }
     )
+
+
+def _drilled(incident: Incident) -> dict[str, Any]:
+    """What drills had measured of the advised paths by then: the ends of the sentences are made from it."""
+    found = {
+        str(r.deployment): {**asdict(r.record), "origin": str(r.record.origin)}
+        for r in incident.recommendations
+        if r.record is not None
+    }
+    return {"drilled": found} if found else {}

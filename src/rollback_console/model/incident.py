@@ -27,14 +27,31 @@ class Attribution:
 
 
 @dataclass(frozen=True, slots=True)
+class PathRecord:
+    """What drills under the policy in force have measured of a recovery path where an incident came from `origin`:
+    how many of them it mended, Wilson's 95 % interval of that share, and the median from the first fire to recovered
+    (seconds; None where not even half of them recovered)."""
+
+    path: str
+    origin: AttributionKind
+    drills: int
+    held: int
+    low: float
+    high: float
+    recover_s: float | None
+
+
+@dataclass(frozen=True, slots=True)
 class Recommendation:
-    """What is advised. `path` is a recovery path's name, or None where no rollback is advised; `sentence` says why."""
+    """What is advised. `path` is a recovery path's name, or None where no rollback is advised; `sentence` says why.
+    `record`: what drills have measured of that path, and `sentence` ends with it."""
 
     deployment: DeploymentId
     path: str | None
     to_version: str | None
     sentence: str
     runbook: str | None = None
+    record: PathRecord | None = None
 
 
 @dataclass(frozen=True, slots=True)

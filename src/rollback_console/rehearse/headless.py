@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from typing import Protocol
 
 from rollback_console.actions import Commands
@@ -52,13 +53,14 @@ async def run_headless(
     Time moves only here, one evaluation at a time: `settle`, if given, is awaited after each so that work that left
     the event loop (a thread's) is back before time moves on. Nothing depends on the machine's own clock.
     """
-    desk, scorer = Desk(commands), Scorer(drill.truth, drill.world, drill.about)
+    desk, scorer, origins = Desk(commands), Scorer(drill.truth, drill.world, drill.about), Origins()
     script = drill.script(desk)
     begin, calm_since, scripted = clock.now(), None, True
     try:
         while clock.now() - begin <= drill.limit_s:
             snapshot = await engine.step(clock.now())
             scorer.see(snapshot)
+            origins.see(snapshot)
             desk.show(snapshot)
             if scripted:
                 scripted = await anext(script, _OVER) is not _OVER
@@ -72,7 +74,34 @@ async def run_headless(
                 await settle()
     finally:
         await script.aclose()
-    return scorer.result(drill.scenario, drill.seed, drill.operator, desk.acts, round(clock.now() - begin, 3))
+    found = scorer.result(drill.scenario, drill.seed, drill.operator, desk.acts, round(clock.now() - begin, 3))
+    return replace(found, origin=origins.origin)
+
+
+class Origins:
+    """Where the console said that the incident came from: when the first recovery path was taken; where none was, the
+    last word on the incident that alarmed first. It is what a live console can look up in the evidence library."""
+
+    def __init__(self) -> None:
+        self._taken = ""
+        self._first = ""  # the incident that alarmed first
+        self._said = ""
+
+    @property
+    def origin(self) -> str:
+        return self._taken or self._said
+
+    def see(self, snapshot: Snapshot) -> None:
+        """Take note of one evaluation."""
+        if not self._taken and snapshot.executions:
+            incident = snapshot.incident_of(snapshot.executions[0].plan.deployment)
+            self._taken = str(incident.attribution.kind) if incident is not None else self._said
+        if not self._first:
+            alarming = {view.id for view in snapshot.deployments if view.verdict is not None and view.verdict.alarming}
+            self._first = next((i.id for i in snapshot.incidents if alarming.intersection(i.members)), "")
+        said = next((i for i in snapshot.incidents if i.id == self._first), None)
+        if said is not None:
+            self._said = str(said.attribution.kind)
 
 
 _OVER = object()

@@ -88,6 +88,7 @@ class DrillResult:
     evidence_used: tuple[str, ...] = ()
     klass: str = ""
     path: str = ""  # the recovery path that was taken
+    origin: str = ""  # where the console said it came from, as `rehearse.headless` saw it
     digest: str = ""
     engine: str = ""
     policy: str = ""

@@ -1,0 +1,115 @@
+"""What many drills say together: intervals against their definitions, and that a cheap run is the very same run."""
+
+from __future__ import annotations
+
+import math
+import random
+import statistics
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from rollback_console.rehearse.montecarlo import Run, outcomes, quantile, wilson
+
+
+def run_with(seed: int = 1, **more: object) -> Run:
+    facts: dict[str, object] = {
+        "klass": "release", "path": "version-rollback", "origin": "release", "held": True, "passed": True,
+        "recovered_s": 240.0, "cost": 100.0,
+    }  # fmt: skip
+    return Run(seed=seed, **(facts | more))  # type: ignore[arg-type] # the defaults' types stand above
+
+
+@pytest.mark.parametrize(
+    ("held", "runs", "low", "high"),
+    [  # R: prop.test(k, n, correct=FALSE)$conf.int
+        (14, 15, 0.7018, 0.9881),
+        (0, 10, 0.0, 0.2775),
+        (10, 10, 0.7225, 1.0),
+        (50, 100, 0.4038, 0.5962),
+    ],
+)
+def test_a_share_has_wilsons_interval(held: int, runs: int, low: float, high: float) -> None:
+    found = wilson(held, runs)
+    assert (round(found.low, 4), round(found.high, 4)) == (low, high)
+    assert found.share == held / runs
+
+
+def test_nothing_tried_says_nothing() -> None:
+    assert (wilson(0, 0).low, wilson(0, 0).high) == (0.0, 1.0)
+    assert quantile([], 0.5) is None
+    assert outcomes([]) == ()
+
+
+@given(st.integers(1, 300), st.integers(0, 300))
+@settings(max_examples=60, deadline=None)
+def test_wilson_solves_its_equation(runs: int, held: int) -> None:
+    """Its bounds are where the share lies 1.96 standard errors *of the bound* away."""
+    held = min(held, runs)
+    found = wilson(held, runs)
+    assert 0.0 <= found.low <= held / runs <= found.high <= 1.0
+    for bound in (found.low, found.high):
+        if 0.0 < bound < 1.0:
+            away = abs(held / runs - bound) / math.sqrt(bound * (1 - bound) / runs)
+            assert away == pytest.approx(1.959963984540054, abs=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("count", "q", "low", "high"),
+    [(15, 0.5, 4, 12), (10, 0.5, 2, 9), (100, 0.5, 40, 61), (5, 0.5, None, None), (100, 0.9, 84, 96)],
+)
+def test_a_quantile_lies_between_order_statistics(count: int, q: float, low: int | None, high: int | None) -> None:
+    """Ranks as tabulated for 95 % (Conover, "Practical Nonparametric Statistics", table A3)."""
+    values: list[float | None] = [float(k) for k in range(1, count + 1)]
+    random.Random(count).shuffle(values)
+    found = quantile(values, q)
+    assert found is not None
+    assert found.low == (-math.inf if low is None else low)
+    assert found.high == (math.inf if high is None else high)
+    assert found.value == math.ceil(q * count)
+
+
+def test_the_interval_of_a_median_covers_it_as_often_as_it_says() -> None:
+    draw, inside = random.Random(7), 0
+    for _ in range(400):
+        found = quantile([draw.expovariate(1.0) for _ in range(25)], 0.5)
+        assert found is not None
+        inside += found.low <= math.log(2.0) <= found.high
+    assert 0.93 <= inside / 400 <= 1.0
+
+
+def test_who_never_recovered_is_later_than_all_who_did() -> None:
+    some = quantile([100.0, None, 50.0], 0.5)
+    most = quantile([None, None, 50.0], 0.5)
+    assert some is not None
+    assert most is not None
+    assert some.value == 100.0
+    assert most.value == math.inf, "more than half never recovered: there is no median to tell"
+
+
+@given(st.lists(st.floats(0, 1e6), min_size=1, max_size=80))
+@settings(max_examples=60, deadline=None)
+def test_a_median_is_a_run_that_took_place(values: list[float]) -> None:
+    found = quantile(values, 0.5)
+    assert found is not None
+    assert found.value == statistics.median_low(values)
+    assert found.low <= found.value <= found.high
+
+
+def test_outcomes_stand_by_class_and_path_and_do_not_add_up_two_moneys() -> None:
+    runs = [(run_with(k, recovered_s=60.0 * k, cost=10.0 * k), "USD") for k in range(1, 12)]
+    runs.append((run_with(12, held=False, recovered_s=None, cost=500.0), "USD"))
+    runs += [(run_with(1, klass="upstream", path="", origin="upstream", recovered_s=None), "EUR")]
+    rollback, left = outcomes(runs)
+    assert (rollback.klass, rollback.path, left.klass, left.path) == ("release", "version-rollback", "upstream", "")
+    assert (rollback.success.held, rollback.success.runs) == (11, 12)
+    assert rollback.recover_median is not None
+    assert rollback.recover_median.value == 360.0
+    assert rollback.recover_p90 is not None
+    assert (rollback.recover_p90.value, rollback.recover_p90.high) == (660.0, math.inf)
+    assert rollback.cost_p90 is not None
+    assert (rollback.cost_p90.value, rollback.cost_unit) == (110.0, "USD")
+    assert left.recover_median is None, "nothing was rolled back: there is no time to recover of a path"
+    mixed = outcomes([(run_with(1), "USD"), (run_with(2), "EUR")])
+    assert (mixed[0].cost_median, mixed[0].cost_unit) == (None, "")
