@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 @click.group("policy", epilog="Example: rollback-console policy check policy.yaml settings.yaml roster.yaml")
 def command() -> None:
-    """Policies, settings and rosters: lint them, read them in prose, compare them, import Prometheus' rules."""
+    """Policies, settings, rosters, scenarios: lint, read in prose, compare; import Prometheus' rules."""
 
 
 @command.command("check", epilog="Example: rollback-console policy check policies/*.yaml --json")
@@ -73,7 +73,7 @@ def _as_lines(path: Path, kind: str, problems: tuple[Problem, ...]) -> list[str]
 
 
 @command.command("schema", epilog="Example: rollback-console policy schema policy > policy.schema.json")
-@click.argument("kind", default="policy", type=click.Choice(["policy", "settings", "roster"]))
+@click.argument("kind", default="policy", type=click.Choice(["policy", "settings", "roster", "scenario"]))
 def schema_command(kind: str) -> None:
     """Print the JSON Schema of one kind of file, for editors."""
     from rollback_console.policy.schema import schema

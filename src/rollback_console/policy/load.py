@@ -12,6 +12,7 @@ from pydantic import BaseModel, ValidationError
 
 from rollback_console.errors import FileProblems, Problem
 from rollback_console.model.identity import DeploymentId
+from rollback_console.model.message import Template
 from rollback_console.model.rules import DeploymentRule
 from rollback_console.model.text import plain
 from rollback_console.model.value import dataclass
@@ -23,10 +24,11 @@ from rollback_console.policy.yaml_marks import Document, Loc
 
 if TYPE_CHECKING:
     from rollback_console.policy.roster import Roster
+    from rollback_console.policy.scenario import Scenario
     from rollback_console.policy.settings import Settings
 
 _M = TypeVar("_M", bound=BaseModel)
-KINDS = {kind: f"rollback-console/{kind}/v1" for kind in ("policy", "settings", "roster")}
+KINDS = {kind: f"rollback-console/{kind}/v1" for kind in ("policy", "settings", "roster", "scenario")}
 _MAX_FILES = 1_000  # that the patterns of `policies:` may match
 
 
@@ -52,6 +54,7 @@ class LoadedSettings:
     path: Path
     warnings: tuple[Problem, ...] = ()
     policy_paths: tuple[Path, ...] = ()
+    templates: tuple[Template, ...] = ()  # the team's own, of the folder that the settings name
 
     def resolve(self, written: str) -> Path:
         """A path of the settings, relative to their folder; `~` is the home folder."""
@@ -69,12 +72,27 @@ class LoadedSettings:
     def runbook_paths(self) -> tuple[Path, ...]:
         return tuple(self.resolve(written) for written in self.settings.runbooks)
 
+    @property
+    def templates_path(self) -> Path | None:
+        return self.resolve(self.settings.templates) if self.settings.templates else None
+
 
 @dataclass(frozen=True, slots=True)
 class LoadedRoster:
     """A roster that is right."""
 
     roster: Roster
+    data: bytes
+    digest: str
+    path: Path
+    warnings: tuple[Problem, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedScenario:
+    """A scenario that is right. `digest` is the SHA-256 of its bytes, in hex."""
+
+    scenario: Scenario
     data: bytes
     digest: str
     path: Path
@@ -165,8 +183,26 @@ def _settings_of(path: Path) -> tuple[LoadedSettings, list[Problem]]:
     paths, problems = _policy_paths(value, path, document)
     if value.roster is not None and not (path.parent / Path(value.roster).expanduser()).is_file():
         problems.append(document.problem(("roster",), "there is no such file", "`rollback-console init` drafts one"))
+    templates = _templates(value, path, document, problems)
     warnings = tuple(in_order(_settings_warnings(value, document, path)))
-    return LoadedSettings(value, data, _digest(data), path, warnings, paths), problems
+    return LoadedSettings(value, data, _digest(data), path, warnings, paths, templates), problems
+
+
+def _templates(value: Settings, path: Path, document: Document, problems: list[Problem]) -> tuple[Template, ...]:
+    """The team's own templates; what is wrong with them goes to `problems`."""
+    if value.templates is None:
+        return ()
+    from rollback_console.policy.templates import load_templates
+
+    folder = path.parent / Path(value.templates).expanduser()
+    if not folder.is_dir():
+        problems.append(document.problem(("templates",), "there is no such folder", "Make it, or take it out"))
+        return ()
+    try:
+        return load_templates(folder)
+    except FileProblems as error:
+        problems.extend(error.problems)
+        return ()
 
 
 def _policy_paths(value: Settings, path: Path, document: Document) -> tuple[tuple[Path, ...], list[Problem]]:
@@ -224,6 +260,26 @@ def _roster_of(data: bytes, path: Path) -> tuple[LoadedRoster, Document]:
             warnings.append(document.problem(("operators", index), f"{person.id} has no key and can only look",
                                              "`rollback-console identity init` makes one", "warning"))  # fmt: skip
     return LoadedRoster(value, data, _digest(data), path, tuple(warnings)), document
+
+
+def parse_scenario(data: bytes, file: str) -> LoadedScenario:
+    """A scenario from bytes that are no file of their own (shipped ones). Raises FileProblems."""
+    return _scenario_of(data, Path(file))
+
+
+def load_scenario(path: Path) -> LoadedScenario:
+    """A scenario file. Raises FileProblems with everything wrong in it."""
+    return _scenario_of(_bytes(path), path)
+
+
+def _scenario_of(data: bytes, path: Path) -> LoadedScenario:
+    from rollback_console.policy import scenario_lint  # what is only rehearsed, the console does without
+    from rollback_console.policy.scenario import Scenario
+
+    document = yaml_marks.parse(data, str(path))
+    value = _validate(document, Scenario, KINDS["scenario"], scenario_lint.check_scenario(document))
+    warnings = tuple(in_order(scenario_lint.warnings(document, value)))
+    return LoadedScenario(value, data, _digest(data), path, warnings)
 
 
 def load_all(settings_path: Path) -> Configuration:
@@ -302,7 +358,7 @@ def _operator(loaded: LoadedSettings, people: Roster) -> Iterator[Problem]:
 
 
 def check(path: Path) -> tuple[str, tuple[Problem, ...]]:
-    """The kind of a file by its `schema:` key (policy, settings, roster; "" where it cannot be told), and its
+    """The kind of a file by its `schema:` key (policy, settings, roster, scenario; "" where it cannot be told), and its
     problems and warnings, errors included. Never raises for what is in the file."""
     try:
         document = yaml_marks.parse(_bytes(path), str(path))
@@ -316,6 +372,8 @@ def check(path: Path) -> tuple[str, tuple[Problem, ...]]:
             return "settings", load_settings(path).warnings
         if schema == KINDS["roster"]:
             return "roster", load_roster(path).warnings
+        if schema == KINDS["scenario"]:
+            return "scenario", load_scenario(path).warnings
     except FileProblems as error:
         return str(schema).split("/")[1], error.problems
     names = ", ".join(KINDS.values())

@@ -41,6 +41,13 @@ _STRANGERS: dict[tuple[str, str], tuple[str, str]] = {
     ("PolicyDeployment", "alias"): ("is not a key here", "Write `model: {name: …, alias: …}`"),
     ("Tls", "insecure"): ("certificate checks cannot be switched off", "Name the authority's file: `ca_file: PATH`"),
     ("Tls", "verify"): ("certificate checks cannot be switched off", "Name the authority's file: `ca_file: PATH`"),
+    ("Scenario", "deployments"): ("is not a key here", "Deployments stand under `world:`"),
+    ("ScenarioEvent", "kind"): ("is not a key here", "Write `fault:` and the kind of fault"),
+    ("ScenarioEvent", "until"): ("is not a key here", "Write how long it lasts: `for:`"),
+    ("ScenarioEvent", "deployment"): ("is not a key here", "Write `target:`, or `flip:`"),
+    ("ScenarioVersion", "error_rate"): ("is not a key here", "Write `errors:`, the share of requests that is added"),
+    ("ScenarioDeployment", "error_rate"): ("is not a key here", "Write `errors:`"),
+    ("ScenarioDeployment", "version"): ("is not a key here", "Write `serves:`"),
     ("RosterPerson", "key"): ("is not a key here", "Write `keys: [\"ssh-ed25519 AAAA… name\"]`"),
 }  # fmt: skip
 for _server in ("PrometheusServer", "RegistryServer"):

@@ -1,4 +1,4 @@
-"""JSON Schemas of the three kinds of file, for editors."""
+"""JSON Schemas of the four kinds of file, for editors."""
 
 from __future__ import annotations
 
@@ -7,18 +7,19 @@ from typing import Any
 from pydantic import BaseModel
 
 from rollback_console.errors import UsageError
-from rollback_console.policy import policy, roster, settings
+from rollback_console.policy import policy, roster, scenario, settings
 from rollback_console.policy.load import KINDS
 
 _MODELS: dict[str, type[BaseModel]] = {
     policy.SCHEMA: policy.Policy,
     settings.SCHEMA: settings.Settings,
     roster.SCHEMA: roster.Roster,
+    scenario.SCHEMA: scenario.Scenario,
 }
 
 
 def schema(kind: str) -> dict[str, Any]:
-    """The JSON Schema (2020-12) of `policy`, `settings` or `roster`. Raises UsageError for another kind."""
+    """The JSON Schema (2020-12) of `policy`, `settings`, `roster` or `scenario`. Raises UsageError for another kind."""
     if kind not in KINDS:
         raise UsageError(f"there is no kind of file {kind!r}", f"The kinds are {', '.join(KINDS)}")
     name = KINDS[kind]

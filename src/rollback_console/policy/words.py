@@ -1,4 +1,4 @@
-"""What the three kinds of file share: the strict base model, and the types of names, texts, addresses and links."""
+"""What the kinds of file share: the strict base model, and the types of names, texts, addresses and links."""
 
 from __future__ import annotations
 
@@ -63,6 +63,7 @@ def named(pattern: str, what: str) -> Any:
 
 
 Text = Annotated[str, StringConstraints(min_length=1, max_length=1_000), AfterValidator(_no_controls)]
+Prose = Annotated[str, StringConstraints(min_length=1, max_length=4_000), AfterValidator(_no_controls)]  # paragraphs
 
 _NAME = r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}"
 Name = Annotated[
