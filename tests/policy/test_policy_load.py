@@ -62,6 +62,7 @@ def fleet(count: int) -> str:
 
 def test_every_block_of_the_docs_loads(tmp_path: Path) -> None:
     (tmp_path / "company-ca.pem").write_text("")
+    (tmp_path / "templates").mkdir()
     kinds = []
     for block in BLOCKS:
         kind = re.match(r"schema: rollback-console/(\w+)/v1", block)

@@ -177,6 +177,7 @@ def _who_could(ask: Ask) -> str:
 
 _DOING = (
     Permission.ROLLBACK, Permission.ABORT, Permission.ADOPT, Permission.DECLARE, Permission.NOTE, Permission.APPROVE,
+    Permission.JUDGE,
 )  # fmt: skip
 
 

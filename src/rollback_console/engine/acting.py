@@ -33,6 +33,19 @@ class Acting(ABC):
     async def _append(self, body: Body, deployment: str) -> None:
         """Write it down, and show what became of it."""
 
+    @abstractmethod
+    async def _signed(self, body: Body, deployment: str) -> Body:
+        """The body with the person's signature, where its kind carries one and a key is at hand."""
+
+    @abstractmethod
+    def _seen(self) -> None:
+        """Show what was written."""
+
+    @property
+    @abstractmethod
+    def _operator(self) -> str:
+        """Who acts; "" where nobody is known."""
+
     @property
     def _journal(self) -> Recorder:
         if self.engine.writer is None:

@@ -54,15 +54,21 @@ STATEMENTS: dict[str, tuple[str, dict[str, str]]] = {
         "rollback-console/claim/v1",
         {"incident": "incident", "role": "role", "action": "action", "to": "to", "reason": "reason"},
     ),
+    "judgement": (
+        "rollback-console/judgement/v1",
+        {name: name for name in (
+            "subject", "root_cause", "right", "counts_as", "expected", "actual", "deviations", "margins", "gate",
+            "lessons", "published", "supersedes",
+        )},
+    ),
+    "follow-up": (
+        "rollback-console/follow-up/v1",
+        {name: name for name in ("event", "id", "incident", "what", "owner", "due", "reason")},
+    ),
 }  # fmt: skip
-BY_BODY = (
-    "order",
-    "snooze",
-    "exclusion",
-    "expected",
-    "automatic",
-    "claim",
-)  # their statement is made from the body alone
+BY_BODY = (  # their statement is made from the body alone
+    "order", "snooze", "exclusion", "expected", "automatic", "claim", "judgement", "follow-up",
+)  # fmt: skip
 
 
 def statement(kind: str, deployment: str, body: Mapping[str, Any], at: float) -> bytes:

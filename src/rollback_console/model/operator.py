@@ -16,6 +16,7 @@ class Permission(StrEnum):
     ABORT = "abort"
     ADOPT = "adopt"
     DECLARE = "declare"  # a stretch that leaves the baselines, a change that is expected
+    JUDGE = "judge"  # afterwards: root causes, right or wrong, follow-ups, a version's tag in the registry
     APPROVE = "approve"
     BREAK_GLASS = "break-glass"
 

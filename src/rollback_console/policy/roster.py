@@ -116,7 +116,7 @@ class RosterRole(Words):
 
 _P = Permission
 _VIEWER = (_P.LOOK,)
-_ONCALL = (_P.LOOK, _P.NOTE, _P.ROLLBACK, _P.ABORT, _P.ADOPT, _P.DECLARE)
+_ONCALL = (_P.LOOK, _P.NOTE, _P.ROLLBACK, _P.ABORT, _P.ADOPT, _P.DECLARE, _P.JUDGE)
 DEFAULT_ROLES: dict[str, RosterRole] = {
     "viewer": RosterRole(may=_VIEWER),
     "oncall": RosterRole(may=_ONCALL),

@@ -10,8 +10,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Discriminator, Field, StrictBool, Tag, field_validator, model_validator
 
+from rollback_console.model.judgement import CAUSES, GATES
 from rollback_console.policy.quantities import Duration, Size, Span, Timeout, refusal
-from rollback_console.policy.words import Address, Complaint, Name, Text, Words, several
+from rollback_console.policy.words import Address, Complaint, Name, Text, Words, named, several
 
 SCHEMA = "rollback-console/settings/v1"
 
@@ -203,6 +204,26 @@ def _checkpoint_every(seconds: float) -> float:
     return seconds
 
 
+_WORD = r"[A-Za-z0-9][A-Za-z0-9 _-]{0,58}[A-Za-z0-9]"
+JudgedBy = Annotated[str, named(_WORD, "A few plain words, as in `consent withdrawn`: letters, digits, spaces and `-`")]
+
+
+def _once(words: tuple[str, ...], taken: tuple[str, ...] = ()) -> None:
+    """Raises for a word that stands twice, or that every team has: they would be counted apart."""
+    first = {_folded(word): "it is one of those that every team has" for word in taken}
+    found = []
+    for index, word in enumerate(words):
+        if said := first.get(_folded(word)):
+            found.append(Complaint((index,), f"{word}: {said}", "Take it out"))
+        first.setdefault(_folded(word), "it stands twice")
+    if found:
+        raise several(found)
+
+
+def _folded(word: str) -> str:
+    return " ".join(word.replace("-", " ").replace("_", " ").casefold().split())
+
+
 class Settings(Words):
     """A settings file. Paths are relative to it; `policies` takes patterns such as `policies/*.yaml`."""
 
@@ -223,3 +244,18 @@ class Settings(Words):
     operator: Name | None = None
     theme: Literal["dark", "light", "mono", "auto"] = "auto"
     band: dict[Name, Annotated[Text, Field(max_length=40)]] = Field(default_factory=dict)
+    causes: Annotated[tuple[JudgedBy, ...], Field(max_length=50)] = ()
+    gates: Annotated[tuple[JudgedBy, ...], Field(min_length=1, max_length=50)] = GATES
+    templates: Text | None = None
+
+    @field_validator("causes")
+    @classmethod
+    def _own_causes(cls, causes: tuple[str, ...]) -> tuple[str, ...]:
+        _once(causes, CAUSES)
+        return causes
+
+    @field_validator("gates")
+    @classmethod
+    def _each_gate_once(cls, gates: tuple[str, ...]) -> tuple[str, ...]:
+        _once(gates)
+        return gates
