@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from rollback_console.clock import Clock
 from rollback_console.errors import UsageError
+from rollback_console.model.drill import Hint
 from rollback_console.model.text import plain
 from rollback_console.model.value import dataclass
 from rollback_console.rehearse.setup import Setup
@@ -32,6 +33,8 @@ class Scenario:
     digest: str
     stage: Callable[[int, float, Clock], Setup]
     story: str = ""  # what the operator is told when it begins
+    hints: tuple[Hint, ...] = ()  # the tutorial's, in their order
+    lasts_s: float = 3600.0  # the drill ends then at the latest
 
     @property
     def name(self) -> str:
