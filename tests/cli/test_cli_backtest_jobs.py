@@ -14,8 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from rollback_console.cli.backtest import _Bar
 from rollback_console.cli.main import run
+from rollback_console.cli.progress import Bar
 
 T = 1_763_640_000  # 2025-11-20T12:00:00Z
 PROGRAM = [sys.executable, "-m", "rollback_console"]
@@ -177,9 +177,9 @@ class _Drawn:
 def test_the_time_left_is_of_judging_and_not_of_what_came_before(monkeypatch: pytest.MonkeyPatch) -> None:
     """A minute of learning, then a hundred evaluations a second: of ten thousand, a hundred seconds."""
     now = 1000.0
-    monkeypatch.setattr("rollback_console.cli.backtest.time.monotonic", lambda: now)
+    monkeypatch.setattr("rollback_console.cli.progress.time.monotonic", lambda: now)
     drawn = _Drawn()
-    bar = _Bar(drawn, 10_000)
+    bar = Bar(drawn, 10_000)
     now += 60.0
     bar.come_to(100)
     for k in range(2, 101):

@@ -5,14 +5,15 @@ from __future__ import annotations
 import contextlib
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
 from rollback_console.cli.common import config_option, emit_json_line, emit_lines, json_option, need_config, warn, write
+from rollback_console.cli.progress import progress
 from rollback_console.errors import UsageError
 from rollback_console.model.text import plain
 
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
     from rollback_console.policy.variants import Variant
 
 _FILE = click.Path(path_type=Path, dir_okay=False)
-_FIRST_GUESS_S = 1.0  # of judging, before a time left is told
 _BEFORE_S = 7 * 86_400.0  # of a file, judged before --from to know how things stand: no memory is older
 
 
@@ -211,7 +211,7 @@ class _Told:
         past = self._past
         if past.cold and sys.stderr.isatty():
             warn(f"reading what came before {_stamp(past.spans[0].start)} …")
-        with _progress(past.evaluations, self._json) as bar:
+        with progress(past.evaluations, "backtest", as_json=self._json) as bar:
 
             def take(batch: Batch) -> bool:
                 self._tell(batch)
@@ -263,51 +263,6 @@ class _Told:
             emit_lines(["", *words.score_lines(scores, costs, bool(marks))])
         if advice:
             emit_lines(["", f"take {advice}"])
-
-
-class _NoBar:
-    """Where nobody watches."""
-
-    def come_to(self, evaluations: int) -> None:
-        """Nothing to draw."""
-
-
-class _Bar:
-    """Evaluations judged, and the time left by the pace since the first of them: what was read and learned before it is
-    done with, and says nothing of how long the rest will take."""
-
-    def __init__(self, drawn: Any, length: int) -> None:
-        self._drawn, self._length = drawn, length
-        self._began: tuple[float, int] | None = None  # when the first were judged, and how many
-        self._done = 0
-
-    def come_to(self, evaluations: int) -> None:
-        """So many are judged."""
-        now = time.monotonic()
-        if self._began is None and evaluations:
-            self._began = now, evaluations
-        self._drawn.update(evaluations - self._done, self._left(now, evaluations))
-        self._done = evaluations
-
-    def _left(self, now: float, evaluations: int) -> str:
-        if self._began is None or evaluations <= self._began[1] or now - self._began[0] < _FIRST_GUESS_S:
-            return ""
-        pace = (now - self._began[0]) / (evaluations - self._began[1])
-        seconds = round(pace * (self._length - evaluations))
-        return f"{seconds // 60}m {seconds % 60:02d}s left" if seconds >= 60 else f"{seconds}s left"
-
-
-@contextlib.contextmanager
-def _progress(length: int, as_json: bool) -> Iterator[_Bar | _NoBar]:
-    """A bar on stderr with the time left: only on a terminal, and not into the lines that are printed there."""
-    if not sys.stderr.isatty() or (as_json and sys.stdout.isatty()):
-        yield _NoBar()
-        return
-    with click.progressbar(
-        length=length, label="backtest", file=sys.stderr, show_eta=False, update_min_steps=20,
-        item_show_func=lambda left: left,
-    ) as drawn:  # fmt: skip
-        yield _Bar(drawn, length)
 
 
 def _stamp(at: float) -> str:
