@@ -37,6 +37,7 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "runbook": ("runbook", "command", "Check, list and show runbooks."),
     "rehearse": ("rehearse", "command", "A drill on a simulated world."),
     "review": ("review", "command", "Read a journal, offline."),
+    "report": ("report", "command", "What journals tell: rollback rate, history, coverage and more."),
     "journal": ("journal", "command", "Verify, list, note and export the journal."),
     "hub": ("hub", "command", "The team's upstream service, and what its keeper does."),
     "identity": ("identity", "command", "Keys: make one, show it."),

@@ -7,7 +7,9 @@ import importlib
 import click
 
 # name -> (module, attribute, one line for --help)
-REPORTS: dict[str, tuple[str, str, str]] = {}
+REPORTS: dict[str, tuple[str, str, str]] = {
+    "rollback-rate": ("report_rollback_rate", "command", "How many deployments were rolled back, how fast, and why."),
+}
 
 
 class _Reports(click.Group):
