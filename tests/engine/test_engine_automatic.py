@@ -10,18 +10,23 @@ from pathlib import Path
 
 import pytest
 
+from rollback_console.authorize.keys import PersonKey
+from rollback_console.authorize.roster_view import from_roster
 from rollback_console.cli.compose import Seat
 from rollback_console.cli.rehearsal import HEADLESS_START, Rehearsal
 from rollback_console.clock import VirtualClock
 from rollback_console.engine.automatic import Automatic
 from rollback_console.errors import NotAuthorized, Refused
 from rollback_console.journal.kinds import AutomaticRecorded, Requested
+from rollback_console.journal.persons import People, statement
 from rollback_console.journal.verify import verify
 from rollback_console.model.automatic import AutomaticState
 from rollback_console.model.identity import DeploymentId
 from rollback_console.model.plan import ExecutionState
 from rollback_console.model.snapshot import Snapshot
+from rollback_console.model.team import Held, Team
 from rollback_console.model.verdict import TriggerState
+from rollback_console.policy.load import parse_roster
 from rollback_console.rehearse.demo import demo_setup
 
 CHECKOUT = DeploymentId("production", "checkout-ranker")
@@ -154,6 +159,42 @@ async def test_a_person_holds_it_and_it_stays_until_the_trouble_is_over(tmp_path
         assert signed[1] is not None, "who held it signed that"
         assert signed[1].operator == "oncall-1"
     assert verify(tmp_path / "journal.db").ok
+
+
+def by_the_hub(played: Played, key: PersonKey, words: str) -> Held:
+    """A hold of what is announced, signed at another console."""
+    known = played.seat.engine.snapshot().announcement(CHECKOUT)
+    assert known is not None
+    body = AutomaticRecorded(event="held", path=known.path, to_version=known.to_version, due=known.due, words=words)
+    person = key.sign(statement("automatic", str(CHECKOUT), body.model_dump(), played.clock.now()))
+    return Held(
+        CHECKOUT, known.path, known.to_version, round(known.due, 3), words, key.operator, key.blob,
+        person.model_dump_json(),
+    )  # fmt: skip
+
+
+async def test_a_hold_from_another_console_stands_here_with_their_signature(tmp_path: Path) -> None:
+    async with playing(tmp_path / "journal.db") as played:
+        await played.until(announced)
+        key = played.drill.setup.operator_key
+        stranger = by_the_hub(played, PersonKey.from_seed(99, key.operator), "let it be")
+        late = replace(by_the_hub(played, key, "another one"), due=1.0)
+        team = Team(held=(stranger, late))
+        played.seat.engine.roles.team = lambda: team
+        seen = await played.step()
+        assert states(seen) == [AutomaticState.ANNOUNCED], "not the roster's key; not this announcement"
+        team = Team(held=(stranger, late, by_the_hub(played, key, "the sale begins")))
+        seen = await played.step()
+        assert states(seen) == [AutomaticState.HELD]
+        assert any(f"held by {key.operator}" in alarm and "(the sale begins)" in alarm for alarm in seen.alarms)
+        for _ in range(20):
+            seen = await played.step()
+        assert not seen.executions
+        roster = from_roster(parse_roster(played.drill.setup.roster_bytes, "roster").roster)
+    keys = {p.id: dict.fromkeys(p.blobs(), p.valid_until) for p in roster.operators}
+    found = verify(tmp_path / "journal.db", people=People(keys))
+    assert found.ok, found.problems
+    assert found.persons == 1, "theirs"
 
 
 async def test_what_was_held_is_forgotten_once_it_was_healthy_again(tmp_path: Path) -> None:

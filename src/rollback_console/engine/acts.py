@@ -291,7 +291,7 @@ class Acts(Declaring, Walking):
 
     async def hold(self, deployment: DeploymentId, reason: str) -> Announcement:
         await self._gate("hold", Permission.ABORT, deployment)
-        known = self.engine.snapshot().announcement(deployment)
+        known = self.engine.with_others().announcement(deployment)  # also what another console announced
         if known is None:
             raise Refused(f"nothing is about to happen by itself on {deployment}")
         body = AutomaticRecorded(

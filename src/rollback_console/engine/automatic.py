@@ -14,18 +14,16 @@ from rollback_console.decide.automatic import Go, automatic
 from rollback_console.decide.guards import Acts
 from rollback_console.errors import ConsoleError, Refused
 from rollback_console.model.automatic import Announcement, AutomaticState
-from rollback_console.model.identity import DeploymentId
+from rollback_console.model.operator import Permission
 from rollback_console.model.rules import DeploymentRule, Mode
-from rollback_console.model.text import plain
 from rollback_console.model.verdict import TriggerState
 
 if TYPE_CHECKING:
     from rollback_console.engine.acts import Acts as ActsOf
     from rollback_console.engine.loop import Engine
-    from rollback_console.journal.entry import Entry
+    from rollback_console.journal.body import PersonSignature
+    from rollback_console.model.team import Held
 
-KINDS = ("automatic",)
-_OVER = (str(TriggerState.HEALTHY), str(TriggerState.COOLING))  # the trouble is over: the next is announced anew
 _LATE_STEPS = 4  # what is overdue for so many evaluations was carried out by nobody
 _LATE_S = 120.0
 
@@ -33,38 +31,6 @@ _LATE_S = 120.0
 def by_policy(rule: DeploymentRule) -> str:
     """Who an automatic execution is by: no operator's id has a space in it."""
     return f"policy {rule.policy}"
-
-
-class Announced:
-    """The fold: by deployment, what is announced, held, refused or started, until it is healthy again."""
-
-    def __init__(self) -> None:
-        self.by_deployment: dict[DeploymentId, Announcement] = {}
-        self.cleared: dict[DeploymentId, float] = {}  # when each was last healthy after trouble
-
-    def take(self, entry: Entry) -> None:
-        """Fold one entry of `KINDS`, in order."""
-        from rollback_console.journal.kinds import AutomaticRecorded
-
-        body, name = entry.parsed(), _named(entry.deployment)
-        if not isinstance(body, AutomaticRecorded) or name is None:
-            return
-        if body.event == "withdrawn":
-            self.by_deployment.pop(name, None)
-            return
-        before = self.by_deployment.get(name)
-        at = before.at if before is not None and body.event != "announced" else entry.at
-        self.by_deployment[name] = Announcement(
-            name, plain(body.path, 100), plain(body.to_version, 100), at, body.due, AutomaticState(body.event),
-            plain(body.words), plain(entry.operator, 100),
-        )  # fmt: skip
-
-    def turned(self, deployment: str, after: str, at: float) -> None:
-        """A trigger's transition: once it is healthy, nothing stands any more."""
-        name = _named(deployment)
-        if name is not None and after in _OVER:
-            self.by_deployment.pop(name, None)
-            self.cleared[name] = at
 
 
 class Automatic:
@@ -115,7 +81,9 @@ class Automatic:
 
     async def _go_on(self, rule: DeploymentRule, known: Announcement, found: Go | str, now: float) -> None:
         """What was announced: withdrawn where it is no longer so, carried out when its time is over."""
-        if isinstance(found, str):
+        if (held := self._held_elsewhere(known)) is not None:
+            await self._hold(known, held)
+        elif isinstance(found, str):
             await self._say(known, "withdrawn", found)
         elif (found.path.name, found.to_version) != (known.path, known.to_version):
             await self._say(known, "withdrawn", f"v{found.to_version} by {found.path.name} is advised now")
@@ -123,6 +91,27 @@ class Automatic:
             await self._say(known, "withdrawn", "nobody was there to carry it out in time")
         elif now >= known.due:
             await self._carry_out(rule, known)
+
+    def _held_elsewhere(self, known: Announcement) -> Held | None:
+        """Somebody's word by the hub that this very announcement is held, if the roster lets them abort here."""
+        team = self._engine.roles.team()
+        for held in team.held if team is not None else ():
+            same = (held.deployment, held.path, held.to_version, held.due)
+            if same == (known.deployment, known.path, known.to_version, round(known.due, 3)):
+                from rollback_console.authorize.others import of_other
+
+                environment, roster = known.deployment.environment, self._acts.authority.roster
+                now = self._engine.clock.now()
+                if of_other(roster, held.operator, held.key, Permission.ABORT, environment, now) is None:
+                    return held
+        return None
+
+    async def _hold(self, known: Announcement, held: Held) -> None:
+        """Their signed entry stands in this journal too."""
+        from rollback_console.journal.body import PersonSignature
+
+        person = PersonSignature.model_validate_json(held.person)
+        await self._say(known, "held", held.words, person=person, operator=held.operator)
 
     async def _carry_out(self, rule: DeploymentRule, known: Announcement) -> None:
         try:
@@ -138,7 +127,10 @@ class Automatic:
         else:
             await self._say(known, "started", "", execution)
 
-    async def _say(self, what: Announcement, event: str, words: str = "", execution: str = "") -> None:
+    async def _say(
+        self, what: Announcement, event: str, words: str = "", execution: str = "", *,
+        person: PersonSignature | None = None, operator: str = "",
+    ) -> None:  # fmt: skip
         """Into the journal, durably, and onto the screen. Raises JournalError."""
         from rollback_console.journal.kinds import AutomaticRecorded
 
@@ -147,9 +139,9 @@ class Automatic:
             return
         body = AutomaticRecorded.model_validate({
             "event": event, "path": what.path, "to_version": what.to_version, "due": what.due,
-            "words": words or what.words, "execution": execution,
+            "words": words or what.words, "execution": execution, "person": person,
         })  # fmt: skip
-        writer, operator = engine.writer, by_policy(engine.rules[engine.index[what.deployment]])
+        writer, operator = engine.writer, operator or by_policy(engine.rules[engine.index[what.deployment]])
         await writer.run(lambda: writer.journal.append(body, deployment=str(what.deployment), operator=operator))
         engine.fold()
         engine.publish()
@@ -171,10 +163,3 @@ def facts(engine: Engine, index: int) -> Acts:
         cleared=folded.announced.cleared.get(name),
         expected=folded.declared.expected(str(name), verdict.at),
     )
-
-
-def _named(deployment: str) -> DeploymentId | None:
-    try:
-        return DeploymentId.parse(deployment)
-    except ValueError:
-        return None

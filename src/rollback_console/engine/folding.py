@@ -9,11 +9,11 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Sequence
 
-from rollback_console.engine.automatic import KINDS as AUTOMATIC_KINDS
-from rollback_console.engine.automatic import Announced
 from rollback_console.engine.declared import KINDS as DECLARED_KINDS
 from rollback_console.engine.declared import Declared
 from rollback_console.execute.fold import executions
+from rollback_console.journal.announced import KINDS as AUTOMATIC_KINDS
+from rollback_console.journal.announced import Announced
 from rollback_console.journal.entry import Entry, Recorder
 from rollback_console.journal.kinds import (
     Adopted,

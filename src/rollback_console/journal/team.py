@@ -1,7 +1,8 @@
 """The hub's stream, followed on a thread: what others did within a second, who is where, who is on which incident.
 
-What comes is shown and nothing rests on it. An entry is shown when it is what its chain's device signed, by the key
-that the hub names for that chain: that a device is whose it says is the hub's word (docs/threat-model.md).
+What comes is shown, and one thing alone rests on it: that somebody held what would go by itself, by a signature of
+their own, which the roster judges (`engine.automatic`). An entry is shown when it is what its chain's device signed, by
+the key that the hub names for that chain: that a device is whose it says is the hub's word (docs/threat-model.md).
 """
 
 from __future__ import annotations
@@ -15,16 +16,23 @@ from datetime import datetime
 from random import Random
 from typing import Any
 
+from rollback_console.authorize import sshsig
 from rollback_console.clock import Clock
 from rollback_console.errors import BackendError, ConsoleError
 from rollback_console.journal import chain as chains
+from rollback_console.journal.announced import Announced
 from rollback_console.journal.device import public_key, signed_by
+from rollback_console.journal.entry import Entry
+from rollback_console.journal.kinds import AutomaticRecorded, TransitionRecorded
+from rollback_console.journal.persons import NAMESPACE, People
 from rollback_console.journal.reading import entry_of
 from rollback_console.journal.syncing import Pace
 from rollback_console.journal.timeline import item
 from rollback_console.journal.upstream import HubClient, row_of
+from rollback_console.model.automatic import Announcement
+from rollback_console.model.identity import DeploymentId
 from rollback_console.model.snapshot import TimelineItem
-from rollback_console.model.team import Colleague, Standing, Team
+from rollback_console.model.team import Colleague, Held, Standing, Team
 from rollback_console.model.text import plain
 from rollback_console.model.times import written
 
@@ -32,6 +40,7 @@ KEPT = 500  # lines of others
 BACK_S = 2 * 3_600.0  # how far back a start reads what others did
 BEAT_S = 20.0  # presence; the hub forgets whoever was silent for a minute
 GONE_S = 60.0
+OVERDUE_S = 600.0  # so long after its time an announcement stands here: then nobody is going to carry it out
 _NOT_SHOWN = frozenset({"tick", "session", "genesis", "policy", "clock", "drill"})
 
 Here = Callable[[], tuple[str, str]]  # (operator, where), or ("", "") where nobody is known
@@ -63,6 +72,7 @@ class TeamFeed:
         self._position: int | None = None
         self._items: deque[TimelineItem] = deque(maxlen=KEPT)
         self._keys: dict[str, str] = {}  # chain -> its device's public key
+        self._by_themselves = ByThemselves()
         self._stopped = threading.Event()
         self._streaming: HubClient | None = None
         self._asking: HubClient | None = None
@@ -119,11 +129,11 @@ class TeamFeed:
             for document in found:
                 self._entry(document, client)
             after = page["next"]
-        self._set(items=tuple(self._items))
+        self._set_items()
 
     def _heard(self, kind: str, data: dict[str, Any], client: HubClient) -> None:
         if kind == "entry" and self._entry(data, client):
-            self._set(items=tuple(self._items))
+            self._set_items()
         elif kind == "claim":
             self._ask_who(client)
         elif kind == "snapshot":
@@ -134,6 +144,10 @@ class TeamFeed:
                 each for each in self.team.colleagues if each.operator != found.operator and now - each.at < GONE_S
             )
             self._set(colleagues=(*rest, found) if self._is_other(found) else rest)
+
+    def _set_items(self) -> None:
+        found = self._by_themselves
+        self._set(items=tuple(self._items), announced=found.announced(self._clock.now()), held=tuple(found.held))
 
     def _entry(self, document: object, client: HubClient) -> bool:
         """Take a line of another chain in; False where it is ours, nothing to show, or not what its device signed."""
@@ -146,7 +160,9 @@ class TeamFeed:
                 return False
             if not signed_by(public_key(self._key(chain, client)), row.hash, row.signature):
                 return False
-            line = item(entry_of(row))
+            entry = entry_of(row)
+            line = item(entry)
+            self._by_themselves.take(row, entry)
         except (KeyError, TypeError, ValueError, ConsoleError):
             return False
         self._items.append(replaced(line, seq=0, origin=f"entry {row.seq:,} of chain {plain(chain, 12)}, by the hub"))
@@ -205,6 +221,48 @@ class TeamFeed:
             if client is not None:
                 client.close()
         self._streaming = self._asking = None
+
+
+class ByThemselves:
+    """What goes by itself elsewhere, and who held it: folded from the entries of other chains, each sound already."""
+
+    def __init__(self) -> None:
+        self.held: deque[Held] = deque(maxlen=KEPT)
+        self._chains: dict[str, Announced] = {}
+
+    def announced(self, now: float) -> tuple[Announcement, ...]:
+        """What stands, without what must have been over long ago: whoever announced that has ended, or is cut off."""
+        found = [each for chain in self._chains.values() for each in chain.by_deployment.values()]
+        return tuple(each for each in found if each.due > now - OVERDUE_S)
+
+    def take(self, row: chains.Row, entry: Entry) -> None:
+        """Fold one entry."""
+        if row.kind not in ("automatic", "transition"):
+            return
+        chain = self._chains.setdefault(row.chain, Announced())
+        if row.kind == "transition":
+            body = entry.parsed()
+            if isinstance(body, TransitionRecorded):
+                chain.turned(entry.deployment, body.after, body.at)
+            return
+        chain.take(entry)
+        if (held := _held(row, entry)) is not None:
+            self.held.append(held)
+
+
+def _held(row: chains.Row, entry: Entry) -> Held | None:
+    """What a person signed of an entry, if they hold something by it and the signature is sound."""
+    body = entry.parsed()
+    if not isinstance(body, AutomaticRecorded) or body.event != "held" or body.person is None:
+        return None
+    if any(People().problems(row, json.loads(row.body), lambda _: None)):
+        return None
+    person = body.person
+    key = sshsig.verify(person.statement.encode(), NAMESPACE, person.signature)
+    return Held(
+        DeploymentId.parse(entry.deployment), body.path, body.to_version, round(body.due, 3), body.words,
+        person.operator, key, person.model_dump_json(),
+    )  # fmt: skip
 
 
 def events(lines: Iterator[str]) -> Iterator[tuple[str, str, dict[str, Any]]]:

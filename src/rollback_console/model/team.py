@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from rollback_console.model.automatic import Announcement
+from rollback_console.model.identity import DeploymentId
 from rollback_console.model.snapshot import TimelineItem
 from rollback_console.model.text import plain
 from rollback_console.model.value import dataclass
@@ -33,12 +35,31 @@ class Standing:
 
 
 @dataclass(frozen=True, slots=True)
+class Held:
+    """Somebody's signed word, from another journal, that what is announced (`deployment`, `path`, `to_version`, `due`:
+    Unix seconds) does not go by itself. `key`: that made the signature, which was checked (OpenSSH's wire form);
+    `person`: the signature as the entry has it, JSON. Whether they may is the roster's to say."""
+
+    deployment: DeploymentId
+    path: str
+    to_version: str
+    due: float
+    words: str
+    operator: str
+    key: bytes
+    person: str
+
+
+@dataclass(frozen=True, slots=True)
 class Team:
-    """All of it, as last heard. `items` are entries of other chains as lines, oldest first."""
+    """All of it, as last heard. `items` are entries of other chains as lines, oldest first; `announced` what other
+    consoles announced to go by itself, as it stands there."""
 
     items: tuple[TimelineItem, ...] = ()
     colleagues: tuple[Colleague, ...] = ()
     standings: tuple[Standing, ...] = ()
+    announced: tuple[Announcement, ...] = ()
+    held: tuple[Held, ...] = ()
 
     def standing(self, incident: str) -> Standing | None:
         """Who is on it, or None where nobody said so."""
