@@ -291,8 +291,8 @@ class Scribe:
         self.journal.close()
         self.journal = self.main
         merge(self.main, path, reason, who)
-        for end in ("", "-journal"):
-            Path(f"{path}{end}").unlink(missing_ok=True)
+        for suffix in ("", "-journal"):
+            Path(f"{path}{suffix}").unlink(missing_ok=True)
 
     # -- people
 
