@@ -73,7 +73,7 @@ def _as_lines(path: Path, kind: str, problems: tuple[Problem, ...]) -> list[str]
 
 
 @command.command("schema", epilog="Example: rollback-console policy schema policy > policy.schema.json")
-@click.argument("kind", default="policy", type=click.Choice(["policy", "settings", "roster", "scenario"]))
+@click.argument("kind", default="policy", type=click.Choice(["policy", "settings", "roster", "scenario", "operator"]))
 def schema_command(kind: str) -> None:
     """Print the JSON Schema of one kind of file, for editors."""
     from rollback_console.policy.schema import schema

@@ -23,12 +23,13 @@ from rollback_console.policy.problems import in_order, problems_of
 from rollback_console.policy.yaml_marks import Document, Loc
 
 if TYPE_CHECKING:
+    from rollback_console.policy.operator_script import OperatorScript
     from rollback_console.policy.roster import Roster
     from rollback_console.policy.scenario import Scenario
     from rollback_console.policy.settings import Settings
 
 _M = TypeVar("_M", bound=BaseModel)
-KINDS = {kind: f"rollback-console/{kind}/v1" for kind in ("policy", "settings", "roster", "scenario")}
+KINDS = {kind: f"rollback-console/{kind}/v1" for kind in ("policy", "settings", "roster", "scenario", "operator")}
 _MAX_FILES = 1_000  # that the patterns of `policies:` may match
 
 
@@ -94,6 +95,16 @@ class LoadedScenario:
 
     scenario: Scenario
     data: bytes
+    digest: str
+    path: Path
+    warnings: tuple[Problem, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedOperator:
+    """A headless operator that is right. `digest` is the SHA-256 of its bytes, in hex."""
+
+    operator: OperatorScript
     digest: str
     path: Path
     warnings: tuple[Problem, ...] = ()
@@ -282,6 +293,15 @@ def _scenario_of(data: bytes, path: Path) -> LoadedScenario:
     return LoadedScenario(value, data, _digest(data), path, warnings)
 
 
+def load_operator(path: Path) -> LoadedOperator:
+    """A headless operator's file. Raises FileProblems with everything wrong in it."""
+    from rollback_console.policy.operator_script import OperatorScript
+
+    data = _bytes(path)
+    document = yaml_marks.parse(data, str(path))
+    return LoadedOperator(_validate(document, OperatorScript, KINDS["operator"], iter(())), _digest(data), path)
+
+
 def load_all(settings_path: Path) -> Configuration:
     """Settings and every file they name, checked together: deployments are unique across policies, and the roles that
     policies ask for are the roster's. Raises FileProblems with the problems of all files."""
@@ -358,8 +378,8 @@ def _operator(loaded: LoadedSettings, people: Roster) -> Iterator[Problem]:
 
 
 def check(path: Path) -> tuple[str, tuple[Problem, ...]]:
-    """The kind of a file by its `schema:` key (policy, settings, roster, scenario; "" where it cannot be told), and its
-    problems and warnings, errors included. Never raises for what is in the file."""
+    """The kind of a file by its `schema:` key (policy, settings, roster, scenario, operator; "" where it cannot be
+    told), and its problems and warnings, errors included. Never raises for what is in the file."""
     try:
         document = yaml_marks.parse(_bytes(path), str(path))
     except FileProblems as error:
@@ -374,6 +394,8 @@ def check(path: Path) -> tuple[str, tuple[Problem, ...]]:
             return "roster", load_roster(path).warnings
         if schema == KINDS["scenario"]:
             return "scenario", load_scenario(path).warnings
+        if schema == KINDS["operator"]:
+            return "operator", load_operator(path).warnings
     except FileProblems as error:
         return str(schema).split("/")[1], error.problems
     names = ", ".join(KINDS.values())

@@ -1,4 +1,4 @@
-"""JSON Schemas of the four kinds of file, for editors."""
+"""JSON Schemas of the five kinds of file, for editors."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from rollback_console.errors import UsageError
-from rollback_console.policy import policy, roster, scenario, settings
+from rollback_console.policy import operator_script, policy, roster, scenario, settings
 from rollback_console.policy.load import KINDS
 
 _MODELS: dict[str, type[BaseModel]] = {
@@ -15,11 +15,12 @@ _MODELS: dict[str, type[BaseModel]] = {
     settings.SCHEMA: settings.Settings,
     roster.SCHEMA: roster.Roster,
     scenario.SCHEMA: scenario.Scenario,
+    operator_script.SCHEMA: operator_script.OperatorScript,
 }
 
 
 def schema(kind: str) -> dict[str, Any]:
-    """The JSON Schema (2020-12) of `policy`, `settings`, `roster` or `scenario`. Raises UsageError for another kind."""
+    """The JSON Schema (2020-12) of a kind of file (`KINDS`). Raises UsageError for another kind."""
     if kind not in KINDS:
         raise UsageError(f"there is no kind of file {kind!r}", f"The kinds are {', '.join(KINDS)}")
     name = KINDS[kind]
