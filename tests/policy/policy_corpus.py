@@ -33,6 +33,11 @@ WHOLE = {
         "policies": "policies: [policy.yaml]",
     },
     "roster": {"schema": "schema: rollback-console/roster/v1", "operators": "operators:\n  - {id: ana}"},
+    "operator": {
+        "schema": "schema: rollback-console/operator/v1",
+        "name": "name: night-shift",
+        "steps": "steps:\n  - when: fired",
+    },
     "yaml": {},
 }
 

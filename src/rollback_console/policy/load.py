@@ -143,10 +143,14 @@ def _validate(document: Document, model: type[_M], schema: str, more: Iterator[P
     return value
 
 
+def _a(kind: str) -> str:
+    return f"an {kind}" if kind[0] in "aeiou" else f"a {kind}"
+
+
 def _wrong_schema(document: Document, found: object, schema: str) -> Problem:
     kind = schema.split("/")[1]
     if isinstance(found, str) and found in KINDS.values():
-        return document.problem(("schema",), f"this is a {found.split('/')[1]} file, a {kind} was expected",
+        return document.problem(("schema",), f"this is {_a(found.split('/')[1])} file, {_a(kind)} was expected",
                                 f"Name a file with `schema: {schema}`")  # fmt: skip
     if isinstance(found, str) and found.startswith(f"rollback-console/{kind}/"):
         return document.problem(("schema",), f"{plain(found, 60)} is another version than this program reads",

@@ -8,9 +8,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Annotated, Literal
 
-from pydantic import Field, StrictBool, model_validator
+from pydantic import Field, PlainValidator, StrictBool, WithJsonSchema, model_validator
 
-from rollback_console.policy.quantities import Duration, Span
+from rollback_console.policy.quantities import Duration, Span, refusal
 from rollback_console.policy.words import Complaint, Name, Text, VersionText, Words, several
 
 SCHEMA = "rollback-console/operator/v1"
@@ -30,6 +30,20 @@ _TAKES: dict[str, tuple[str, ...]] = {
     "stop": (),
 }
 _KEYS = {key: f"`{key}`" for key in _TAKES}
+
+
+def _steps(value: object) -> int | str:
+    """`all`, or how many steps."""
+    if value == "all" or (type(value) is int and 1 <= value <= 1_000):
+        return value
+    raise refusal("is neither `all` nor a number of steps", "Write `skip: all`, or `skip: 2`")
+
+
+Steps = Annotated[
+    int | Literal["all"],
+    PlainValidator(_steps),
+    WithJsonSchema({"anyOf": [{"const": "all"}, {"type": "integer", "minimum": 1, "maximum": 1_000}]}),
+]
 
 
 class OperatorGuard(Words):
@@ -60,7 +74,7 @@ class OperatorStep(Words):
     walk: Text | None = None
     pace: Duration = 10.0
     until: Literal["rollback", "end"] = "end"
-    skip: Literal["all"] | Annotated[int, Field(ge=1, le=1_000, strict=True)] | None = None
+    skip: Steps | None = None
     because: Text = "no reason given"
     plan: Text | None = None
     to: VersionText | None = None
