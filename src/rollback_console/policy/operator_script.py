@@ -54,7 +54,9 @@ class OperatorGuard(Words):
     origin: Literal["release", "upstream", "infrastructure", "telemetry", "unknown"] | None = None
     advised: Literal["rollback", "nothing"] | None = None
     state: Literal["healthy", "pending", "fired", "clearing", "cooling", "blind"] | None = None
-    plan: Literal["executable", "refused", "done", "not confirmed", "failed"] | None = None
+    plan: Literal[
+        "executable", "refused", "running", "verifying", "unfinished", "done", "not confirmed", "failed", "aborted",
+    ] | None = None  # fmt: skip
 
     @model_validator(mode="after")
     def _says_something(self) -> OperatorGuard:
