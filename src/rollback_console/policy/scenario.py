@@ -189,7 +189,6 @@ class ScenarioWorld(Words):
 
     noise: Noise = "everyday"
     traffic: ScenarioTraffic = Field(default_factory=_default(ScenarioTraffic))
-    unit: Annotated[Text, Field(max_length=20)] = "USD"
     metrics: dict[Text, MetricName] = Field(default_factory=dict)
     labels: dict[Text, LabelName] = Field(default_factory=dict)
     deployments: Annotated[tuple[ScenarioDeployment, ...], Field(min_length=1, max_length=200)]

@@ -5,34 +5,67 @@ from __future__ import annotations
 import asyncio
 import math
 from bisect import bisect_right
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from rollback_console.errors import BackendRefused, BackendUnreachable
 from rollback_console.model.observation import BackendHealth, BackendState, Series
 from rollback_console.model.registry import ModelVersion, RegisteredModel
 from rollback_console.model.text import plain
 from rollback_console.rehearse.evaluate import Column, Labels, evaluate
-from rollback_console.rehearse.fleet import FaultKind
+from rollback_console.rehearse.fleet import Fault, FaultKind, How
 from rollback_console.rehearse.promql import Node, parse, selectors
-from rollback_console.rehearse.world import BUCKETS, CHUNK, COUNTERS, World
+from rollback_console.rehearse.world import BUCKETS, CHUNK, CONSOLE, COUNTERS, RARE, World
 
 _DAY = 86_400.0
 _MAX_POINTS = 11_000  # Prometheus' own limit of points a series
+PATIENCE_S = 10.0  # how long the console waits for an answer: what a settings file's `timeout:` is by default
 GAUGES = ("model_info", "up", "feature_age_seconds")
-METRICS = (*COUNTERS, "latency_seconds_bucket", "latency_seconds_count", *GAUGES)
+METRICS = (*COUNTERS, RARE, "latency_seconds_bucket", "latency_seconds_count", *GAUGES)
+
+
+class Names:
+    """What a world's metrics and labels are called, where that is not as this program calls them."""
+
+    def __init__(self, metrics: Mapping[str, str] | None = None, labels: Mapping[str, str] | None = None) -> None:
+        """By the names of this program."""
+        self._metrics, self._labels = dict(metrics or {}), dict(labels or {})
+        self._own = {name: name for name in METRICS if name not in self._metrics}
+        self._own |= {called: own for own, called in self._metrics.items()}
+
+    def of(self, own: str) -> str:
+        """What a metric is called."""
+        return self._metrics.get(own, own)
+
+    def own(self, called: str) -> str | None:
+        """The metric that is called so, or None."""
+        return self._own.get(called)
+
+    def label(self, own: str) -> str:
+        """What a label is called."""
+        return self._labels.get(own, own)
+
+    def labelled(self, labels: Labels, known_as: Labels) -> Labels:
+        """Labels as they are called, with a deployment's own ones beside them or in their place."""
+        return tuple(sorted(({self.label(key): value for key, value in labels} | dict(known_as)).items()))
 
 
 class _Simulated:
     """One series: a deployment's metric, scraped at every slot's boundary."""
 
-    def __init__(self, world: World, index: int, name: str, extra: Labels = (), counts: str | None = None) -> None:
-        """`counts`: the world's counter behind it, None for a gauge."""
+    def __init__(
+        self, world: World, index: int, name: str, extra: Labels = (), counts: str | None = None,
+        names: Names | None = None,
+    ) -> None:  # fmt: skip
+        """`counts`: the world's counter behind it, None for a gauge. `names`: what it and its labels are called."""
         self._world, self._index, self._name, self._counts = world, index, name, counts
         self._deployment = world.deployments[index]
         self._extra = dict(extra)
         self._unit = 0.01 if counts == "revenue_total" else 1.0
         self.counter = counts is not None
-        self.labels: Labels = tuple(sorted((("__name__", name), *self._deployment.labels, *extra)))
+        labels: Labels = (*self._deployment.labels, *extra)
+        if names is not None:
+            name, labels = names.of(name), names.labelled(labels, self._deployment.known_as)
+        self.labels: Labels = tuple(sorted((("__name__", name), *labels)))
 
     def at(self, times: Sequence[float]) -> Column:
         slot_s = self._world.slot_s
@@ -155,6 +188,26 @@ class _Simulated:
         return lambda first, last: sums[last - low] - sums[first - low]
 
 
+class _Wrong:
+    """A series whose numbers are wrong by a factor."""
+
+    def __init__(self, source: _Simulated, factor: float) -> None:
+        self._source, self._factor = source, factor
+        self.labels, self.counter = source.labels, source.counter
+
+    def at(self, times: Sequence[float]) -> Column:
+        return [None if value is None else value * self._factor for value in self._source.at(times)]
+
+    def sampled_at(self, times: Sequence[float]) -> Column:
+        return self._source.sampled_at(times)
+
+    def counted(self, times: Sequence[float], window_s: float) -> Column:
+        return self._source.counted(times, window_s)
+
+    def increase(self, times: Sequence[float], window_s: float) -> Column:
+        return [None if value is None else value * self._factor for value in self._source.increase(times, window_s)]
+
+
 def _on_grid(times: Sequence[float], slot_s: float) -> bool:
     """Are evenly spaced times all on slots' boundaries."""
     return not times[0] % slot_s and (len(times) < 2 or not (times[1] - times[0]) % slot_s)
@@ -164,12 +217,16 @@ class WorldMetrics:
     """`observe.protocol.MetricBackend` over a `World`: the metrics of a fleet of model services.
 
     Counters by `deployment`, `environment`, `job`: visits_total, orders_total, requests_total, errors_total,
-    revenue_total, latency_seconds_bucket{le}, latency_seconds_count. Gauges: model_info{version}, up,
-    feature_age_seconds. Names outside this list are empty, as in Prometheus.
+    revenue_total, unsafe_total, latency_seconds_bucket{le}, latency_seconds_count. Gauges: model_info{version}, up,
+    feature_age_seconds. Names outside this list are empty, as in Prometheus. A store that is slow, or whose answers are
+    old or wrong, says nothing of it.
     """
 
-    def __init__(self, world: World) -> None:
+    def __init__(self, world: World, names: Names | None = None) -> None:
+        """`names`: what metrics and labels are called here."""
         self._world = world
+        self._names = names or Names()
+        self._wrong: Fault | None = None  # while a question is being answered
         self._parsed: dict[str, Node] = {}
         self._sources: dict[str, list[_Simulated]] = {}
         self._last_ok: float | None = None
@@ -198,13 +255,14 @@ class WorldMetrics:
     async def close(self) -> None:
         self._sources.clear()
 
-    def select(self, name: str, matchers: tuple[tuple[str, str, bool], ...]) -> Sequence[_Simulated]:
+    def select(self, name: str, matchers: tuple[tuple[str, str, bool], ...]) -> Sequence[_Simulated | _Wrong]:
         """Series of that name whose labels match; a label that is not there matches the empty text."""
-        found = []
-        for source in self._named(name):
+        found: list[_Simulated | _Wrong] = []
+        own, wrong = self._names.own(name), self._wrong
+        for source in self._named(own) if own is not None else ():
             known = dict(source.labels)
             if all((known.get(label, "") == value) is equal for label, value, equal in matchers):
-                found.append(source)
+                found.append(_Wrong(source, wrong.off_by) if wrong is not None and own in wrong.only else source)
         return found
 
     def _no(self, error: BackendRefused | BackendUnreachable) -> BackendRefused | BackendUnreachable:
@@ -212,14 +270,17 @@ class WorldMetrics:
         return error
 
     async def _ask(self, promql: str, times: list[float]) -> tuple[Series, ...]:
-        if self._world.backend_down(FaultKind.METRICS):
+        trouble = self._world.trouble(FaultKind.METRICS)
+        if trouble is not None and trouble.how is How.OUT:
             raise self._no(BackendUnreachable("the simulated metric store is out", "it is part of the rehearsal"))
+        if trouble is not None and trouble.how is How.SLOW:
+            await self._wait(trouble)
         try:
             node = self._parsed.get(promql) or parse(promql)
             self._parsed[promql] = node
             for _ in self._fill(node, times):
                 await asyncio.sleep(0)
-            vector = evaluate(node, times, self)
+            vector = self._answer(node, times, trouble)
         except BackendRefused:
             self._last_ok, self._problem = self._world.clock.now(), ""  # a no is an answer: it is there
             raise
@@ -231,12 +292,38 @@ class WorldMetrics:
                 series.append(Series(labels, points))
         return tuple(series)
 
+    async def _wait(self, slow: Fault) -> None:
+        """As long as the answer takes, or until the console gives up on it."""
+        await self._world.linger(min(slow.delay_s, PATIENCE_S))
+        if slow.delay_s > PATIENCE_S:
+            what = f"the simulated metric store did not answer within {PATIENCE_S:.0f} s"
+            raise self._no(BackendUnreachable(what, "it is part of the rehearsal"))
+
+    def _answer(self, node: Node, times: list[float], trouble: Fault | None) -> dict[Labels, Column]:
+        """What a question is answered with: the truth, what was true when the answers grew old, or wrong numbers."""
+        if trouble is None or trouble.how is How.SLOW:
+            return evaluate(node, times, self)
+        if trouble.how is How.WRONG:
+            self._wrong = trouble
+            try:
+                return evaluate(node, times, self)
+            finally:
+                self._wrong = None
+        known = [at for at in times if at <= trouble.starts_at]
+        late = len(times) - len(known)
+        out = {labels: [*column] for labels, column in evaluate(node, known, self).items()} if known else {}
+        if late:
+            for labels, column in evaluate(node, [trouble.starts_at], self).items():
+                out.setdefault(labels, [None] * len(known)).extend(column * late)
+        return {labels: column + [None] * (len(times) - len(column)) for labels, column in out.items()}
+
     def _fill(self, node: Node, times: Sequence[float]) -> Iterator[None]:
         """Draw ahead of the evaluation, a chunk at a time: the evaluation itself does not wait."""
         grain = self._world.slot_s * CHUNK
         for selector in selectors(node):
-            latency = selector.name == "latency_seconds_bucket"
-            if selector.window_s is None or not (latency or selector.name in COUNTERS):
+            name = self._names.own(selector.name)
+            latency = name == "latency_seconds_bucket"
+            if selector.window_s is None or not (latency or name in COUNTERS):
                 continue
             back = selector.offset_s
             chunks: set[int] = set()
@@ -253,21 +340,22 @@ class WorldMetrics:
         return found
 
     def _of(self, name: str, index: int) -> Iterator[_Simulated]:
-        world = self._world
-        if name in COUNTERS:
-            yield _Simulated(world, index, name, counts=name)
+        world, names = self._world, self._names
+        if name in COUNTERS or name == RARE:
+            yield _Simulated(world, index, name, counts=name, names=names)
         elif name == "latency_seconds_count":
-            yield _Simulated(world, index, name, counts="requests_total")
+            yield _Simulated(world, index, name, counts="requests_total", names=names)
         elif name == "latency_seconds_bucket":
             for bucket, bound in enumerate(BUCKETS):
                 word = "+Inf" if math.isinf(bound) else f"{bound:g}"
-                yield _Simulated(world, index, name, (("le", word),), f"latency:{bucket}")
+                yield _Simulated(world, index, name, (("le", word),), f"latency:{bucket}", names)
         elif name == "model_info":
             deployment = world.deployments[index]
             for version in dict.fromkeys(v.version for v in reversed(deployment.versions)):
-                yield _Simulated(world, index, name, (("model", deployment.model), ("version", version)))
+                extra = (("model", deployment.model), ("version", version))
+                yield _Simulated(world, index, name, extra, names=names)
         elif name in GAUGES:
-            yield _Simulated(world, index, name)
+            yield _Simulated(world, index, name, names=names)
 
 
 class WorldRegistry:
@@ -286,20 +374,20 @@ class WorldRegistry:
             self._tags[model, version] = dict(fact.tags)
 
     async def model(self, name: str) -> RegisteredModel | None:
-        self._up()
+        await self._up()
         return self._model(name)
 
     async def models(self) -> tuple[RegisteredModel, ...]:
-        self._up()
+        await self._up()
         found = (self._model(name) for name in sorted({model for model, _ in self._facts}))
         return tuple(model for model in found if model is not None)
 
     async def versions(self, model: str) -> tuple[ModelVersion, ...]:
-        self._up()
+        await self._up()
         return tuple(self._version(fact, whole=False) for fact in self._of(model))
 
     async def version(self, model: str, version: str) -> ModelVersion | None:
-        self._up()
+        await self._up()
         fact = self._facts.get((model, version))
         return None if fact is None else self._version(fact, whole=True)
 
@@ -314,34 +402,44 @@ class WorldRegistry:
 
     async def read_pointer(self, model: str, alias: str) -> str | None:
         """Where the pointer stands now, or None where there is none."""
-        self._up()
+        await self._up()
         return self._world.pointer(model, alias)
 
     async def write_pointer(self, model: str, alias: str, version: str) -> None:
         """Set the pointer; the last writer wins, as in MLflow. Raises `BackendRefused` for an unknown version."""
-        self._up()
-        self._world.flip(model, alias, version, by="rollback-console")
+        await self._up()
+        lost = self._world.moving()  # what waited for this very write begins now
+        if not lost:
+            await self._up()
+        self._world.flip(model, alias, version, by=CONSOLE)
+        if lost:
+            await self._up()
 
     async def read_tags(self, model: str, version: str | None = None) -> dict[str, str]:
         """Tags of a version, or of the model itself."""
-        self._up()
+        await self._up()
         return dict(self._tags.get((model, version), {}))
 
     async def write_tag(self, model: str, version: str | None, key: str, value: str) -> None:
         """Set one tag. Raises `BackendRefused` for an unknown model or version."""
-        self._up()
+        await self._up()
         self._known(model, version)
         self._tags.setdefault((model, version), {})[key] = value
 
     async def delete_tag(self, model: str, version: str | None, key: str) -> None:
         """Remove one tag; one that is not there is removed already."""
-        self._up()
+        await self._up()
         self._known(model, version)
         self._tags.get((model, version), {}).pop(key, None)
 
-    def _up(self) -> None:
-        if self._world.backend_down(FaultKind.REGISTRY):
-            self._problem = "the simulated registry is out"
+    async def _up(self) -> None:
+        """Answer, if it is there: late where it is slow."""
+        trouble = self._world.trouble(FaultKind.REGISTRY)
+        if trouble is not None and trouble.how is How.SLOW:
+            await self._world.linger(min(trouble.delay_s, PATIENCE_S))
+        if trouble is not None and (trouble.how is How.OUT or trouble.delay_s > PATIENCE_S):
+            slow = f"the simulated registry did not answer within {PATIENCE_S:.0f} s"
+            self._problem = slow if trouble.how is How.SLOW else "the simulated registry is out"
             raise BackendUnreachable(self._problem, "it is part of the rehearsal")
         self._problem, self._last_ok = "", self._world.clock.now()
 

@@ -1,0 +1,38 @@
+"""Virtual time for backends that take their time: it moves on while something waits for one of them, and only then."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable
+from typing import TypeVar
+
+from rollback_console.clock import VirtualClock
+from rollback_console.rehearse.world import World
+
+_T = TypeVar("_T")
+_QUIET = 20  # turns of the event loop in which nobody new began to wait
+
+
+async def paced(awaitable: Awaitable[_T], world: World, clock: VirtualClock) -> _T:
+    """What `awaitable` gives. Where it waits for a slow backend of `world`, the clock moves on to the moment at which
+    the backend answers; where there is none, this is `await`.
+
+    Everything that is going to ask is let ask first: two questions of one evaluation wait together, not one behind the
+    other.
+    """
+    if not world.is_slow:
+        return await awaitable
+    task = asyncio.ensure_future(awaitable)
+    try:
+        quiet, waiting = 0, world.waiting
+        while not task.done():
+            await asyncio.sleep(0)
+            quiet, waiting = (quiet + 1, waiting) if world.waiting == waiting else (0, world.waiting)
+            if waiting and quiet >= _QUIET and not task.done():
+                await clock.advance(max(0.0, min(waiting) - clock.now()))
+                quiet = 0
+    finally:
+        if not task.done():
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+    return task.result()
