@@ -370,12 +370,27 @@ def transition_body(decided: Decided, declared: Mapping[str, Any] | None = None)
     )
 
 
+@dataclass(frozen=True, slots=True)
+class Redecided:
+    """A recorded decision, made again: the verdict that this program comes to (None where it cannot), and the first
+    place where what is recorded differs, or why there is no verdict ("": it is the same)."""
+
+    verdict: Verdict | None
+    difference: str
+
+
 def recompute(entry: Entry, blobs: Blobs, compile_policy: Compile) -> str | None:
     """Decide again from what a `transition` entry holds. None when the verdict is the same, else what differs.
 
     The same verdict everywhere, numbers equal to nine digits, and the very words where the entry names an engine that
     speaks as this one does. Raises OtherEngine where it names one that decides otherwise, or that nobody here knows.
     """
+    found = redecide(entry, blobs, compile_policy)
+    return found.difference or None if found is not None else None
+
+
+def redecide(entry: Entry, blobs: Blobs, compile_policy: Compile) -> Redecided | None:
+    """As `recompute`, with the verdict. None for what is no `transition`."""
     from rollback_console.journal.kinds import TransitionRecorded
 
     body = entry.parsed()
@@ -385,22 +400,23 @@ def recompute(entry: Entry, blobs: Blobs, compile_policy: Compile) -> str | None
         raise OtherEngine(f"not recomputed: {plain(why_not(plain(body.engine, 40)), 300)}")
     policy, samples = blobs(body.policy), blobs(body.tick)
     if policy is None or samples is None:
-        return "cannot be recomputed: its " + ("policy" if policy is None else "samples") + " are gone (retention)"
+        gone = "policy" if policy is None else "samples"
+        return Redecided(None, f"cannot be recomputed: its {gone} are gone (retention)")
     try:
         rules = compile_policy(policy, body.policy)
     except ConsoleError as error:
-        return f"its policy cannot be read: {error.message}"
+        return Redecided(None, f"its policy cannot be read: {error.message}")
     rule = next((r for r in rules if str(r.deployment.id) == entry.deployment), None)
     if rule is None:
-        return f"its policy does not name {entry.deployment}"
+        return Redecided(None, f"its policy does not name {entry.deployment}")
     try:
         tick = unpack(samples, blobs)
         observation = next((o for o in tick.observations if str(o.deployment) == entry.deployment), None)
         if observation is None:
-            return f"its samples do not hold {entry.deployment}"
+            return Redecided(None, f"its samples do not hold {entry.deployment}")
         verdict, after = decide(rule, observation, memory_from(body.memory_before), cooling=body.cooling)
     except (ValueError, KeyError, TypeError, IndexError, AttributeError) as error:
-        return f"its samples cannot be read: {error}"
+        return Redecided(None, f"its samples cannot be read: {error}")
     told = {"at": body.at, "after": body.after, "sentence": body.sentence}
     apart = frozenset() if speaks_alike(body.engine) else _WORDS
     for name, recorded, computed in (
@@ -409,8 +425,8 @@ def recompute(entry: Entry, blobs: Blobs, compile_policy: Compile) -> str | None
         ("entry", told, {"at": verdict.at, "after": str(verdict.state), "sentence": verdict.sentence}),
     ):
         if difference := _difference(recorded, json.loads(json.dumps(computed)), name, apart):
-            return difference
-    return None
+            return Redecided(verdict, difference)
+    return Redecided(verdict, "")
 
 
 def _difference(recorded: Any, computed: Any, where: str, apart: frozenset[str]) -> str | None:

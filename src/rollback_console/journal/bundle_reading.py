@@ -8,8 +8,9 @@ import hashlib
 import json
 import re
 import tarfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import IO, Protocol
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
@@ -29,11 +30,20 @@ _HASH = re.compile(r"[0-9a-f]{64}")
 _CHUNK = 1 << 20
 
 
-class Bundle:
-    """An archive that `bundle.write` made, or something that was made to look like one."""
+class Files(Protocol):
+    """The files of a bundle by their names below its folder: in an archive, or unpacked."""
 
-    def __init__(self, path: Path, tar: tarfile.TarFile, members: dict[str, tarfile.TarInfo], odd: list[str]) -> None:
-        self._path, self._tar, self._members, self._odd = path, tar, members, odd
+    @property
+    def sizes(self) -> Mapping[str, int]: ...
+
+    def open(self, name: str) -> IO[bytes] | None: ...
+
+
+class Bundle:
+    """What `bundle.write` made, or something that was made to look like it."""
+
+    def __init__(self, path: Path, files: Files, odd: list[str]) -> None:
+        self._path, self._files, self._members, self._odd = path, files, files.sizes, odd
         self._unread: list[str] = []
         self._key: Ed25519PublicKey | None = None
         self._last: Row | None = None
@@ -68,6 +78,14 @@ class Bundle:
         if prev != row.hash and _HASH.fullmatch(prev) and signed_by(self._key, prev, row.signature):
             return row._replace(hash=prev)
         return row
+
+    @property
+    def count(self) -> int:
+        """How many entries it says that it holds; 0 where it does not say."""
+        try:
+            return int(json.loads(self._text("bundle.json"))["entries"])
+        except (ValueError, KeyError, TypeError, ConsoleError):
+            return 0
 
     def blob(self, digest: str) -> bytes | None:
         """As `verify` asks: None where there is none, ValueError where the bytes are not the digest's."""
@@ -166,19 +184,53 @@ class Bundle:
         return data[:-1].split(b"\n")
 
     def _read(self, name: str) -> bytes:
-        member = self._members[name]
-        if member.size > _LARGEST:
+        if self._members[name] > _LARGEST:
             raise InputError(f"{self._path}: {name} is larger than {_LARGEST} bytes", "unpack it and run verify.sh")
-        file = self._tar.extractfile(member)
-        return file.read() if file is not None else b""
+        file = self._files.open(name)
+        if file is None:
+            return b""
+        with file:
+            return file.read()
 
     def _sum(self, name: str) -> str:
         """By pieces: a file may be large."""
-        file = self._tar.extractfile(self._members[name])
+        file = self._files.open(name)
         sum_ = hashlib.sha256()
-        while file is not None and (data := file.read(_CHUNK)):
-            sum_.update(data)
+        if file is not None:
+            with file:
+                while data := file.read(_CHUNK):
+                    sum_.update(data)
         return sum_.hexdigest()
+
+
+class _Packed:
+    """The files of an archive."""
+
+    def __init__(self, tar: tarfile.TarFile, members: dict[str, tarfile.TarInfo]) -> None:
+        self._tar, self._members = tar, members
+        self.sizes: Mapping[str, int] = {name: member.size for name, member in members.items()}
+
+    def open(self, name: str) -> IO[bytes] | None:
+        return self._tar.extractfile(self._members[name])
+
+
+class _Unpacked:
+    """The files of a folder; what is neither a file nor a folder is odd, and is not opened."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self.odd: list[str] = []
+        sizes: dict[str, int] = {}
+        for path in sorted(folder.rglob("*")):
+            name = path.relative_to(folder).as_posix()
+            if path.is_symlink() or not (path.is_file() or path.is_dir()):
+                self.odd.append(f"{name} is neither a file nor a folder")
+            elif path.is_file():
+                sizes[name] = path.stat().st_size
+        self.sizes: Mapping[str, int] = sizes
+
+    def open(self, name: str) -> IO[bytes] | None:
+        return (self._folder / name).open("rb")
 
 
 def open_bundle(path: Path) -> Bundle:
@@ -192,7 +244,18 @@ def open_bundle(path: Path) -> Bundle:
         raise InputError(
             f"{path} is an archive and no bundle of a journal", "`journal export --format bundle` makes one"
         )
-    return Bundle(path, tar, members, odd)
+    return Bundle(path, _Packed(tar, members), odd)
+
+
+def open_folder(path: Path) -> Bundle | None:
+    """A bundle that was unpacked; None where the folder is none. Raises InputError where it cannot be read."""
+    if not any((path / "entries").glob("*.envelopes")):
+        return None
+    try:
+        files = _Unpacked(path)
+    except OSError as error:
+        raise InputError(f"{path} cannot be read ({error.strerror or error})", "unpack it again") from error
+    return Bundle(path, files, files.odd)
 
 
 def _members(tar: tarfile.TarFile) -> tuple[dict[str, tarfile.TarInfo], list[str]]:

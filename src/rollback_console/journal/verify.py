@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 Blobs = Callable[[str], bytes | None]
 Recompute = Callable[["Entry", Blobs], str | None]
 
+_TOLD = 250  # entries between two words on how far the walk is
 _REMEMBERED = 10_000  # digests of blobs already checked
 _DECLARATIONS = ("exclusion", "expected", "merge")  # by hand; a decision says what it knew of them
 # Where entries name blobs. A kind that is not here names none, or is newer than this program.
@@ -85,6 +86,7 @@ def verify(
     against: Against | None = None,
     others: Callable[[], Iterable[str]] | None = None,
     people: People | None = None,
+    told: Callable[[int], None] | None = None,
 ) -> Verification:
     """Verify a journal's file, or rows from elsewhere (`export.read_jsonl`).
 
@@ -93,8 +95,9 @@ def verify(
     for what people declared, which later ones say they knew) and returns what
     is wrong with it, or None, or raises OtherEngine where it cannot tell; `blobs` serves it when `source` is rows.
     `people`: checks what people signed, with the roster; without it, signatures and statements alone are checked.
-    `against`: what others saw of it; `others`, called after the walk: what else is wrong with a bundle. Raises
-    UsageError when there is no such file; a file that is no journal is a problem, not an error.
+    `against`: what others saw of it; `others`, called after the walk: what else is wrong with a bundle. `told` is
+    called every few hundred entries with how many were walked: a walk may take long. Raises UsageError when there is
+    no such file; a file that is no journal is a problem, not an error.
     """
     walk = _Walk(devices, chain, recompute, against)
     walk.people = people or walk.people
@@ -254,11 +257,14 @@ class _Walk:
         self._checked: OrderedDict[str, bool] = OrderedDict()
         self.people = People()
         self.file: Path | None = None
+        self.told: Callable[[int], None] | None = None
         self._digests: dict[str, tuple[int | None, Any]] = {}
 
     def step(self, row: Row) -> None:
         """One entry, the next in the table's order."""
         self.entries += 1
+        if self.told is not None and self.entries % _TOLD == 0:
+            self.told(self.entries)
         if self._key is None and not self._begin(row):
             return
         body = self._check(row)
