@@ -1,4 +1,4 @@
-"""`rollback-console rehearse`: a drill on the simulated world, with a screen or headless."""
+"""`rollback-console rehearse`: a drill on the simulated world, with a screen or headless, one or many."""
 
 from __future__ import annotations
 
@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING
 import click
 
 from rollback_console.cli.common import emit_json, emit_lines, journal_option, json_option
+from rollback_console.cli.drilling import headless_drill
 from rollback_console.errors import UsageError
-from rollback_console.model.text import duration
 
 if TYPE_CHECKING:
-    from rollback_console.rehearse.scenario import Scenario
     from rollback_console.rehearse.score import DrillResult
+
+_FILE = click.Path(path_type=Path, dir_okay=False)
 
 
 @click.command(
@@ -23,94 +24,139 @@ if TYPE_CHECKING:
 @click.argument("scenario", required=False)
 @click.option("--list", "listing", is_flag=True, help="The scenarios there are.")
 @click.option("--headless", is_flag=True, help="Without a screen; exit 0 passed, 1 failed.")
-@click.option("--operator", default="perfect", metavar="NAME", help="Who plays, headless: perfect or careless.")
+@click.option(
+    "--operator",
+    default="perfect",
+    metavar="NAME|FILE",
+    help="Who plays, headless: perfect, slow, careless, asleep, automatic, or a script.",
+)
 @click.option("--seed", type=int, default=7, help="Another seed is another day with the same story.")
 @click.option("--speed", type=click.FloatRange(0.1, 60), default=1.0, help="How fast the clock runs, with a screen.")
+@click.option("--policy", type=_FILE, metavar="FILE", help="Judge by this policy, in place of the scenario's own.")
+@click.option("--all", "every", is_flag=True, help="Every scenario that comes with the console.")
+@click.option(
+    "--runs",
+    type=click.IntRange(1, 1_000_000),
+    metavar="N",
+    help="Monte Carlo: so many seeds of each, into the evidence library.",
+)
+@click.option(
+    "--at-least",
+    type=click.FloatRange(0, 100),
+    default=100.0,
+    metavar="PERCENT",
+    help="Of --runs, so many are to pass for exit code 0.",
+)
+@click.option("--refresh", is_flag=True, help="Of --runs, only what the library lacks or what is stale in it.")
+@click.option(
+    "--library",
+    type=_FILE,
+    metavar="FILE",
+    help="The evidence library (else beside the settings, else the data folder).",
+)
+@click.option(
+    "--keep-failed",
+    type=click.Path(path_type=Path, file_okay=False),
+    metavar="DIR",
+    help="Keep the journals of drills that failed there.",
+)
+@click.option("--junit", type=_FILE, metavar="FILE", help="Write the results as JUnit XML, for a CI server.")
+@click.option("--jobs", type=click.IntRange(min=1), metavar="N", help="In so many processes (default: one a core).")
 @journal_option
 @json_option
 @click.pass_context
 def command(
     ctx: click.Context, scenario: str | None, listing: bool, headless: bool, operator: str, seed: int, speed: float,
-    journal: Path | None, as_json: bool,
+    policy: Path | None, every: bool, runs: int | None, at_least: float, refresh: bool, library: Path | None,
+    keep_failed: Path | None, junit: Path | None, jobs: int | None, journal: Path | None, as_json: bool,
 ) -> None:  # fmt: skip
-    """A drill on the very engine of the live console. Headless: byte-identical journals for a seed."""
+    """A drill on the very engine of the live console. Headless: byte-identical journals for a seed.
+
+    SCENARIO is a name of --list, a scenario's file, or (headless) a folder of them.
+    """
     if listing:
         _list(as_json)
         return
-    from rollback_console.rehearse.scenario import find
-
-    found = find(scenario or "demo")
     if not headless:
+        _needs_headless(ctx)
         from rollback_console.cli.demo import command as demo
+        from rollback_console.rehearse.scenario import find
 
+        find(scenario or "demo")
         ctx.invoke(demo, speed=speed, seed=seed)
         return
-    result, path = asyncio.run(headless_drill(found, operator, seed, journal))
+    many = every or runs is not None or junit is not None or (scenario is not None and Path(scenario).is_dir())
+    _together(many=many, runs=runs, journal=journal, refresh=refresh, library=library)
+    if many:
+        from rollback_console.cli.drill_many import Order, rehearse_many
+
+        named = scenario if scenario is not None or every else "demo"
+        ctx.exit(
+            rehearse_many(
+                Order(
+                    named, every, operator, seed, runs, jobs, policy, junit, keep_failed, library, refresh,
+                    at_least / 100.0, as_json,
+                )
+            )
+        )  # fmt: skip
+    ctx.exit(_one(scenario or "demo", operator, seed, journal, policy, as_json))
+
+
+def _one(name: str, operator: str, seed: int, journal: Path | None, policy: Path | None, as_json: bool) -> int:
+    """One drill with its journal; the exit code."""
+    from rollback_console.rehearse.scenario import find
+
+    result, path = asyncio.run(headless_drill(find(name), operator, seed, journal, policy))
     _report(result, path, as_json)
-    ctx.exit(0 if result.passed else 1)
+    return 0 if result.passed else 1
+
+
+def _needs_headless(ctx: click.Context) -> None:
+    """Raises UsageError for an option that a drill with a screen does not have."""
+    from click.core import ParameterSource
+
+    alone = ("every", "runs", "refresh", "library", "keep_failed", "junit", "jobs", "operator", "policy", "at_least")
+    for parameter in ctx.command.params:
+        given = ctx.get_parameter_source(parameter.name or "")
+        if parameter.name in alone and given is ParameterSource.COMMANDLINE:
+            raise UsageError(f"{parameter.opts[0]} goes with a drill that nobody watches", "add --headless")
+
+
+def _together(
+    *, many: bool, runs: int | None, journal: Path | None, refresh: bool, library: Path | None
+) -> None:  # fmt: skip
+    """Raises UsageError for options that do not go together."""
+    if journal is not None and many:
+        raise UsageError(
+            "--journal names one drill's journal, and these are many", "--keep-failed DIR keeps failed ones"
+        )
+    if runs is None:
+        for word, given in (("--refresh", refresh), ("--library", library is not None)):
+            if given:
+                raise UsageError(f"{word} goes with --runs N", "a single drill measures nothing")
 
 
 def _list(as_json: bool) -> None:
     from rollback_console.rehearse.scenario import shipped
 
     if as_json:
-        emit_json([{"name": s.name, "title": s.title, "class": s.klass, "right": s.right} for s in shipped()])
-    else:
-        emit_lines(f"{s.name:<10} {s.title} (right: {s.right})" for s in shipped())
-
-
-async def headless_drill(
-    scenario: Scenario, operator: str, seed: int, journal: Path | None
-) -> tuple[DrillResult, Path]:
-    """Play a scenario on a virtual clock; returns the score and the journal's path."""
-    from rollback_console.cli.rehearsal import HEADLESS_START, rehearsal, rehearsal_journal
-    from rollback_console.clock import VirtualClock
-    from rollback_console.rehearse.headless import Drill, run_headless
-    from rollback_console.rehearse.operators import operator_named
-    from rollback_console.rehearse.score import About
-
-    script = operator_named(operator)
-    path = journal or rehearsal_journal()
-    if path.exists():
-        raise UsageError(f"{path} exists", "a drill makes its own journal: name a new file")
-    clock = VirtualClock(HEADLESS_START)
-    setup = scenario.stage(seed, clock.now(), clock)
-    seat = rehearsal(setup, path, command="rehearse")
-    try:
-        await seat.engine.start()
-        drill = Drill(
-            scenario.name, seed, operator, script, setup.truth, setup.step_s,
-            world=setup.world, about=About.of(scenario, setup),
-        )  # fmt: skip
-        return await run_headless(drill, seat.engine, seat.acts, clock), path
-    finally:
-        await seat.close()
+        emit_json(
+            [
+                {"name": s.name, "title": s.title, "class": s.klass, "right": s.right, "needs": list(s.needs)}
+                for s in shipped()
+            ]
+        )
+        return
+    width = max(len(s.name) for s in shipped())
+    for s in shipped():
+        emit_lines([f"{s.name:<{width}}  {s.title}", f"{'':<{width}}  right: {s.right}"])
+        emit_lines([f"{'':<{width}}  needs: {', '.join(s.needs)}"] if s.needs else [])
 
 
 def _report(result: DrillResult, path: Path, as_json: bool) -> None:
     if as_json:
         emit_json(result.detail() | {"journal": str(path)})
         return
-    emit_lines(
-        [f"{'PASSED' if result.passed else 'FAILED'}: {result.scenario} by {result.operator}, seed {result.seed}"]
-    )
-    emit_lines([f"decision: {result.decision}; {result.steps_done} steps done, {result.steps_skipped} skipped"])
-    for word, seconds, wrongly in (
-        ("noticed", result.noticed_s, result.noticed_wrongly_s),
-        ("decided", result.decided_s, result.decided_wrongly_s),
-        ("acted", result.acted_s, result.acted_wrongly_s),
-        ("recovered", result.recovered_s, None),
-    ):
-        emit_lines([f"{word:<10} {_when(word, seconds, wrongly)}"])
-    emit_lines(f"wrong: {each}" for each in (*result.wrong_turns, *result.failed_because))
-    emit_lines(f"refused: {each}" for each in result.refused)
-    emit_lines([f"journal: {path}"])
+    from rollback_console.cli.drill_words import drill_lines
 
-
-def _when(word: str, seconds: float | None, wrongly: float | None) -> str:
-    """When the operator did it to what had to be rolled back, and when to what had not."""
-    right = f"{duration(seconds)} after the trigger fired" if seconds is not None else ""
-    wrong = f"{word} wrongly after {duration(wrongly)}" if wrongly is not None else ""
-    if right or not wrong:
-        return "; ".join(filter(None, (right, wrong))) or "never"
-    return f"{wrong}; what had to be rolled back, never"
+    emit_lines(drill_lines(result, str(path)))

@@ -1,0 +1,262 @@
+"""Headless drills as a check in CI: exit codes, JUnit, many at once, the same answer from however many processes."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+import xml.etree.ElementTree as ET
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from drill_results import result_with
+from rollback_console.cli import drill_junit, drill_words
+from rollback_console.cli.drill_jobs import Played, jobs_of
+from rollback_console.cli.drill_junit import Case
+from rollback_console.cli.main import run
+from rollback_console.rehearse.demo import demo_setup
+from rollback_console.rehearse.montecarlo import wilson
+from rollback_console.rehearse.scenario import shipped
+
+PROGRAM = [sys.executable, "-m", "rollback_console"]
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Nobody's settings: an empty home, and a current folder that holds nothing."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    for name in ("ROLLBACK_CONSOLE_CONFIG", "XDG_CONFIG_HOME", "XDG_DATA_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def facts(capsys: pytest.CaptureFixture[str]) -> Any:
+    return json.loads(capsys.readouterr().out)
+
+
+def test_the_list_says_what_is_right_and_what_is_needed(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["rehearse", "--list", "--json"]) == 0
+    listed = facts(capsys)
+    assert [each["name"] for each in listed] == [each.name for each in shipped()]
+    assert all(set(each) == {"name", "title", "class", "right", "needs"} for each in listed)
+    assert run(["rehearse", "--list"]) == 0
+    assert f"right: {listed[0]['right']}" in capsys.readouterr().out
+
+
+# -- JUnit ------------------------------------------------------------------------------------------------------------
+
+HOSTILE = "\x00\x1b[31m]]> <&\"' \ud800 \ufffe\n\t\r 😀"
+
+
+def test_junit_holds_whatever_text_it_is_given() -> None:
+    """Well-formed by a parser's judgement; what XML can write comes back as it was, what it cannot is replaced."""
+    cases = [
+        Case("rehearse.release", f"one {HOSTILE}", "failed", 1.5, HOSTILE, HOSTILE, HOSTILE),
+        Case("rehearse.blip", "two", "skipped", message=HOSTILE),
+        Case("rehearse.blip", "three", "error", message="m", text=HOSTILE),
+        Case("rehearse.blip", "four", "passed", 2.0, told=HOSTILE),
+    ]
+    text = drill_junit.document(cases, [("policy", HOSTILE)])
+    text.encode()  # no lone surrogate is left
+    root = ET.fromstring(text)
+    shown = HOSTILE.replace("\x00", "\ufffd").replace("\x1b", "\ufffd").replace("\ud800", "\ufffd")
+    shown = shown.replace("\ufffe", "\ufffd")
+    (suite,) = root
+    assert root.attrib | {"name": ""} == {"name": "", "tests": "4", "failures": "1", "errors": "1", "time": "3.500"}
+    assert suite.attrib["skipped"] == "1"
+    one, two, three, four = suite.iter("testcase")
+    assert one.attrib["name"] == f"one {shown}"
+    failure = one.find("failure")
+    assert failure is not None
+    assert (failure.attrib["message"], failure.text) == (shown, shown)
+    assert [element.tag for element in (*two, *three, *four)] == ["skipped", "error", "system-out"]
+
+
+# Of Jenkins' xunit plugin (junit-10.xsd): which elements a reader takes where, and which attributes they must bear.
+_CHILDREN = {
+    "testsuites": {"testsuite"},
+    "testsuite": {"testsuite", "properties", "testcase", "system-out", "system-err"},
+    "properties": {"property"},
+    "testcase": {"skipped", "error", "failure", "system-out", "system-err"},
+}
+_REQUIRED = {
+    "testsuite": {"name", "tests", "failures", "errors"},
+    "testcase": {"name", "classname"},  # GitLab tells cases apart by both
+    "property": {"name", "value"},
+}
+_ALLOWED = {
+    "testsuites": {"name", "time", "tests", "failures", "errors"},
+    "testsuite": {"name", "tests", "failures", "errors", "time", "skipped"},
+    "testcase": {"name", "classname", "time"},
+    "failure": {"type", "message"},
+    "error": {"type", "message"},
+    "skipped": {"type", "message"},
+    "property": {"name", "value"},
+}
+
+
+def valid(text: str) -> ET.Element:
+    root = ET.fromstring(text)
+    assert root.tag == "testsuites"
+    for element in root.iter():
+        assert {child.tag for child in element} <= _CHILDREN.get(element.tag, set())
+        assert _REQUIRED.get(element.tag, set()) <= set(element.attrib) <= _ALLOWED.get(element.tag, set())
+    cases = list(root.iter("testcase"))
+    assert len({(case.attrib["classname"], case.attrib["name"]) for case in cases}) == len(cases)
+    suite = root[0]
+    for tag, count in (("failure", "failures"), ("error", "errors"), ("skipped", "skipped")):
+        assert suite.attrib[count] == str(len(list(suite.iter(tag))))
+    assert suite.attrib["tests"] == str(len(cases))
+    return root
+
+
+def test_a_failed_drill_says_why_and_where_its_journal_is(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["rehearse", "demo", "--headless", "--operator", "careless", "--junit", "out/drills.xml"]
+    assert run([*words, "--keep-failed", "kept", "--json"]) == 1
+    (drill,) = facts(capsys)["drills"]
+    assert drill["passed"] is False
+    assert run(["journal", "verify", drill["journal"], "--decisions", "--json"]) == 0
+    assert facts(capsys)["rehearsal"] is True
+    root = valid((tmp_path / "out" / "drills.xml").read_text())
+    failure = next(root.iter("failure"))
+    assert "rolled back production/" in failure.attrib["message"]
+    assert failure.text is not None
+    assert drill["journal"] in failure.text
+
+
+def test_a_drill_that_passed_leaves_no_journal_and_a_policy_is_put_in_place_of_its_own(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    own = demo_setup().policy_bytes
+    (tmp_path / "mine.yaml").write_bytes(own + b"\n# mine\n")
+    words = ["rehearse", "demo", "--headless", "--junit", "drills.xml", "--keep-failed", "kept", "--json"]
+    assert run([*words, "--policy", "mine.yaml"]) == 0
+    (drill,) = facts(capsys)["drills"]
+    assert drill["journal"] is None
+    assert not (tmp_path / "kept").exists()
+    assert drill["policy"] == hashlib.sha256(own + b"\n# mine\n").hexdigest()
+    assert next(valid((tmp_path / "drills.xml").read_text()).iter("testcase")).find("failure") is None
+
+
+def test_a_policy_of_other_deployments_cannot_be_rehearsed_on_it(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = demo_setup().policy_bytes.decode()
+    (tmp_path / "other.yaml").write_text(text.replace("checkout-ranker", "another-ranker"))
+    assert run(["rehearse", "demo", "--headless", "--policy", "other.yaml"]) == 2
+    assert "other.yaml says nothing of production/checkout-ranker" in capsys.readouterr().err
+    (tmp_path / "bad.yaml").write_text("schema: rollback-console/policy/v1\nnam: x\n")
+    assert run(["rehearse", "demo", "--headless", "--policy", "bad.yaml"]) == 2
+    assert "bad.yaml:2:1: nam" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["--all"], "--all goes with a drill that nobody watches: add --headless"),
+        (["--runs", "3"], "--runs goes with a drill that nobody watches"),
+        (["--headless", "--runs", "0"], "--runs"),
+        (["--headless", "--all", "--journal", "x.db"], "--journal names one drill's journal"),
+        (["--headless", "--refresh"], "--refresh goes with --runs N"),
+        (["--headless", "--library", "x.json"], "--library goes with --runs N"),
+        (["--headless", "--all", "--operator", "nobody"], "there is no headless operator"),
+        (["empty", "--headless"], "empty holds no *.yaml"),
+        (["--headless", "--runs", "2", "--library", "bad.json"], "bad.json:1: the evidence library is not JSON"),
+    ],
+)
+def test_what_does_not_go_together_is_said(
+    words: list[str], says: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "bad.json").write_text("{not json")
+    assert run(["rehearse", *words]) == 2
+    assert says in capsys.readouterr().err
+
+
+# -- many -------------------------------------------------------------------------------------------------------------
+
+
+def test_two_processes_say_what_one_says(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    told, kept = [], []
+    for jobs in ("1", "2"):
+        words = ["rehearse", "demo", "--headless", "--runs", "3", "--seed", "11", "--json", "--jobs", jobs]
+        assert run([*words, "--library", f"{jobs}.json", "--junit", "drills.xml"]) == 0
+        said = facts(capsys)
+        assert said.pop("library") == f"{jobs}.json"
+        told.append(said)
+        kept.append((tmp_path / f"{jobs}.json").read_bytes())
+    assert told[0] == told[1]
+    assert kept[0] == kept[1]
+    (scenario,) = told[0]["scenarios"]
+    assert (scenario["seeds"], scenario["runs"], scenario["passed"]) == ("11..13", 3, 3)
+    assert [drill["seed"] for drill in scenario["drills"]] == [11, 12, 13]
+    (outcome,) = told[0]["outcomes"]
+    assert (outcome["class"], outcome["held"]) == ("release", 3)
+    assert outcome["recover_median_s"]["low"] is None, "three runs bound no median"
+    (case,) = valid((tmp_path / "drills.xml").read_text()).iter("testcase")
+    assert case.attrib["name"] == "demo by perfect, seeds 11..13"
+
+
+def test_jobs_are_no_more_than_drills() -> None:
+    assert jobs_of(8, 3) == 3
+    assert jobs_of(None, 1) == 1
+    assert jobs_of(2, 100) == 2
+
+
+def test_ctrl_c_ends_all_children_at_once(tmp_path: Path) -> None:
+    words = [*PROGRAM, "rehearse", "demo", "--headless", "--runs", "200", "--jobs", "2", "--library", "lib.json"]
+    process = subprocess.Popen(
+        words, cwd=tmp_path, env={**os.environ, "HOME": str(tmp_path)}, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        start_new_session=True, preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+    )  # fmt: skip
+    try:
+        children = eventually(lambda: children_of(process.pid), 60.0)
+        assert len(children) == 2
+        os.killpg(process.pid, signal.SIGINT)
+        out, err = process.communicate(timeout=20)
+        assert process.returncode == 130, err.decode()
+        assert b"Traceback" not in err
+        assert eventually(lambda: [True] if all(gone(child) for child in children) else [], 10.0)
+    finally:
+        if process.poll() is None:
+            process.kill()
+    assert not (tmp_path / "lib.json").exists()
+    assert out == b""
+
+
+def children_of(pid: int) -> list[int]:
+    found = Path(f"/proc/{pid}/task/{pid}/children")
+    return [int(word) for word in found.read_text().split()] if found.exists() else []
+
+
+def gone(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
+    except OSError:
+        return True
+
+
+def eventually(look: Any, within_s: float) -> list[Any]:
+    end = time.monotonic() + within_s
+    while time.monotonic() < end:
+        found: list[Any] = look()
+        if len(found) >= (2 if found and isinstance(found[0], int) and found[0] > 1 else 1):
+            return found
+        time.sleep(0.05)  # another process's doing
+    return []
+
+
+def test_why_runs_failed_is_counted_without_its_numbers() -> None:
+    played = tuple(
+        Played(k, result_with(seed=k, passed=False, failed_because=(f"recovered after {k} s; the band ends at 9 s",)))
+        for k in range(3)
+    )
+    many = drill_words.Many("demo", "release", "perfect", "0..2", wilson(0, 3), (), played)
+    assert many.reasons == (("recovered", 3, 0),)
