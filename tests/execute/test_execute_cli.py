@@ -21,6 +21,8 @@ from rollback_console.cli.executions import left_unfinished
 from rollback_console.cli.main import run
 from rollback_console.errors import NotAuthorized
 from rollback_console.execute.plan import phrase
+from rollback_console.journal.kinds import Requested
+from rollback_console.journal.timeline import sentence
 from rollback_console.model.identity import DeploymentId
 from rollback_console.model.plan import Execution, Plan
 
@@ -41,10 +43,10 @@ class FakeConsole:
     def phrase(self, plan: Plan) -> str:
         return phrase(plan)
 
-    async def execute(self, plan: Plan, reason: str, typed: str) -> str:
+    async def execute(self, plan: Plan, reason: str, typed: str, *, planned: bool = False) -> str:
         if self.refusal is not None:
             raise self.refusal
-        return await self.bench.runner.start(plan, "ana", reason, typed)
+        return await self.bench.runner.start(plan, "ana", reason, typed, planned=planned)
 
     async def resume(self, execution: str) -> None:
         await self.bench.runner.resume(execution, "bo")
@@ -114,6 +116,21 @@ def test_a_script_gives_the_digest_it_saw(fake: FakeConsole, capsys: pytest.Capt
     assert facts["execution"]["state"] == "done"
     assert facts["plan"]["digest"] == digest
     assert fake.bench.files.moves() == ["7"]
+
+
+@pytest.mark.parametrize("planned", [False, True])
+def test_a_planned_switch_is_asked_for_as_one(
+    fake: FakeConsole, capsys: pytest.CaptureFixture[str], planned: bool
+) -> None:
+    assert run(["rollback", str(ID), "--plan", "--json"]) == 0
+    digest = json.loads(capsys.readouterr().out)["digest"]
+    words = ["rollback", str(ID), "--reason", "season's end", "--digest", digest, "--yes"]
+    assert run([*words, *(["--planned"] if planned else [])]) == 0
+    (asked,) = fake.bench.journal.entries(kinds=("request",))
+    body = asked.parsed()
+    assert isinstance(body, Requested)
+    assert body.planned is planned
+    assert ("a planned switch" in sentence(asked)) is planned
 
 
 @pytest.mark.parametrize(

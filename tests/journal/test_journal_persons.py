@@ -26,6 +26,13 @@ def _snooze(key: PersonKey = ANA, **lies: Any) -> Snoozed:
     return Snoozed(**told, person=person)
 
 
+def _adopted(*, planned: bool = False, signed: dict[str, bool] | None = None) -> Adopted:
+    """An adoption that ana signed, with or without saying that it was a planned switch."""
+    said = {"deployment": DEPLOYMENT, "model": "m", "alias": "a", "from": "8", "to": "7", "reason": "x"}
+    person = ANA.sign(canonical({"schema": "rollback-console/adoption/v1", **said, **(signed or {})}))
+    return Adopted(model="m", alias="a", from_version="8", to_version="7", reason="x", planned=planned, person=person)
+
+
 def _problems(path: Path, bodies: list[Body], people: People | None = None, operator: str = "ana") -> list[str]:
     with new_journal(path) as journal:
         journal.put_blob(ROSTER)
@@ -55,6 +62,8 @@ def test_what_holds_verifies_in_every_kind(tmp_path: Path) -> None:
         (_snooze(reason="quiet"), "its reason is not what ana signed"),
         (_snooze(EVE), "it was signed by eve, and names ana"),
         (Snoozed(until=1.0, reason="x", person=ANA.sign(b"not json")), "what was signed is no statement"),
+        (_adopted(planned=True), "whether it was planned is not what ana signed"),
+        (_adopted(signed={"planned": True}), "whether it was planned is not what ana signed"),
         (
             Adopted(model="m", alias="a", from_version="8", to_version="7", reason="x", person=_snooze().person),
             "what was signed is a rollback-console/snooze/v1, not a rollback-console/adoption/v1",
@@ -64,6 +73,11 @@ def test_what_holds_verifies_in_every_kind(tmp_path: Path) -> None:
 def test_an_entry_that_says_something_else_is_found(tmp_path: Path, body: Body, said: str) -> None:
     problems = _problems(tmp_path / "j.db", [body])
     assert any(said in problem for problem in problems), problems
+
+
+def test_a_planned_switch_that_was_signed_as_one_holds(tmp_path: Path) -> None:
+    bodies: list[Body] = [_adopted(), _adopted(planned=True, signed={"planned": True})]
+    assert _problems(tmp_path / "j.db", bodies) == []
 
 
 def _forge(change: Callable[[dict[str, Any]], object]) -> Snoozed:

@@ -23,6 +23,12 @@ if TYPE_CHECKING:
 class ConsoleCommands(Commands, Protocol):
     """What `compose.console` hands over: the console's commands, and what a command line needs besides."""
 
+    async def execute(self, plan: Plan, reason: str, typed: str, *, planned: bool = False) -> str:
+        """As the console's; `planned`: a planned switch, not a remedy."""
+        ...
+
+    async def adopt(self, deployment: DeploymentId, reason: str, *, planned: bool = False) -> None: ...
+
     def find(self, text: str) -> DeploymentId:
         """`environment/name`, or a bare name where it is unique. Raises UsageError with what there is."""
         ...
@@ -44,6 +50,7 @@ class ConsoleCommands(Commands, Protocol):
     "--digest", metavar="D", help="The digest of the plan that you saw: execute only if it still is the plan."
 )
 @click.option("--yes", is_flag=True, help="Do not ask for the typed phrase. Only together with --digest.")
+@click.option("--planned", is_flag=True, help="A planned switch, not a remedy: it counts in no rollback rate.")
 @emergency_option
 @config_option
 @journal_option
@@ -58,6 +65,7 @@ def command(
     plan_only: bool,
     digest: str | None,
     yes: bool,
+    planned: bool,
     emergency: str | None,
     config: Path | None,
     journal: Path | None,
@@ -71,12 +79,12 @@ def command(
         raise UsageError("--yes without --digest", "look at `--plan` first, and give its digest: --digest D --yes")
     if not plan_only and not reason.strip():
         raise UsageError("a rollback needs a reason", 'say why in one line: --reason "v8 hurts conversion"')
-    ctx.exit(asyncio.run(_rollback(ctx, deployment, to, path, reason, plan_only, digest, yes, as_json)))
+    ctx.exit(asyncio.run(_rollback(ctx, deployment, to, path, reason, plan_only, digest, yes, planned, as_json)))
 
 
 async def _rollback(
     ctx: click.Context, text: str, to: str | None, path: str | None, reason: str, plan_only: bool,
-    digest: str | None, yes: bool, as_json: bool,
+    digest: str | None, yes: bool, planned: bool, as_json: bool,
 ) -> int:  # fmt: skip
     from rollback_console.cli.compose import console
 
@@ -99,7 +107,7 @@ async def _rollback(
         if not as_json:
             emit_lines(plan_lines(plan))
         typed = commands.phrase(plan) if yes else _typed(commands.phrase(plan))
-        execution = await commands.wait(await commands.execute(plan, reason, typed))
+        execution = await commands.wait(await commands.execute(plan, reason, typed, planned=planned))
     if as_json:
         emit_json({"plan": plan_facts(plan), "execution": execution_facts(execution)})
     else:
@@ -116,20 +124,23 @@ def _typed(phrase: str) -> str:
 @click.command("adopt", epilog='Example: rollback-console adopt production/ads-ctr --reason "bo flipped it by hand"')
 @click.argument("deployment", metavar="ENVIRONMENT/DEPLOYMENT")
 @click.option("--reason", metavar="TEXT", required=True, help="Who moved it and why, in one line.")
+@click.option("--planned", is_flag=True, help="It was a planned switch: it counts in no rollback rate.")
 @config_option
 @journal_option
 @click.pass_context
-def adopt(ctx: click.Context, deployment: str, reason: str, config: Path | None, journal: Path | None) -> None:
+def adopt(
+    ctx: click.Context, deployment: str, reason: str, planned: bool, config: Path | None, journal: Path | None
+) -> None:
     """Take a rollback that somebody did by hand into the journal and the measures. Moves nothing."""
-    ctx.exit(asyncio.run(_adopt(ctx, deployment, reason)))
+    ctx.exit(asyncio.run(_adopt(ctx, deployment, reason, planned)))
 
 
-async def _adopt(ctx: click.Context, text: str, reason: str) -> int:
+async def _adopt(ctx: click.Context, text: str, reason: str, planned: bool) -> int:
     from rollback_console.cli.compose import console
 
     async with console(ctx) as commands:
         deployment = commands.find(text)
-        await commands.adopt(deployment, reason)
+        await commands.adopt(deployment, reason, planned=planned)
     emit_lines([f"adopted: {deployment}"])
     return 0
 

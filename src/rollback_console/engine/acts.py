@@ -190,11 +190,12 @@ class Acts(Declaring, Walking):
 
     # -- executing ----------------------------------------------------------------------------------------------------
 
-    async def execute(self, plan: Plan, reason: str, typed: str) -> str:
+    async def execute(self, plan: Plan, reason: str, typed: str, *, planned: bool = False) -> str:
+        """`planned`: a planned switch, which no rollback rate counts."""
         await self._gate("execute", Permission.ROLLBACK, plan.deployment, plan.authority.request)
         key = self.authority.key
         sign = key.signer if key is not None else None
-        execution = await self.runner.start(plan, self._operator, reason, typed, sign)
+        execution = await self.runner.start(plan, self._operator, reason, typed, sign, planned=planned)
         self._seen()
         return execution
 
@@ -214,7 +215,8 @@ class Acts(Declaring, Walking):
         await self.runner.abort(execution, self._operator, why)
         self._seen()
 
-    async def adopt(self, deployment: DeploymentId, reason: str) -> None:
+    async def adopt(self, deployment: DeploymentId, reason: str, *, planned: bool = False) -> None:
+        """`planned`: it was a planned switch, which no rollback rate counts."""
         await self._gate("adopt", Permission.ADOPT, deployment)
         rule, engine = self._rule(deployment), self.engine
         if engine.folded is None or not rule.recovery:
@@ -228,7 +230,7 @@ class Acts(Declaring, Walking):
         body = adopt(
             rule.deployment, current, engine.folded.moves, engine.folded.executions, adopted,
             free(reason, frozenset({self._operator})),
-            key.sign if key is not None else None,
+            key.sign if key is not None else None, planned=planned,
         )  # fmt: skip
         await self._append(body, str(deployment))
 

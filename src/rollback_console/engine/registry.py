@@ -58,16 +58,30 @@ class PointerWatch:
             key = (deployment.model, deployment.alias)
             known = folded.pointers if folded is not None else {}
             before = self._last[key] if key in self._last else known.get(key, stands)
-            self._last[key] = stands
             if stands != before:
                 from rollback_console.journal.kinds import PointerMoved
 
                 ours = _execution(folded, str(deployment.id), stands, now)
+                registered = None if ours else await _registered(registry, deployment.model, stands)
                 body = PointerMoved(
-                    at=now, model=deployment.model, alias=deployment.alias, before=before, after=stands, ours=ours
-                )
+                    at=now, model=deployment.model, alias=deployment.alias, before=before, after=stands, ours=ours,
+                    registered_at=registered,
+                )  # fmt: skip
                 moves.append((body, str(deployment.id)))
+            self._last[key] = stands
         return moves
+
+
+async def _registered(registry: ModelRegistry, model: str, version: str | None) -> float | None:
+    """When the registry got a version that somebody rolled out, for the lead time; None where it does not say. One
+    request a move, and none for our own: they go back to what is known."""
+    if version is None:
+        return None
+    try:
+        versions = await registry.versions(model)
+    except BackendError:
+        return None
+    return next((each.created_at for each in versions if each.version == version), None)
 
 
 def _execution(folded: Folded | None, deployment: str, to_version: str | None, now: float) -> str | None:

@@ -23,8 +23,11 @@ def adopt(
     adopted: Iterable[Adopted],
     reason: str,
     sign: Callable[[bytes], PersonSignature] | None = None,
+    *,
+    planned: bool = False,
 ) -> Adopted:
     """The body to journal: the pointer's last move, if nobody's execution made it and nobody adopted it yet.
+    `planned`: it was a planned switch, not a remedy.
 
     `current` is what the pointer names now, `moves` those this journal or the registry saw. Raises Refused with why
     there is nothing to adopt.
@@ -59,6 +62,7 @@ def adopt(
         "to": current,
         "moved_at": round(last.at, 3),
         "reason": reason,
+        **({"planned": True} if planned else {}),
     }
     return Adopted(
         model=deployment.model,
@@ -69,6 +73,7 @@ def adopt(
         moved_at=last.at,
         person=sign(rfc8785.dumps(facts)) if sign is not None else None,
         moved_by=last.by,
+        planned=planned,
     )
 
 

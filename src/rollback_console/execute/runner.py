@@ -53,8 +53,9 @@ Signer = Callable[[bytes], PersonSignature | Awaitable[PersonSignature]]
 Ending = Literal["done", "not confirmed", "failed", "aborted"]
 
 
-def statement(execution: str, plan: Plan, phrase: str, reason: str, at: float) -> bytes:
-    """What the requester signs, RFC 8785 JSON: this plan, for this one execution, until it expires."""
+def statement(execution: str, plan: Plan, phrase: str, reason: str, at: float, *, planned: bool = False) -> bytes:
+    """What the requester signs, RFC 8785 JSON: this plan, for this one execution, until it expires; and, where it is
+    one, that it is a planned switch."""
     return rfc8785.dumps(
         {
             "schema": "rollback-console/request/v1",
@@ -64,6 +65,7 @@ def statement(execution: str, plan: Plan, phrase: str, reason: str, at: float) -
             "reason": reason,
             "at": round(at, 3),
             "expires_at": round(plan.expires_at, 3),
+            **({"planned": True} if planned else {}),
         }
     )
 
@@ -111,10 +113,13 @@ class Runner:
         """From here on another journal is written, which holds what this one held: an emergency journal's stand-in."""
         self._journal, self._lock_of = journal, lock_of
 
-    async def start(self, plan: Plan, operator: str, reason: str, phrase: str, sign: Signer | None = None) -> str:
+    async def start(
+        self, plan: Plan, operator: str, reason: str, phrase: str, sign: Signer | None = None, *, planned: bool = False
+    ) -> str:
         """Journal the request and begin; returns the execution's id. The rest runs as a task: `wait` for it.
 
-        `sign` signs the request as the person at the console (`PersonKey.signer`). Raises PreflightFailed, LockHeld or
+        `sign` signs the request as the person at the console (`PersonKey.signer`); `planned`: a planned switch, not a
+        remedy. Raises PreflightFailed, LockHeld or
         UsageError (each journaled as a refusal, nothing touched), JournalUnwritable, BackendError.
         """
         reason = free(reason, frozenset({operator}))  # before it is signed: what is signed is never changed
@@ -133,7 +138,7 @@ class Runner:
             lock.release()
             raise
         try:
-            run = await self._request(plan, operator, reason, phrase, execution, lock, sign)
+            run = await self._request(plan, operator, reason, phrase, execution, lock, sign, planned=planned)
         except BaseException:
             lock.release()
             raise
@@ -267,15 +272,16 @@ class Runner:
 
     async def _request(
         self, plan: Plan, operator: str, reason: str, phrase: str, execution: str, lock: DeploymentLock,
-        sign: Signer | None,
+        sign: Signer | None, *, planned: bool,
     ) -> Run:  # fmt: skip
         """The request in the journal, durably, before anything else."""
-        signed = sign(statement(execution, plan, phrase, reason, self._clock.now())) if sign is not None else None
+        said = statement(execution, plan, phrase, reason, self._clock.now(), planned=planned)
+        signed = sign(said) if sign is not None else None
         person = await signed if isinstance(signed, Awaitable) else signed
         data = plan_bytes(plan)
         asked = Requested(
             execution=execution, plan=plan.digest, plan_blob=hashlib.sha256(data).hexdigest(), phrase=phrase,
-            reason=reason, person=person, against=plan.against,
+            reason=reason, person=person, against=plan.against, planned=planned,
         )  # fmt: skip
         items = [(asked, str(plan.deployment), operator)]
         (entry,) = await self._on_journal(lambda: self._journal.append_all(items, [data]))

@@ -155,6 +155,8 @@ def _agrees(row: Row, body: Mapping[str, Any], person: Mapping[str, Any]) -> Ite
     for name, field in facts.items():
         if said.get(name) != _fact(body, field, row.deployment):
             yield f"its {field if field != '@' else 'deployment'} is not what {person.get('operator')} signed"
+    if bool(said.get("planned")) != bool(body.get("planned")):  # said only where it is: older statements have none
+        yield f"whether it was planned is not what {person.get('operator')} signed"
     stands_in = body.get("stands_in")
     if isinstance(stands_in, dict) and any(said.get(name) != stands_in.get(name) for name in ("chain", "seq", "hash")):
         yield f"the journal that it stands in for is not the one that {person.get('operator')} signed"

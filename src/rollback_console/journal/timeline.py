@@ -92,6 +92,7 @@ def _clock(b: k.ClockJump) -> str:
 def _request(b: k.Requested) -> str:
     signed = f"signed by {b.person.operator}" if b.person else "not signed by a person"
     but = " against advice" if b.against else ""
+    but += ", a planned switch," if b.planned else ""
     return f"asked to execute {b.phrase}{but} as {b.execution} (plan {b.plan[:12]}, {signed}): {b.reason}"
 
 
@@ -115,7 +116,8 @@ def _adopt(b: k.Adopted) -> str:
     when = f", moved at {clock_text(b.moved_at)}" if b.moved_at is not None else ""
     moved = f"{b.model}@{b.alias} from v{b.from_version} to v{b.to_version}"
     who = f" by {b.moved_by}" if b.moved_by else ""
-    return f"adopted a rollback done by hand: {moved}{when}{who}: {b.reason}"
+    what = "planned switch" if b.planned else "rollback"
+    return f"adopted a {what} done by hand: {moved}{when}{who}: {b.reason}"
 
 
 def _walk(b: k.WalkEvent) -> str:
