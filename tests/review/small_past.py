@@ -45,7 +45,7 @@ deployments:
 signals:
   conversion: {kind: sample, query: "up"}
 impact:
-  revenue: {constant: 100, unit: EUR}
+  revenue_per_minute: {constant: 100, unit: EUR}
 """
 
 

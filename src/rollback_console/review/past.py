@@ -373,7 +373,7 @@ def ruled(data: bytes | None) -> tuple[Ruled, ...]:
         return ()
     impact, named = document.get("impact"), document.get("deployments")
     owners = document.get("owners")
-    revenue = impact.get("revenue") if isinstance(impact, dict) else None
+    revenue = impact.get("revenue_per_minute") if isinstance(impact, dict) else None
     unit = revenue.get("unit") if isinstance(revenue, dict) else None
     found = []
     for each in named if isinstance(named, list) else ():
