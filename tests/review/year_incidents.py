@@ -54,13 +54,15 @@ def _happens(plan: Story, kind: str, members: list[Model], onset: float, length:
     plan.do(fired + 60.0, lambda s: s.claim(key, who))
     judged = {"upstream": UPSTREAM, "blip": FALSE_ALARM, "telemetry": FALSE_ALARM,
               "infrastructure": "infrastructure incompatibility"}.get(kind, "performance degradation")  # fmt: skip
-    if plan.rng.random() < 0.15:
+    if kind != "telemetry":  # that one fires as blind: an incident, and no degradation that a measure counts
         plan.truth.fired.append((first.key, plan.wall(onset), ""))
+    if plan.rng.random() < 0.15:
         return
     at = plan.office(onset + plan.rng.uniform(1.0, 3.0) * DAY_S)
     facts = {"root_cause": judged, "right": "right", "lessons": [f"{kind}: seen before"]}
     plan.do(at, lambda s: s.judge("incident", key, first, who, facts))
-    plan.truth.fired.append((first.key, plan.wall(onset), judged if at < plan.end else ""))
+    if kind != "telemetry" and at < plan.end:
+        plan.truth.fired[-1] = (first.key, plan.wall(onset), judged)
     if kind == "upstream":
         plan.do(fired + 5 * MINUTE_S, lambda s: s.tell(key, who))
         plan.do(at + 60.0, lambda s: s.exclude(first, onset, onset + length, who))

@@ -23,7 +23,7 @@ from review.year_story import (
 
 _EXECUTED = ("executed", "slow", "late", "executed wrongly", "not recorded", "at the edge", "just late")
 _WEEK_S = 7 * DAY_S
-EMERGENCY = 0.6  # of the year: the next rollback that is executed is, in a journal that stands in
+EMERGENCY = 0.35  # of the year: the next rollback that is executed is, in a journal that stands in
 
 
 def plan_moves(plan: Story) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import random
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -219,7 +220,8 @@ class Scribe:
         self, model: Model, before: int, after: int, moved: float, who: str, reason: str, *, planned: bool = False
     ) -> None:
         facts = {"schema": STATEMENTS["adopt"][0], "deployment": model.key, "model": model.name, "alias": "champion",
-                 "from": str(before), "to": str(after), "moved_at": round(moved, 3), "reason": reason}  # fmt: skip
+                 "from": str(before), "to": str(after), "moved_at": round(moved, 3), "reason": reason,
+                 **_planned(planned)}  # fmt: skip
         body = k.Adopted(model=model.name, alias="champion", from_version=str(before), to_version=str(after),
                          reason=reason, moved_at=moved, person=self.key(who).sign(canonical(facts)), moved_by=who,
                          planned=planned)  # fmt: skip
@@ -239,7 +241,8 @@ class Scribe:
         execution, said = f"ex-{self.ids.getrandbits(48):012x}", phrase(plan)
         person = None
         if not who.startswith("policy "):
-            person = self.key(who).sign(asked(execution, plan, said, reason, now))
+            facts = json.loads(asked(execution, plan, said, reason, now))
+            person = self.key(who).sign(canonical({**facts, **_planned(planned)}))
         data = plan_bytes(plan)
         body = k.Requested(execution=execution, plan=plan.digest, plan_blob=hashlib.sha256(data).hexdigest(),
                            phrase=said, reason=reason, person=person, planned=planned)  # fmt: skip
@@ -383,3 +386,8 @@ class Scribe:
 
     def backend(self, state: str, detail: str) -> None:
         self.put(k.BackendChanged(name="prometheus", state=state, detail=detail))
+
+
+def _planned(planned: bool) -> dict[str, bool]:
+    """What a statement says of a planned switch; of a remedy it says nothing."""
+    return {"planned": True} if planned else {}
