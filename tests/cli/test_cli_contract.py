@@ -22,6 +22,7 @@ CONTRACT = {
 }  # fmt: skip
 CONTRACT |= {"report"}  # what journals tell
 CONTRACT |= {"baseline", "expect", "hold"}  # what a person declares by hand, and keeps from going by itself
+CONTRACT |= {"judge"}  # what a person makes of it afterwards
 SUBCOMMANDS = {
     "baseline": {"exclude", "list", "restore"},
     "policy": {"check", "schema", "explain", "import", "diff"},
@@ -30,7 +31,7 @@ SUBCOMMANDS = {
         "verify", "list", "show", "note", "export", "status", "sync", "merge", "rotate", "prune",
     },
     "identity": {"init", "show"},
-    "report": {"rollback-rate"},
+    "report": {"rollback-rate", "evidence"},
     "hub": {"serve", "migrate", "enrol", "devices", "revoke", "evidence", "backup", "restore", "join"},
 }  # fmt: skip
 
@@ -135,6 +136,11 @@ def test_what_reads_a_journal_takes_one_and_what_prints_facts_prints_json() -> N
     assert {"--headless", "--operator", "--seed", "--speed", "--list"} <= _options(("rehearse",))
     assert {"--for", "--reason", "--end", "--list", "--json", "--journal"} <= _options(("expect",))
     assert {"--from", "--to", "--all", "--reason", "--json", "--journal"} <= _options(("baseline", "exclude"))
+    assert {
+        "--root-cause", "--right", "--wrong", "--cannot-tell", "--counts-as", "--expected", "--actual", "--deviation",
+        "--margins", "--gate", "--lesson", "--published", "--supersedes", "--follow-up", "--owner", "--due", "--done",
+        "--drop", "--reason", "--tags", "--show", "--list", "--json", "--journal", "--config",
+    } <= _options(("judge",))  # fmt: skip
     assert {"--decisions", "--json"} <= _options(("journal", "verify"))
     assert {"--format", "--output"} <= _options(("journal", "export"))
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from rollback_console.cli.sheets import Cell, Column, Sheet
@@ -146,7 +146,7 @@ def runs_sheet(many: Sequence[Many], skipped: Sequence[Skipped]) -> Sheet:
         *_OUTCOME_COLUMNS,
     )
     rows = [(each.scenario, o.path or NO_PATH, *outcome_cells(o)) for each in many for o in each.outcomes]
-    notes = []
+    notes = [_TOLD]
     for each in many:
         if each.passed.held < each.passed.runs:
             notes.append(f"{each.scenario}: {each.passed.held} of {each.passed.runs} passed the drill's bands")
@@ -157,30 +157,51 @@ def runs_sheet(many: Sequence[Many], skipped: Sequence[Skipped]) -> Sheet:
 
 _OUTCOME_COLUMNS = (
     Column("held", "held", ">"),
-    Column("share", "share, 95 %", ">"),
-    Column("recover", "recovered, median", ">"),
-    Column("recover_p90", "p90", ">"),
-    Column("cost", "cost, median", ">"),
+    Column("share", "95 %", ">"),
+    Column("recover", "recovered", ">"),
+    Column("recover_p90", "9 in 10", ">"),
+    Column("cost", "cost", ">"),
 )
 
 
-def outcomes_sheet(found: Sequence[Outcome], notes: Sequence[str] = ()) -> Sheet:
-    """A row a class of incident and recovery path."""
+_TOLD = (
+    "recovered, cost: medians; in brackets and for the share that held: 95 % intervals, ? where the runs are too few"
+)
+
+
+def outcomes_sheet(found: Sequence[Outcome], *, numbers: bool = False) -> Sheet:
+    """A row a class of incident and recovery path; `numbers`: plain ones, for a spreadsheet."""
+    if numbers:
+        facts = [_flat(outcome_facts(each)) for each in found]
+        keys = facts[0] if facts else {"class": "", "path": ""}
+        columns = tuple(Column(key, key) for key in keys)
+        return Sheet("outcomes", "What recovery paths came to", columns, tuple(tuple(row.values()) for row in facts))
     columns = (Column("class", "incident"), Column("path", "path taken"), *_OUTCOME_COLUMNS)
     rows = [(each.klass, each.path or NO_PATH, *outcome_cells(each)) for each in found]
-    return Sheet("outcomes", "What recovery paths came to", columns, tuple(rows), tuple(notes))
+    return Sheet("outcomes", "What recovery paths came to", columns, tuple(rows), (_TOLD,) if rows else ())
+
+
+def _flat(facts: dict[str, Any]) -> dict[str, Cell]:
+    """Intervals as three cells: `cost_median`, `cost_median_low`, `cost_median_high`."""
+    out: dict[str, Cell] = {}
+    for key, value in facts.items():
+        if key in ("recover_median_s", "recover_p90_s", "cost_median", "cost_p90"):
+            bounds = value or {}
+            out |= {key: bounds.get("value"), f"{key}_low": bounds.get("low"), f"{key}_high": bounds.get("high")}
+        else:
+            out[key] = value
+    return out
 
 
 def outcome_cells(outcome: Outcome) -> tuple[Cell, ...]:
     """An outcome's cells for a person, intervals in brackets."""
-    share = outcome.success
+    share, slow, unit = outcome.success, outcome.recover_p90, outcome.cost_unit
     return (
         f"{share.held} of {share.runs}",
-        f"{100 * share.share:.0f} % ({100 * share.low:.0f}-{100 * share.high:.0f})",
+        f"{100 * share.low:.0f}-{100 * share.high:.0f} %",
         _bounded(outcome.recover_median, duration),
-        _bounded(outcome.recover_p90, duration),
-        _bounded(outcome.cost_median, lambda value: number(value, ""))
-        + (f" {outcome.cost_unit}" if outcome.cost_unit else ""),
+        "-" if slow is None else "never" if math.isinf(slow.value) else duration(slow.value),
+        f"{_bounded(outcome.cost_median, number)} {unit}".rstrip(),
     )
 
 
@@ -229,7 +250,7 @@ def _finite(value: float) -> float | None:
     return value if math.isfinite(value) else None
 
 
-def _bounded(found: Bounded | None, text: Any) -> str:
+def _bounded(found: Bounded | None, text: Callable[[float], str]) -> str:
     """`4:00 (3:30-5:15)`; a bound that cannot be told is a question mark, a quantile among the unrecovered `never`."""
     if found is None:
         return "-"

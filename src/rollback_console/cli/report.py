@@ -9,6 +9,7 @@ import click
 # name -> (module, attribute, one line for --help)
 REPORTS: dict[str, tuple[str, str, str]] = {
     "rollback-rate": ("report_rollback_rate", "command", "How many deployments were rolled back, how fast, and why."),
+    "evidence": ("report_evidence", "command", "What drills have measured of each recovery path."),
 }
 
 
