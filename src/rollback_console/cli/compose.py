@@ -32,8 +32,10 @@ if TYPE_CHECKING:
     from rollback_console.authorize.roles import Authority
     from rollback_console.cli.hub_link import Link
     from rollback_console.clock import Clock
+    from rollback_console.engine.drilled import Records
     from rollback_console.engine.shelf import Shelf
     from rollback_console.execute.locks import LockOf
+    from rollback_console.model.incident import AttributionKind, PathRecord
     from rollback_console.model.snapshot import Snapshot
     from rollback_console.policy.load import Configuration
 
@@ -148,6 +150,7 @@ def live(
         recorder_pid=lambda: _pid(recorder),
         lock_free=lambda deployment: ExecutionLock(path, str(deployment)).holder() is None,
     )
+    roles.drilled = _drilled(settings_path)
     if link is not None:
         roles.hub = link.words if writes else link.seen
         roles.team = link.team
@@ -184,6 +187,21 @@ def live(
     if link is not None:
         acts.tell_team = link.claim
     return Seat(engine, acts, opened, recorder, link=link if opened is not None and writes else None)
+
+
+def _drilled(settings_path: Path) -> Records:
+    """What drills have measured of recovery paths: their library is looked for when a rollback is first advised."""
+    found: list[Records] = []
+
+    def records(policy_digest: str, path: str, origin: AttributionKind) -> PathRecord | None:
+        if not found:
+            from rollback_console.cli.drill_library import library_path
+            from rollback_console.rehearse.library import Drilled
+
+            found.append(Drilled(library_path(None, settings_path)))
+        return found[0](policy_digest, path, origin)
+
+    return records
 
 
 def _who(engine: Engine | None, command: str) -> str:
