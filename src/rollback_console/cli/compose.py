@@ -180,6 +180,10 @@ def live(
         library,
         poll_s=min(5.0, settings.evaluate_every),
     )
+    from rollback_console.review.causes import with_own
+
+    acts.causes, acts.gates = with_own(settings.causes), settings.gates
+    acts.templates = configuration.settings.templates
     if by_itself:
         from rollback_console.engine.automatic import Automatic
 

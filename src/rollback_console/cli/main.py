@@ -31,6 +31,7 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "expect": ("declaring", "expect", "Declare a change that is expected, or its end."),
     "baseline": ("declaring", "command", "Take stretches out of the baselines, list them, put them back."),
     "summary": ("summary", "command", "Ten plain lines for the incident channel."),
+    "judge": ("judge", "command", "Root cause, right or wrong, lessons, follow-ups: afterwards."),
     "init": ("init", "command", "Draft settings, policy and roster from live servers."),
     "policy": ("policy", "command", "Check, explain, compare and import policies."),
     "backtest": ("backtest", "command", "Replay a policy over the past; compare settings."),

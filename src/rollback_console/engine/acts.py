@@ -18,6 +18,7 @@ from rollback_console.engine import claims
 from rollback_console.engine.advice import advice_against
 from rollback_console.engine.checks import run_check
 from rollback_console.engine.declaring import Declaring
+from rollback_console.engine.judging import Judging
 from rollback_console.engine.locate import alerting
 from rollback_console.engine.loop import Engine
 from rollback_console.engine.recovery import RecoveryObserver
@@ -62,7 +63,7 @@ _MAX_NOTE = 4_000
 LAST_KNOWN_GOOD = "last_known_good"
 
 
-class Acts(Declaring, Walking):
+class Acts(Declaring, Judging, Walking):
     """Implements `actions.Commands` over an engine. Raises `ConsoleError` with its reason when an act is not done."""
 
     def __init__(
