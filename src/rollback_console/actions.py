@@ -19,6 +19,7 @@ from rollback_console.model.walk import CheckResult
 
 if TYPE_CHECKING:
     from rollback_console.model.declared import Exclusion, Expectation
+    from rollback_console.model.drill import DrillView
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,6 +157,17 @@ def _on_incident(context: Context) -> str | None:
     if context.deployment is None or context.snapshot.incident_of(context.deployment) is None:
         return "no incident is open here"
     return _may_write(context)
+
+
+def _drill(context: Context) -> str | None:
+    if context.snapshot is None:
+        return "still connecting"
+    return "no drill goes on here" if context.snapshot.drill is None else None
+
+
+def _in_drill(context: Context) -> str | None:
+    over = context.snapshot is not None and context.snapshot.drill is not None and context.snapshot.drill.over
+    return "the drill is over" if over else _drill(context)
 
 
 def _announced(context: Context) -> str | None:
@@ -355,7 +367,57 @@ ACTIONS: tuple[Action, ...] = (
     ),
 )
 
-BY_ID = {action.id: action for action in ACTIONS}
+_EVERYWHERE = ("fleet", "deployment", "rollback", "runbook", "timeline")
+# What there is in a drill alone: footer, help and palette name these only there.
+DRILL_ACTIONS: tuple[Action, ...] = (
+    Action(
+        "jump", "Jump to the next event", ">", "On to the next thing that changes, at most half an hour",
+        _in_drill, rare=True, screens=_EVERYWHERE,
+    ),
+    Action(
+        "step_on", "Go on by one evaluation", ".", "Pauses, and lets the next evaluation come",
+        _in_drill, rare=True, screens=_EVERYWHERE,
+    ),
+    Action(
+        "story", "The story again", "S", "What you were told at the beginning, and what the tutorial has said",
+        _drill, rare=True, screens=_EVERYWHERE,
+    ),
+    Action(
+        "drill_end", "End the drill", "D", "Asks, then shows the report; once it is over: shows it again",
+        _drill, rare=True, screens=_EVERYWHERE,
+    ),
+)  # fmt: skip
+
+BY_ID = {action.id: action for action in (*ACTIONS, *DRILL_ACTIONS)}
+
+
+class DrillControl(Protocol):
+    """What the screens may ask of a drill. What it cannot do now raises `ConsoleError`."""
+
+    @property
+    def view(self) -> DrillView:
+        """Its own part of a Snapshot, also before there is one."""
+        ...
+
+    def begin(self) -> None:
+        """The story was read: time goes."""
+        ...
+
+    def looked(self, deployment: DeploymentId | None, what: str) -> None:
+        """The operator looks at something."""
+        ...
+
+    async def step(self) -> str:
+        """On by one evaluation, standing still; what came of it, in words."""
+        ...
+
+    async def jump(self) -> str:
+        """On to the next event; what it is, in words."""
+        ...
+
+    def end(self) -> None:
+        """It is over."""
+        ...
 
 
 class Commands(Protocol):

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from rollback_console.cli.common import emit_json, emit_lines, journal_option, json_option
+from rollback_console.cli.common import config_option, emit_json, emit_lines, journal_option, json_option
 from rollback_console.cli.drilling import headless_drill
 from rollback_console.errors import UsageError
 
@@ -62,13 +62,19 @@ _FILE = click.Path(path_type=Path, dir_okay=False)
 )
 @click.option("--junit", type=_FILE, metavar="FILE", help="Write the results as JUnit XML, for a CI server.")
 @click.option("--jobs", type=click.IntRange(min=1), metavar="N", help="In so many processes (default: one a core).")
+@click.option("--tutorial", is_flag=True, help="For newcomers: says at each step why it is needed, and the key.")
+@click.option(
+    "--record", is_flag=True, help="Make the main journal where there is none, and keep the drill's line there."
+)
+@config_option
 @journal_option
 @json_option
 @click.pass_context
 def command(
     ctx: click.Context, scenario: str | None, listing: bool, headless: bool, operator: str, seed: int, speed: float,
     policy: Path | None, every: bool, runs: int | None, at_least: float, refresh: bool, library: Path | None,
-    keep_failed: Path | None, junit: Path | None, jobs: int | None, journal: Path | None, as_json: bool,
+    keep_failed: Path | None, junit: Path | None, jobs: int | None, tutorial: bool, record: bool,
+    config: Path | None, journal: Path | None, as_json: bool,
 ) -> None:  # fmt: skip
     """A drill on the very engine of the live console. Headless: byte-identical journals for a seed.
 
@@ -79,12 +85,11 @@ def command(
         return
     if not headless:
         _needs_headless(ctx)
-        from rollback_console.cli.demo import command as demo
-        from rollback_console.rehearse.scenario import find
+        from rollback_console.cli.drill import Wanted, rehearse_live
 
-        find(scenario or "demo")
-        ctx.invoke(demo, speed=speed, seed=seed)
+        rehearse_live(Wanted(scenario, seed, speed, tutorial, journal, config, record))
         return
+    _needs_screen(ctx)
     many = every or runs is not None or junit is not None or (scenario is not None and Path(scenario).is_dir())
     _together(many=many, runs=runs, journal=journal, refresh=refresh, library=library)
     if many:
@@ -120,6 +125,13 @@ def _needs_headless(ctx: click.Context) -> None:
         given = ctx.get_parameter_source(parameter.name or "")
         if parameter.name in alone and given is ParameterSource.COMMANDLINE:
             raise UsageError(f"{parameter.opts[0]} goes with a drill that nobody watches", "add --headless")
+
+
+def _needs_screen(ctx: click.Context) -> None:
+    """Raises UsageError for an option that only a drill with a screen has."""
+    for word, parameter in (("--tutorial", "tutorial"), ("--record", "record")):
+        if ctx.params[parameter]:
+            raise UsageError(f"{word} goes with a drill that somebody plays", "leave --headless away")
 
 
 def _together(

@@ -44,7 +44,7 @@ def check(paths: tuple[str, ...], as_json: bool) -> None:
 @json_option
 def list_(config: Path | None, as_json: bool) -> None:
     """The runbooks at hand: the settings' folders, and the shipped ones."""
-    runbooks = _library(config).all()
+    runbooks = library_of(config).all()
     if as_json:
         emit_json(
             [
@@ -66,7 +66,7 @@ def list_(config: Path | None, as_json: bool) -> None:
 @json_option
 def show(name: str, config: Path | None, as_json: bool) -> None:
     """A runbook, step by step, as plain text. NAME as `runbook list` has it, or a path."""
-    runbook = _library(config).get(name)
+    runbook = library_of(config).get(name)
     if as_json:
         emit_json(_facts(runbook.path, runbook))
         return
@@ -103,7 +103,8 @@ def _read(path: Path) -> Runbook:
     return replace(runbook, problems=(RunbookProblem(1, "warning", why), *runbook.problems))
 
 
-def _library(config: Path | None) -> Library:
+def library_of(config: Path | None) -> Library:
+    """The runbooks in the settings' folders, and the shipped ones."""
     settings = find_config(config)
     if settings is None:
         return Library()

@@ -7,11 +7,13 @@ from collections.abc import Iterator
 from rollback_console.model.text import duration, plain
 from rollback_console.model.value import dataclass
 
+CONFIRMATION = "the confirmation"  # as a screen says that it shows it
 Line = tuple[tuple[str, str], ...]  # (text, role) pairs that stand behind each other
 
 
 WHEN = (
-    "start", "pending", "fired", "blind", "focus", "walk", "plan", "authorize", "execute", "verify", "recovered", "over",
+    "start", "pending", "fired", "blind", "focus", "walk", "plan", "authorize", "execute", "verify", "recovered",
+    "over",
 )  # fmt: skip
 
 
@@ -85,8 +87,8 @@ class DrillReport:
 
 @dataclass(frozen=True, slots=True)
 class DrillView:
-    """The drill that goes on. `hint`: what the tutorial says now, "" where nobody is taught; `said`: the hints so far,
-    the newest last; `report`: once it is `over`."""
+    """The drill that goes on. `story`: what the operator is told first; `hint`: what the tutorial says now, "" where
+    nobody is taught; `said`: the hints so far, the newest last; `report`: once it is `over`."""
 
     scenario: str
     title: str

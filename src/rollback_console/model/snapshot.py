@@ -6,6 +6,7 @@ from dataclasses import field
 
 from rollback_console.model.automatic import Announcement, AutomaticState
 from rollback_console.model.declared import Exclusion, Expectation
+from rollback_console.model.drill import DrillView
 from rollback_console.model.identity import Deployment, DeploymentId
 from rollback_console.model.incident import Incident, Recommendation
 from rollback_console.model.observation import BackendHealth
@@ -154,6 +155,7 @@ class Snapshot:
     expectations: tuple[Expectation, ...] = ()  # the changes that are declared by hand and going on
     over: tuple[Incident, ...] = ()  # incidents that closed in the last days, the newest last
     announced: tuple[Announcement, ...] = ()  # rollbacks that go, were held or could not go by themselves
+    drill: DrillView | None = None  # the drill that this is part of
 
     def view(self, deployment: DeploymentId) -> DeploymentView | None:
         """The view of one deployment, or None."""

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from rollback_console.errors import ConsoleError, Refused
 from rollback_console.model.identity import DeploymentId
@@ -15,14 +15,18 @@ if TYPE_CHECKING:
     from rollback_console.model.plan import Plan, StepState
     from rollback_console.model.walk import CheckResult
 
+_T = TypeVar("_T")
+
 
 class Witness:
     """`actions.Commands` of a drill: passes on what is asked for, and remembers it with the refusal if it was one. What
     tells nothing of how an operator works (a summary, a key's passphrase) is passed on unseen."""
 
-    def __init__(self, commands: Commands, now: Callable[[], float]) -> None:
+    def __init__(self, commands: Commands, now: Callable[[], float], told: Callable[[], None] = lambda: None) -> None:
+        """`told` is called after each thing that is remembered."""
         self._commands = commands
         self._now = now
+        self._told_of = told
         self._focus: DeploymentId | None = None
         self._walks: dict[str, DeploymentId | None] = {}
         self.acts: list[Act] = []
@@ -33,7 +37,8 @@ class Witness:
 
     def looked(self, deployment: DeploymentId | None, what: str) -> None:
         """Somebody looks at a screen or a section of one."""
-        if not self.over and (not self.acts or self.acts[-1][1:4] != ("look", deployment, what)):
+        last = self.acts[-1] if self.acts else None
+        if last is None or (last.act, last.deployment, last.detail) != ("look", deployment, what):
             self._did("look", deployment, what)
 
     async def focus(self, deployment: DeploymentId | None) -> None:
@@ -103,7 +108,7 @@ class Witness:
         self._still()
         self._commands.set_speed(speed)
 
-    async def _told(self, act: str, deployment: DeploymentId | None, detail: str, done: Any) -> Any:
+    async def _told(self, act: str, deployment: DeploymentId | None, detail: str, done: Awaitable[_T]) -> _T:
         try:
             found = await done
         except ConsoleError as error:
@@ -121,3 +126,4 @@ class Witness:
     ) -> None:
         if not self.over:
             self.acts.append(Act(self._now(), act, deployment, detail, "" if error is None else str(error)))
+            self._told_of()

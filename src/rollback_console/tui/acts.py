@@ -230,6 +230,33 @@ class Acts:
 
         app.push_screen(PromptScreen("Unlock your key", where, placeholder="its passphrase", masked=True), unlock)
 
+    def act_step_on(self) -> None:
+        if self._app.drill is not None:
+            self._app.run_command(self._app.drill.step(), "one evaluation on", self._app.say)
+
+    def act_jump(self) -> None:
+        if self._app.drill is not None:
+            self._app.run_command(self._app.drill.jump(), "jump", self._app.say)
+
+    def act_story(self) -> None:
+        if self._app.drill is not None:
+            from rollback_console.tui.screens.drill import StoryScreen
+
+            self._app.push_screen(StoryScreen(self._app.drill.view, begun=True))
+
+    def act_drill_end(self) -> None:
+        """Ask, end it, and the report comes with the next Snapshot; or show the report of one that is over."""
+        drill = self._app.drill
+        if drill is None:
+            return
+        if drill.view.over:
+            self._app.show_report()
+            return
+        from rollback_console.tui.screens.leave import LeaveScreen
+
+        asks = LeaveScreen("This ends the drill", "It is scored as it stands.", ("end it", "go on"))
+        self._app.push_screen(asks, lambda yes: drill.end() if yes else None)
+
     def act_copy_summary(self) -> None:
         if self._app.commands is None:
             return
@@ -245,6 +272,8 @@ def why_stay(snapshot: Snapshot | None) -> str | None:
     """What leaving would abandon, as a sentence; None when nothing."""
     if snapshot is None:
         return None
+    if snapshot.drill is not None:
+        return None if snapshot.drill.over else "the drill goes on: leaving ends it, and it is scored as it stands"
     for execution in snapshot.executions:
         if execution.state in (ExecutionState.RUNNING, ExecutionState.VERIFYING):
             return f"execution {execution.id} of {execution.plan.deployment} is {execution.state}"

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from textual.command import Provider
     from textual.screen import Screen
 
-    from rollback_console.actions import Commands
+    from rollback_console.actions import Commands, DrillControl
     from rollback_console.errors import ConsoleError
     from rollback_console.model.snapshot import Snapshot
     from rollback_console.tui.acts import Acts
@@ -62,7 +62,7 @@ class ConsoleApp(App[None]):
     `publish(snapshot)` must be called on the app's event loop. `open_at` names a deployment (`environment/name`, a
     unique bare name, or an incident's id) to open on; `start_on` is `fleet` or `timeline`. `theme` is auto, dark,
     light or mono. `monotonic` is injectable for tests. `herald_simulated` lets a simulation ring the bell;
-    `tracebacks` shows a defect's (for --debug).
+    `tracebacks` shows a defect's (for --debug). `drill`: this is one: its story is told first, its report last.
     """
 
     TITLE = "rollback-console"
@@ -88,6 +88,7 @@ class ConsoleApp(App[None]):
         monotonic: Callable[[], float] = time.monotonic,
         herald_simulated: bool = False,
         tracebacks: bool = False,
+        drill: DrillControl | None = None,
     ) -> None:
         # With NO_COLOR the terminal's own two colours are used: Textual's other way turns hues into greys.
         super().__init__(ansi_color=True if os.environ.get("NO_COLOR") is not None else None)
@@ -107,6 +108,8 @@ class ConsoleApp(App[None]):
         self._resume_speed = 1.0
         self._held: list[tuple[str, str, Any, float]] = []  # notices that wait for a dialog to close
         self._herald = Herald(self, herald_simulated)
+        self.drill = drill
+        self._reported = False  # the drill's report was shown by itself
 
     # ── time
 
@@ -135,6 +138,11 @@ class ConsoleApp(App[None]):
         self.begun = True
         self.run_worker(self._connect(), group="engine", description="start the engine", exit_on_error=False)
         self.set_interval(1.0, self._second)
+        if self.drill is not None:
+            from rollback_console.tui.screens.drill import StoryScreen
+
+            begin = self.drill.begin
+            self.push_screen(StoryScreen(self.drill.view, begun=False), lambda _: begin())
 
     async def _connect(self) -> None:
         from rollback_console.errors import ConsoleError
@@ -170,6 +178,22 @@ class ConsoleApp(App[None]):
         self._herald.tell(before, message.snapshot)
         self._deliver()
         self._open_asked()
+        if message.snapshot.drill is not None and message.snapshot.drill.over and not self._reported:
+            self._reported = True
+            self.show_report()
+
+    def show_report(self) -> None:
+        """The report of the drill that is over."""
+        from rollback_console.tui.screens.drill import DrillReportScreen
+
+        if not isinstance(self.top(), DrillReportScreen):
+            self.push_screen(DrillReportScreen())
+
+    def looked(self, what: str) -> None:
+        """The operator looks at something, which a drill remembers."""
+        top = self.top()
+        if self.drill is not None and what and top is not None:
+            self.drill.looked(top.acts_on, what)
 
     def console_screens(self) -> list[ConsoleScreen]:
         """The console screens in the stack that can be seen: the topmost, also under dialogs."""
@@ -402,7 +426,8 @@ class ConsoleApp(App[None]):
         from rollback_console.tui.screens.leave import LeaveScreen
 
         if not isinstance(self.screen, LeaveScreen):
-            self.push_screen(LeaveScreen(reason), lambda leave: self.exit(return_code=0) if leave else None)
+            asks = LeaveScreen(reason, "Its report is printed.") if self.drill is not None else LeaveScreen(reason)
+            self.push_screen(asks, lambda leave: self.exit(return_code=0) if leave else None)
 
     async def action_quit(self) -> None:
         self.action_leave()

@@ -64,16 +64,22 @@ def shell_bindings() -> list[BindingType]:
 
 def act_bindings(screen: str) -> list[BindingType]:
     """The acts whose keys are bound on `screen` (a name of `Action.screens`), as Textual bindings."""
-    return [Binding(a.key, f"screen.act('{a.id}')", a.title, show=False) for a in acts_on(screen)]
+    return [Binding(a.key, f"screen.act('{a.id}')", a.title, show=False) for a in acts_on(screen, drill=True)]
 
 
-def acts_on(screen: str) -> tuple[Action, ...]:
-    """The acts whose keys are bound on `screen`, in the table's order."""
-    from rollback_console.actions import ACTIONS
+def acts_on(screen: str, *, drill: bool = False) -> tuple[Action, ...]:
+    """The acts whose keys are bound on `screen`, in the table's order; `drill`: with those of a drill."""
+    return tuple(action for action in acts(drill=drill) if screen in action.screens)
 
-    return tuple(action for action in ACTIONS if screen in action.screens)
+
+def acts(*, drill: bool) -> tuple[Action, ...]:
+    """All acts in the table's order; `drill`: with those that there are only in a drill, which come first."""
+    from rollback_console.actions import ACTIONS, DRILL_ACTIONS
+
+    return (*DRILL_ACTIONS, *ACTIONS) if drill else ACTIONS
 
 
 def word_of(action: Action) -> str:
     """What the footer calls an act: the first word of its id."""
-    return action.id.partition("_")[0]
+    first, _, last = action.id.partition("_")
+    return last if first == "drill" else first

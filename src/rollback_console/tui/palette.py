@@ -10,9 +10,9 @@ from textual.command import CommandPalette, DiscoveryHit, Hit, Hits, Provider, S
 from textual.content import Content
 from textual.markup import escape
 
-from rollback_console.actions import ACTIONS, Context
+from rollback_console.actions import Context
 from rollback_console.model.text import plain
-from rollback_console.tui.keys import SHELL_KEYS
+from rollback_console.tui.keys import SHELL_KEYS, acts
 
 if TYPE_CHECKING:
     from rollback_console.tui.app import ConsoleApp
@@ -34,7 +34,7 @@ class ActsProvider(Provider):
         screen = app.top()
         context = screen.context if screen else Context(app.snapshot)
         offers: list[tuple[str, str, Callable[[], object]]] = []
-        for action in ACTIONS:
+        for action in acts(drill=context.snapshot is not None and context.snapshot.drill is not None):
             reason = action.disabled_reason(context)
             mark = "! changes what serves · " if action.dangerous else ""
             help_text = plain(f"not now: {reason}" if reason else f"{action.key} · {mark}{action.help}", 200)

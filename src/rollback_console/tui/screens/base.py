@@ -33,6 +33,7 @@ class ConsoleScreen(Screen[None]):
     """
 
     place: ClassVar[str] = "fleet"
+    teaches: ClassVar[bool] = True  # in a tutorial: does its strip stand here
     own_keys: ClassVar[tuple[OwnKey, ...]] = ()  # what help and palette know of the screen beside the acts
     HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (81, "-normal"), (110, "-wide")]  # noqa: RUF012 - Textual's own form
 
@@ -66,6 +67,10 @@ class ConsoleScreen(Screen[None]):
     def compose(self) -> ComposeResult:
         yield Band()
         yield from self.compose_body()
+        if self.teaches and self.console_app.drill is not None and self.console_app.drill.view.tutorial:
+            from rollback_console.tui.widgets.tutorial import TutorialStrip
+
+            yield TutorialStrip()
         yield Footer()
 
     def compose_body(self) -> ComposeResult:
@@ -86,7 +91,13 @@ class ConsoleScreen(Screen[None]):
         """Ids of acts that make no sense now, so that the footer does not name them."""
         return frozenset()
 
+    @property
+    def looking(self) -> str:
+        """What one looks at here, for a drill's report; "" where that is only the way to somewhere."""
+        return {"rollback": "the plan", "runbook": "the runbook", "timeline": "the timeline"}.get(self.place, "")
+
     def on_screen_resume(self) -> None:
+        self.console_app.looked(self.looking)
         if self.snapshot is not None:
             self.on_snapshot(self.snapshot)
         self.refresh_frame()
@@ -145,6 +156,11 @@ class ConsoleScreen(Screen[None]):
         self.app.push_screen(prompt, lambda text: then(text) if text else None)
 
     def tick_band(self) -> None:
-        """The band's clocks move on."""
+        """The band's clocks move on; in a drill what the tutorial says, too."""
+        if self.console_app.drill is not None:
+            from rollback_console.tui.widgets.tutorial import TutorialStrip
+
+            for strip in self.query(TutorialStrip):
+                strip.tick()
         for band in self.query(Band):
             band.tick()

@@ -100,6 +100,10 @@ class DeploymentScreen(ConsoleScreen):
         return self._deployment
 
     @property
+    def looking(self) -> str:
+        return {0: "signals", 1: "why", 2: "what changed", 3: "versions"}[self._section]
+
+    @property
     def section(self) -> int:
         """Index of the section that shows (or, with two columns, that the keys move in)."""
         return self._section
@@ -162,6 +166,7 @@ class DeploymentScreen(ConsoleScreen):
     def action_section(self, index: int) -> None:
         changed = index != self._section
         self._section = index
+        self.console_app.looked(self.looking)
         self._arrange()
         self.refresh_frame()
         if self._wide:

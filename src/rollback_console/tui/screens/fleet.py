@@ -147,7 +147,7 @@ class FleetScreen(ConsoleScreen):
         that the table of acts brings."""
         from rollback_console.tui.keys import acts_on
 
-        for action in acts_on(self.place):
+        for action in acts_on(self.place, drill=True):
             if action.key == event.key or (event.character is not None and action.key == event.character):
                 event.stop()
                 self.action_act(action.id)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from rich.text import Text
 
-from rollback_console.actions import ACTIONS, Context
+from rollback_console.actions import Context
 from rollback_console.model.text import plain
 from rollback_console.tui import themes
-from rollback_console.tui.keys import MOVES, SHELL_KEYS, OwnKey
+from rollback_console.tui.keys import MOVES, SHELL_KEYS, OwnKey, acts
 from rollback_console.tui.screens.base import ConsoleScreen
 from rollback_console.tui.screens.sheet import SheetScreen
 from rollback_console.tui.widgets.cells import wrap
@@ -35,12 +35,13 @@ def help_text(context: Context, place: str, ink: themes.Ink, width: int = 72, ow
         head("This screen")
         for key in own:
             line(key.shown, key.title, key.help)
-    here = [a for a in ACTIONS if place in a.screens]
-    elsewhere = [a for a in ACTIONS if place not in a.screens]
-    for title, acts in (("What can be done here", here), ("Elsewhere, and by ^p", elsewhere)):
-        if acts:
+    every = acts(drill=context.snapshot is not None and context.snapshot.drill is not None)
+    here = [a for a in every if place in a.screens]
+    elsewhere = [a for a in every if place not in a.screens]
+    for title, some in (("What can be done here", here), ("Elsewhere, and by ^p", elsewhere)):
+        if some:
             head(title)
-        for action in acts:
+        for action in some:
             reason = action.disabled_reason(context)
             words = f"not now: {reason}" if reason else action.help
             line(action.key, action.title, words, reason is None, action.dangerous)

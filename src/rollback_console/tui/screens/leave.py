@@ -19,14 +19,19 @@ class LeaveScreen(ModalScreen[bool]):
                          background: $surface; }
     """
 
-    def __init__(self, reason: str) -> None:
+    def __init__(
+        self,
+        reason: str,
+        after: str = "What was begun is in the journal and can be resumed.",
+        words: tuple[str, str] = ("leave all the same", "stay"),
+    ) -> None:
+        """`after`: what becomes of it; `words`: what `y` and `escape` do."""
         super().__init__()
-        self._reason = reason
+        self._reason, self._after, self._words = reason, after, words
 
     def compose(self) -> ComposeResult:
         yield Static(
-            f"{plain(self._reason, 300)}.\n\nWhat was begun is in the journal and can be resumed.\n\n"
-            "y  leave all the same      escape  stay",
+            f"{plain(self._reason, 300)}.\n\n{self._after}\n\ny  {self._words[0]}      escape  {self._words[1]}",
             markup=False,
         )
 

@@ -16,6 +16,7 @@ from textual.app import ComposeResult
 from textual.binding import Binding
 from textual.containers import Horizontal
 
+from rollback_console.model.drill import CONFIRMATION
 from rollback_console.model.identity import DeploymentId
 from rollback_console.model.plan import Execution, ExecutionState, Plan
 from rollback_console.model.snapshot import DeploymentView, Snapshot
@@ -303,6 +304,7 @@ class RollbackScreen(ConsoleScreen):
             f"Reason: {plain(why, 200)}",
         )
         phrase = self.commands.phrase(plan)
+        self.console_app.looked(CONFIRMATION)
         dialog = ConfirmScreen(phrase, what, against=plan.against, monotonic=self._hand_clock)
         self.app.push_screen(dialog, lambda typed: self._execute(plan, why, typed) if typed else None)
 

@@ -44,12 +44,13 @@ class Footer(LinewiseWidget):
     @staticmethod
     def _keys(screen: ConsoleScreen) -> list[tuple[str, str, bool]]:
         context, hidden = screen.context, screen.hidden_acts()
+        here = acts_on(screen.place, drill=context.snapshot is not None and context.snapshot.drill is not None)
         acts = [
             (action.key, word_of(action), action.disabled_reason(context) is None)
-            for action in acts_on(screen.place)
+            for action in here
             if action.id not in hidden
         ]
         own = [(key, word, True) for key, word in screen.footer_hints()]
         possible = [act for act in acts if act[2]]
-        rare = {action.key for action in acts_on(screen.place) if action.rare}
+        rare = {action.key for action in here if action.rare}
         return [*own, *possible, *(act for act in acts if not act[2] and act[0] not in rare)]
