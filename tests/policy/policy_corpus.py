@@ -38,6 +38,14 @@ WHOLE = {
         "name": "name: night-shift",
         "steps": "steps:\n  - when: fired",
     },
+    "scenario": {
+        "schema": "schema: rollback-console/scenario/v1",
+        "name": "name: play",
+        "title": "title: A play",
+        "class": "class: release",
+        "world": "world:\n  deployments: [{name: a}]",
+        "right": "right: {leave: []}",
+    },
     "yaml": {},
 }
 

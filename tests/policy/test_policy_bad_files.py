@@ -9,7 +9,15 @@ import pytest
 from policy_corpus import Case, cases
 
 from rollback_console.errors import FileProblems
-from rollback_console.policy.load import check, load_operator, load_policy, load_roster, load_settings, parse_policy
+from rollback_console.policy.load import (
+    check,
+    load_operator,
+    load_policy,
+    load_roster,
+    load_scenario,
+    load_settings,
+    parse_policy,
+)
 
 LOAD: dict[str, Callable[[Path], object]] = {
     "yaml": load_policy,
@@ -17,6 +25,7 @@ LOAD: dict[str, Callable[[Path], object]] = {
     "settings": load_settings,
     "roster": load_roster,
     "operator": load_operator,
+    "scenario": load_scenario,
 }
 CASES = cases()
 

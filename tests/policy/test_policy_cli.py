@@ -56,7 +56,7 @@ def test_nothing_raw_reaches_the_terminal(tmp_path: Path, capsys: pytest.Capture
 def test_schema_and_explain(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = tmp_path / "x.yaml"
     path.write_text(GOOD)
-    for kind in ("policy", "settings", "roster"):
+    for kind in ("policy", "settings", "roster", "scenario"):
         assert run(["policy", "schema", kind]) == 0
         assert json.loads(capsys.readouterr().out)["$id"] == f"urn:rollback-console:{kind}:v1"
     assert run(["policy", "explain", str(path)]) == 0

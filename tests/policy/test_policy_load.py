@@ -289,7 +289,7 @@ def test_explain_says_when_the_trigger_is_the_default() -> None:
     assert "`a or any 2 of [a, b, c]`: a is degraded, or at least 2 of a, b, c are degraded" in said
 
 
-@pytest.mark.parametrize("kind", ["policy", "settings", "roster"])
+@pytest.mark.parametrize("kind", ["policy", "settings", "roster", "scenario"])
 def test_schemas_are_json_and_closed(kind: str) -> None:
     made = schema(kind)
     json.dumps(made)

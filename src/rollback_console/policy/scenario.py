@@ -7,11 +7,13 @@ them, `policy.scenario_lint` finds what no single key shows.
 from __future__ import annotations
 
 import itertools
+import re
 from collections.abc import Callable
 from typing import Annotated, Any, Literal, TypeVar, get_args
 
 from pydantic import AfterValidator, BeforeValidator, Field, StrictBool, WithJsonSchema, model_validator
 
+from rollback_console.model.text import plain
 from rollback_console.policy.quantities import (
     DURATION_PATTERN,
     Duration,
@@ -93,11 +95,15 @@ Points = Annotated[Percentage, _share(0.0, 1.0)]  # added to a share of requests
 Share = Annotated[Percentage, _share(0.0, 1.0)]
 
 _CLOCK = r"([01][0-9]|2[0-3]):[0-5][0-9]"
-TimeOfDay = Annotated[
-    str,
-    Field(json_schema_extra={"pattern": f"^{_CLOCK}$"}),
-    named(_CLOCK, 'Write hours and minutes in quotes, as in "14:00"'),
-]
+
+
+def _time_of_day(text: str) -> str:
+    if not re.fullmatch(_CLOCK, text):
+        raise refusal(f"{plain(repr(text), 40)} is not a time of day", 'Write hours and minutes, as in "14:00"')
+    return text
+
+
+TimeOfDay = Annotated[str, Field(json_schema_extra={"pattern": f"^{_CLOCK}$"}), AfterValidator(_time_of_day)]
 _METRIC = r"[A-Za-z_:][A-Za-z0-9_:]*"
 MetricName = Annotated[str, named(_METRIC, "Prometheus' metric names are letters, digits, `_` and `:`")]
 
@@ -210,7 +216,12 @@ _COMMON = ("at", "on")
 
 
 def _answers(value: object) -> float | None:
-    return None if value == "never" else parse_duration(value)
+    if value == "never":
+        return None
+    try:
+        return parse_duration(value)
+    except ValueError:
+        raise refusal("is neither never nor a duration", "Write `never`, or after how long, as in `20m`") from None
 
 
 # After how many seconds; None is never.

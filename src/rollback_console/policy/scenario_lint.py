@@ -99,7 +99,7 @@ def _deployments(document: Document) -> Iterator[Problem]:
                                        "Keep one of them")  # fmt: skip
         if versions and (serving := _serving(item)) not in versions:
             yield document.problem((*loc, "serves"), f"there is no version {plain(serving, 40)}",
-                                   nearest(serving, versions, "Its versions"))  # fmt: skip
+                                   nearest(serving, list(dict.fromkeys(versions)), "Its versions"))  # fmt: skip
         yield from _impossible(document, item, loc)
 
 
@@ -136,7 +136,7 @@ def _renamed(document: Document) -> Iterator[Problem]:
             if name not in known:
                 line, column = document.of_key(loc)
                 yield Problem(document.file, line, column, document.path(loc), f"the world has no such {what}",
-                              nearest(name, list(known), "It has"))  # fmt: skip
+                              nearest(name, list(known), f"Its {what}s"))  # fmt: skip
             elif not isinstance(renamed, str):
                 continue
             elif (other := taken.setdefault(renamed, name)) != name or (renamed in known and renamed not in words):
@@ -158,9 +158,21 @@ def _timeline(document: Document, world: _World) -> Iterator[Problem]:
         if (flipped := event.get("flip")) is not None:
             yield from _existing(document, world, flipped, (*loc, "flip"))
             yield from _has_version(document, world, flipped, event.get("to"), (*loc, "to"))
+            yield from _before(document, world, event, loc)
         if event.get("approver") is not None and "quorum" not in needs:
             yield document.problem((*loc, "approver"), "asks for a quorum, which this console does not have yet",
                                    "Write `needs: [quorum]`")  # fmt: skip
+
+
+def _before(document: Document, world: _World, event: dict[str, Any], loc: Loc) -> Iterator[Problem]:
+    """A flip before the start leaves the pointer where `serves` says that it stands."""
+    at, to, found = event.get("at"), event.get("to"), world.ids(event.get("flip"))
+    if not isinstance(at, str) or not at.strip().startswith("-") or to is None or len(found) != 1:
+        return
+    serving = _serving(world.deployments[found[0]])
+    if str(to) != serving:
+        yield document.problem((*loc, "to"), f"is before the start, at which {plain(serving, 40)} serves",
+                               f"Write `serves: \"{plain(to, 40)}\"` in the deployment, or a later moment")  # fmt: skip
 
 
 def _aimed(document: Document, world: _World, event: dict[str, Any], loc: Loc) -> Iterator[Problem]:
