@@ -84,7 +84,7 @@ def test_a_seed_decides_every_byte(tmp_path: Path) -> None:
 
 
 def test_an_operator_nobody_knows() -> None:
-    with pytest.raises(UsageError, match="perfect, careless"):
+    with pytest.raises(UsageError, match="perfect, slow, careless"):
         operator_named("\x1b[31mnobody")
 
 

@@ -64,7 +64,7 @@ def _now(result: Result, library: Path) -> Now:
         scenario = find(str(from_kept(result.scenario_file, library) or result.scenario))
         seed = result.runs[0].seed if result.runs else 0
         try:
-            digest = policy_digest(staged(scenario, seed, from_kept(result.policy_file, library)))
+            digest = policy_digest(staged(scenario, seed, from_kept(result.policy_file, library), result.operator))
         except ConsoleError:
             return Now(scenario.digest, None)
         return Now(scenario.digest, digest)

@@ -107,7 +107,7 @@ def choose(order: Order) -> tuple[list[Chosen], list[Skipped]]:
             skipped.append(Skipped(listed.name, listed.klass, f"needs {', '.join(listed.needs)}"))
             continue
         try:
-            digest = policy_digest(staged(scenario, order.seed, order.policy))
+            digest = policy_digest(staged(scenario, order.seed, order.policy, order.operator))
         except NotCovered as error:
             if not several:
                 raise

@@ -6,9 +6,8 @@ import gc
 import hashlib
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,6 +15,7 @@ from rollback_console.errors import UsageError
 from rollback_console.model.text import plain
 
 if TYPE_CHECKING:
+    from rollback_console.cli.compose import Seat
     from rollback_console.rehearse.scenario import Scenario
     from rollback_console.rehearse.score import DrillResult
     from rollback_console.rehearse.setup import Setup
@@ -27,31 +27,27 @@ class NotCovered(UsageError):
     """The policy says nothing of a scenario's deployments: it cannot be rehearsed under it."""
 
 
-def staged(scenario: Scenario, seed: int, policy: Path | None = None) -> Setup:
-    """The scenario's stage for a headless drill, under its own policy or the one in a file. Raises FileProblems for a
-    bad one, NotCovered for one that names none of the deployments that it is about."""
+def staged(scenario: Scenario, seed: int, policy: Path | None = None, operator: str = "perfect") -> Setup:
+    """The scenario's stage for a headless drill, under its own policy or the one in a file, in the mode that the
+    operator needs. Raises FileProblems for a bad one, NotCovered for one that does not name what it is about."""
     from rollback_console.cli.rehearsal import HEADLESS_START
     from rollback_console.clock import VirtualClock
+    from rollback_console.rehearse.operators import mode_for
 
-    setup = scenario.stage(seed, HEADLESS_START, VirtualClock(HEADLESS_START))
-    return setup if policy is None else under(setup, policy, scenario.name)
-
-
-def under(setup: Setup, policy: Path, scenario: str) -> Setup:
-    """The same stage under the policy in a file. Raises as `staged`."""
-    from rollback_console.policy.load import load_policy
-
-    loaded = load_policy(policy)
-    named = {rule.deployment.id for rule in loaded.rules}
+    clock = VirtualClock(HEADLESS_START)
+    try:
+        setup = scenario.stage(seed, HEADLESS_START, clock, policy=policy, mode=mode_for(operator))
+    except UsageError as error:
+        raise (error if policy is None else NotCovered(error.message, error.next_step)) from None
     truth = setup.truth
-    wanted = {cure.deployment for cure in truth.cures} or {*truth.leave, *truth.not_curable, *truth.blind}
-    missing = sorted(str(name) for name in wanted - named)
-    if missing:
+    about = {cure.deployment for cure in truth.cures} or {*truth.leave, *truth.not_curable, *truth.blind}
+    missing = sorted(str(name) for name in about - {rule.deployment.id for rule in setup.rules()})
+    if policy is not None and missing:
         raise NotCovered(
-            f"{plain(policy, 200)} says nothing of {', '.join(missing)}, which {plain(scenario, 80)} is about",
+            f"{plain(policy, 200)} says nothing of {', '.join(missing)}, which {plain(scenario.name, 80)} is about",
             "rehearse a scenario of its own deployments under it, or leave --policy away",
         )
-    return replace(setup, policy_name=policy.name, policy_bytes=loaded.data, compiled=None)
+    return setup
 
 
 def policy_digest(setup: Setup) -> str:
@@ -74,7 +70,7 @@ async def headless_drill(
     path = journal or rehearsal_journal()
     if path.exists():
         raise UsageError(f"{path} exists", "a drill makes its own journal: name a new file")
-    setup = staged(scenario, seed, policy)
+    setup = staged(scenario, seed, policy, operator)
     clock = setup.world.clock
     if not isinstance(clock, VirtualClock):
         raise TypeError("a headless drill is staged on a virtual clock")
@@ -82,12 +78,25 @@ async def headless_drill(
     try:
         await seat.engine.start()
         drill = Drill(
-            scenario.name, seed, operator, script, setup.truth, setup.step_s,
+            scenario.name, seed, operator, script, setup.truth, setup.step_s, limit_s=scenario.lasts_s,
             world=setup.world, about=About.of(scenario, setup),
         )  # fmt: skip
-        return await run_headless(drill, seat.engine, seat.acts, clock), path
+        after = _by_itself(seat)
+        return await run_headless(drill, seat.engine, seat.acts, clock, after=after), path
     finally:
         await seat.close()
+
+
+def _by_itself(seat: Seat) -> Callable[[], Coroutine[None, None, None]] | None:
+    """What policies in the mode `act` let go by itself, looked at after every evaluation; None where none is."""
+    from rollback_console.model.rules import Mode
+
+    if not any(rule.mode is Mode.ACT for rule in seat.engine.rules):
+        return None
+    from rollback_console.engine.automatic import Automatic
+
+    Automatic(seat.engine, seat.acts)
+    return seat.engine.after_evaluation
 
 
 @contextmanager

@@ -10,6 +10,7 @@ from rollback_console.actions import Commands
 from rollback_console.clock import VirtualClock
 from rollback_console.model.snapshot import Snapshot
 from rollback_console.model.value import dataclass
+from rollback_console.model.verdict import TriggerState
 from rollback_console.rehearse.desk import Desk, Script
 from rollback_console.rehearse.score import About, DrillResult, Scorer
 from rollback_console.rehearse.truth import Truth
@@ -47,11 +48,13 @@ async def run_headless(
     commands: Commands,
     clock: VirtualClock,
     settle: Callable[[], Awaitable[None]] | None = None,
+    after: Callable[[], Awaitable[None]] | None = None,
 ) -> DrillResult:
     """Play a drill to its end and score it.
 
     Time moves only here, one evaluation at a time: `settle`, if given, is awaited after each so that work that left
-    the event loop (a thread's) is back before time moves on. Nothing depends on the machine's own clock.
+    the event loop (a thread's) is back before time moves on. `after`: what looks at every evaluation once it stands, as
+    what goes by itself does. Nothing depends on the machine's own clock.
     """
     desk, scorer, origins = Desk(commands), Scorer(drill.truth, drill.world, drill.about), Origins()
     script = drill.script(desk)
@@ -62,11 +65,14 @@ async def run_headless(
             scorer.see(snapshot)
             origins.see(snapshot)
             desk.show(snapshot)
+            if after is not None:
+                await after()
             if scripted:
                 scripted = await anext(script, _OVER) is not _OVER
             if settle is not None:
                 await settle()
-            calm_since = (calm_since or clock.now()) if _over(desk, scorer, scripted) else None
+            over = _over(desk, scorer, scripted, drill.truth.hands_off)
+            calm_since = (calm_since or clock.now()) if over else None
             if calm_since is not None and clock.now() - calm_since >= drill.linger_s:
                 break
             await clock.advance(drill.step_s)
@@ -106,12 +112,21 @@ class Origins:
 
 _OVER = object()
 _IDLE_S = 120.0
+_CALM = (TriggerState.HEALTHY, TriggerState.COOLING)
 
 
-def _over(desk: Desk, scorer: Scorer, scripted: bool) -> bool:
-    """Nothing more will come: all recovered (or the script has ended), nothing runs, and the operator is idle."""
-    if scripted and not scorer.recovered:
+def _over(desk: Desk, scorer: Scorer, scripted: bool, hands_off: bool) -> bool:
+    """Nothing more will come: all recovered (or the script has ended), nothing runs, and the operator is idle. Where
+    nothing was to be rolled back, it is over once something fired and all of it has healed by itself."""
+    if scripted and not (_healed(desk.seen, scorer) if hands_off else scorer.recovered):
         return False
     running = any(e.ended_at is None for e in desk.seen.executions)
     idle = not desk.acts or desk.at - desk.acts[-1].at >= _IDLE_S
     return not running and idle
+
+
+def _healed(seen: Snapshot, scorer: Scorer) -> bool:
+    """Something had fired, and nothing is wrong with anything now."""
+    return scorer.first_fire is not None and not seen.incidents and all(
+        view.verdict is not None and view.verdict.state in _CALM for view in seen.deployments
+    )  # fmt: skip
