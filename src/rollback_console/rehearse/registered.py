@@ -7,6 +7,7 @@ import json
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
+from rollback_console.execute.marks import KNOWN_BAD_TAG
 from rollback_console.model.registry import ModelVersion, SourceRun
 from rollback_console.rehearse import noise
 from rollback_console.rehearse.fleet import Flip
@@ -15,7 +16,6 @@ if TYPE_CHECKING:
     from rollback_console.policy.scenario import ScenarioDeployment, ScenarioVersion
 
 _DAY = 86_400.0
-_KNOWN_BAD = "rollback_console.known_bad"  # `execute.marks`, which a simulated world does without
 _PROMOTED_S = 2_400.0  # from a version's registration to its first minute in service
 _FAMILIES = ("lightgbm", "xgboost", "two-tower", "transformer", "logistic", "catboost", "deep-and-wide")
 _FIELDS = ("user_id:long", "session_age:double", "country:string", "device:string", "hour:long", "basket_value:double",
@@ -66,7 +66,7 @@ def _version(words: ScenarioDeployment, version: ScenarioVersion, created: float
     run_id = _hex(seed, "run", model, version.version)
     tags = {"stage_gate": "offline-passed", **version.tags}
     if version.known_bad is not None:
-        tags[_KNOWN_BAD] = version.known_bad
+        tags[KNOWN_BAD_TAG] = version.known_bad
     family = _FAMILIES[noise.key(model, "family") % len(_FAMILIES)]
     return ModelVersion(
         model=model,
