@@ -77,7 +77,7 @@ async def careless(desk: Desk) -> AsyncGenerator[None, None]:
             await desk.end_walk(walk)
         plan = await desk.plan(view.id)
         if plan is None:
-            served = view.verdict.version if view.verdict else None
+            served = view.serving_version
             if served is not None and served.isdecimal() and int(served) > 1:
                 plan = await desk.plan(view.id, to=str(int(served) - 1))
         if plan is not None:

@@ -16,6 +16,7 @@ from rollback_console.model.plan import ExecutionState, Plan, StepState
 from rollback_console.model.snapshot import Snapshot
 from rollback_console.model.text import plain
 from rollback_console.model.value import dataclass
+from rollback_console.model.walk import WalkStep
 from rollback_console.rehearse import operators_sight as sight
 from rollback_console.rehearse.desk import Desk
 
@@ -24,6 +25,8 @@ _MENDS_S = 300.0  # for so long it is watched whether something mends by itself
 _AGAIN_S = 30.0  # between two tries where something does not answer
 _TRIES = 20
 _NEWS_S = 60.0  # until the registry's news is on the screen
+_MOVES = ("rollback", "execute", "resume", "abort", "adopt")  # steps of a runbook that are done by moving something
+_NOT_MOVED = "nothing is moved: a rollback would not help, or is no longer needed"
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,21 +88,27 @@ class Attentive:
 
     # -- waiting, with an eye on the rest
 
-    async def _wait(self, seconds: float) -> AsyncIterator[None]:
+    async def _wait(self, seconds: float, hand: DeploymentId | None = None) -> AsyncIterator[None]:
         until = self._desk.at + seconds
-        async for _ in self._until(lambda seen: seen.at >= until, seconds):
+        async for _ in self._until(lambda seen: seen.at >= until, seconds, hand):
             yield
 
-    async def _until(self, holds: Callable[[Snapshot], bool], limit_s: float) -> AsyncIterator[None]:
-        """Evaluations until `holds`, or for `limit_s`; another deployment that has to go back meanwhile is not left."""
+    async def _until(
+        self, holds: Callable[[Snapshot], bool], limit_s: float, hand: DeploymentId | None = None
+    ) -> AsyncIterator[None]:
+        """Evaluations until `holds`, or for `limit_s`; another deployment that has to go back meanwhile is not left,
+        unless what is in `hand` matters more."""
         end = self._desk.at + limit_s
         while not holds(self._desk.seen) and self._desk.at < end:
             urgent = self._way_back()
-            if urgent is not None:
+            if urgent is not None and (hand is None or self._matters_more(urgent.deployment, hand)):
                 async for _ in self._attend(urgent):
                     yield
             else:
                 yield
+
+    def _matters_more(self, name: DeploymentId, hand: DeploymentId) -> bool:
+        return sight.rank(self._desk.seen, name) < sight.rank(self._desk.seen, hand)
 
     # -- going back
 
@@ -109,11 +118,11 @@ class Attentive:
         self._busy.add(name)
         try:
             at_once = sight.safety_stop(desk.seen, name)
-            async for _ in self._wait(self._pace.notice_s):
+            async for _ in self._wait(self._pace.notice_s, name):
                 yield
             await desk.focus(name)
             if not at_once:
-                async for _ in self._wait(self._pace.reading_s):
+                async for _ in self._wait(self._pace.reading_s, name):
                     yield
             now = sight.advice_for(desk.seen, name) or advice
             if now.path is None:
@@ -138,35 +147,43 @@ class Attentive:
         moment = "execute" if "execute" in acts else "rollback" if "rollback" in acts else None
         for step in steps:
             if moved and name not in self._brought:
-                await desk.mark(
-                    walk or "", step.step.id, StepState.SKIPPED, "it recovered by itself; nothing was moved"
-                )
+                await desk.mark(walk or "", step.step.id, StepState.SKIPPED, _NOT_MOVED)
                 continue
             await desk.mark(walk or "", step.step.id, StepState.RUNNING)
-            async for _ in self._wait(self._pace.step_s):
+            async for _ in self._wait(self._pace.step_s, None if moved else name):
                 yield
             if moment is not None and step.step.act == moment and not moved:
                 moved = True
                 async for _ in self._bring_back(advice):
                     yield
-            await desk.mark(walk or "", step.step.id, StepState.DONE)
+            await self._settle(walk or "", step, name)
         if not moved:
             async for _ in self._bring_back(advice):
                 yield
         if walk is not None:
             await desk.end_walk(walk)
 
+    async def _settle(self, walk: str, step: WalkStep, name: DeploymentId) -> None:
+        """Mark a step as done; one that moves a pointer only where it was moved."""
+        if step.step.act not in _MOVES:
+            await self._desk.mark(walk, step.step.id, StepState.DONE)
+        elif name in self._brought:
+            await self._desk.mark(walk, step.step.id, StepState.DONE, "done: see the execution")
+        else:
+            await self._desk.mark(walk, step.step.id, StepState.SKIPPED, _NOT_MOVED)
+
     async def _bring_back(self, advice: Recommendation) -> AsyncIterator[None]:
         """Look once more, plan, execute, and stay until the signals have spoken; again where it did not hold."""
         name, desk = advice.deployment, self._desk
         tried: set[str] = set()
         for _ in range(_TRIES):
-            async for _ in self._until(lambda seen: not self._watch_it_mend(name), _MENDS_S):
-                yield
-            if not sight.is_alarming(desk.seen, name) or sight.mending(desk.seen, name):
-                self._left.add(name)
-                await desk.note("it recovers by itself: the plan is not executed, the pointer stays", name)
-                return
+            if not self._was_moved_away(name):
+                async for _ in self._until(lambda seen: not self._watch_it_mend(name), _MENDS_S, name):
+                    yield
+                if not sight.is_alarming(desk.seen, name) or sight.mending(desk.seen, name):
+                    self._left.add(name)
+                    await desk.note("it recovers by itself: nothing is moved, the pointer stays", name)
+                    return
             running = sight.running_on(desk.seen, name)
             execution = running.id if running is not None else await self._execute(advice, tried)
             if execution is None:
@@ -186,6 +203,10 @@ class Attentive:
                 tried.add(ended.plan.to_version)
             async for _ in self._wait(_AGAIN_S):
                 yield
+
+    def _was_moved_away(self, name: DeploymentId) -> bool:
+        """Does the pointer name the version again that was taken back, and that is known to be bad by now."""
+        return name in self._brought and self._points_to(name, self._brought[name][0])
 
     def _watch_it_mend(self, name: DeploymentId) -> bool:
         """Is it worth a look whether it comes back by itself: it is still red, and on its way."""
@@ -274,7 +295,7 @@ class Attentive:
             await desk.mark(walk or "", step.step.id, StepState.RUNNING)
             async for _ in self._wait(self._pace.step_s):
                 yield
-            await desk.mark(walk or "", step.step.id, StepState.DONE)
+            await self._settle(walk or "", step, first)
         if walk is not None:
             await desk.end_walk(walk)
 

@@ -46,10 +46,11 @@ def ways_back(seen: Snapshot) -> tuple[Recommendation, ...]:
         for advice in incident.recommendations
         if advice.path is not None and is_alarming(seen, advice.deployment)
     ]
-    return tuple(sorted(found, key=lambda advice: _rank(seen, advice.deployment)))
+    return tuple(sorted(found, key=lambda advice: rank(seen, advice.deployment)))
 
 
-def _rank(seen: Snapshot, name: DeploymentId) -> tuple[bool, float, str]:
+def rank(seen: Snapshot, name: DeploymentId) -> tuple[bool, float, str]:
+    """What goes first sorts first: safety stops, then what costs most, then by name."""
     view = seen.view(name)
     score = view.verdict.impact.score if view is not None and view.verdict is not None else 0.0
     return not safety_stop(seen, name), -score, str(name)
