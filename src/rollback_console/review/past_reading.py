@@ -6,6 +6,7 @@ Each is verified first. What can be read of one that does not hold is read all t
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -102,3 +103,26 @@ def _entries(rows: Iterable[Row]) -> Iterator[Entry]:
             yield entry_of(row)
         except (JournalBroken, ValueError):
             continue
+
+
+@contextmanager
+def blobs_of(paths: Sequence[Path]) -> Iterator[Blobs]:
+    """Blobs by digest out of any of these, while it lasts; None where none of them has it whole."""
+    with ExitStack() as stack:
+        sources: list[Blobs] = []
+        for path in paths:
+            found = open_source(path)
+            if isinstance(found.rows, Path):
+                with suppress(JournalError):
+                    sources.append(stack.enter_context(Journal.open_read_only(path)).get_blob)
+            elif found.blobs is not None:
+                sources.append(found.blobs)
+
+        def look(digest: str) -> bytes | None:
+            for source in sources:
+                with suppress(ConsoleError, ValueError):
+                    if (data := source(digest)) is not None:
+                        return data
+            return None
+
+        yield look
