@@ -8,6 +8,8 @@ import click
 
 # name -> (module, attribute, one line for --help)
 REPORTS: dict[str, tuple[str, str, str]] = {
+    "postmortem": ("report_postmortem", "command", "A draft with all that the journal knows of an incident."),
+    "message": ("report_message", "command", "What stakeholders are told of an incident, inside or outside."),
     "rollback-rate": ("report_rollback_rate", "command", "How many deployments were rolled back, how fast, and why."),
     "history": ("report_history", "command", "What became of each version of a model, for release notes."),
     "coverage": ("report_coverage", "command", "Who lacks a policy, signal, way back, runbook, owner or dashboard."),

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from rollback_console.model.rules import DeploymentRule
 
 _SLACK_S = 60.0
+_AFTER_S = 900.0  # notes are still written so long after it is over
 _RELEASE_S = 14 * 86_400.0  # how long before the onset a move still belongs to the story
 _FLEET = ("backend", "clock", "break-glass", "merge", "note")  # told where they concern no deployment in particular
 _NOISE = ("tick", "intent", "checkpoint", "session", "policy", "segment", "retention")
@@ -247,7 +248,7 @@ def _tells(
     if body.get("execution") is not None:
         return False
     at = body.get("at", entry.at) if entry.kind in ("transition", "pointer") else entry.at
-    if not low <= at <= high:
+    if not low <= at <= high + (_AFTER_S if entry.kind == "note" else 0.0):
         return False
     return entry.deployment in members or (not entry.deployment and entry.kind in _FLEET)
 
