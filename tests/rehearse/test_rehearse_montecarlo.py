@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+import asyncio
+import gc
 import math
 import random
 import statistics
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from rollback_console.cli.drill_jobs import Task, play
+from rollback_console.cli.drilling import collected_between, headless_drill, scratch
+from rollback_console.journal.export import lines
+from rollback_console.journal.store import Journal
 from rollback_console.rehearse.montecarlo import Run, outcomes, quantile, wilson
+from rollback_console.rehearse.scenario import find
 
 
 def run_with(seed: int = 1, **more: object) -> Run:
@@ -113,3 +121,49 @@ def test_outcomes_stand_by_class_and_path_and_do_not_add_up_two_moneys() -> None
     assert left.recover_median is None, "nothing was rolled back: there is no time to recover of a path"
     mixed = outcomes([(run_with(1), "USD"), (run_with(2), "EUR")])
     assert (mixed[0].cost_median, mixed[0].cost_unit) == (None, "")
+
+
+# -- cheap, and the same ----------------------------------------------------------------------------------------------
+
+
+def exported(path: Path) -> str:
+    with Journal.open_read_only(path) as journal:
+        return "".join(lines(journal.rows(), "jsonl"))
+
+
+def test_a_run_among_many_is_the_drill_that_somebody_plays_alone(tmp_path: Path) -> None:
+    """Among many a journal lies in memory and is not kept, the collector rests, and other drills were played before in
+    the same process: the same score, and the same journal to the byte."""
+    name, seed = "tracking-loss", 12
+    slow, path = asyncio.run(headless_drill(find(name), "careless", seed, tmp_path / "alone.db"))
+    with scratch() as folder:
+        play(Task(0, "conversion-regression", "perfect", seed), folder)
+        fast = play(Task(1, name, "careless", seed, keep=tmp_path / "kept"), folder)
+        assert list(folder.iterdir()) == [], "nothing is left of a run"
+    assert fast.result == slow
+    assert not slow.passed, "or there would be no journal to compare"
+    assert exported(Path(fast.journal)) == exported(path)
+
+
+def test_a_problem_is_told_and_the_others_go_on(tmp_path: Path) -> None:
+    with scratch() as folder:
+        missing = play(Task(0, "none", "perfect", 1), folder)
+        (tmp_path / "bad.yaml").write_text("schema: rollback-console/policy/v1\n")
+        bad = play(Task(1, "demo", "perfect", 1, policy=tmp_path / "bad.yaml"), folder)
+    assert (missing.result, missing.exit_code) == (None, 2)
+    assert "no scenario is called none" in missing.problem
+    assert (bad.result, bad.exit_code) == (None, 2)
+    assert "bad.yaml:1:1" in bad.problem
+
+
+def test_the_collector_works_again_afterwards() -> None:
+    assert gc.isenabled()
+    with collected_between():
+        assert not gc.isenabled()
+    assert gc.isenabled()
+
+
+def test_a_scratch_folder_goes_with_what_is_in_it() -> None:
+    with scratch() as folder:
+        (folder / "0.db").write_text("x")
+    assert not folder.exists()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import os
 import shutil
 import signal
@@ -183,6 +184,7 @@ def _work(end: Connection, others: Sequence[Connection], folder: Path) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # whoever began it hears Ctrl-C, and ends it
     for other in others:
         other.close()
+    gc.freeze()  # what was loaded before stays: between two drills it need not be looked through
     with contextlib.suppress(EOFError, BrokenPipeError, ConnectionResetError):
         while (task := end.recv()) is not None:
             try:
