@@ -55,6 +55,6 @@ class Played:
 
 def played(folder: Path, scenario: str, operator: str, seed: int) -> Played:
     """Play a scenario into a journal of its own in `folder`."""
-    path = folder / f"{scenario}-{operator.replace(':', '-').replace('/', '-')}-{seed}.db"
+    path = folder / f"{Path(scenario).stem}-{operator.replace(':', '-')}-{seed}.db"
     result, journal = asyncio.run(headless_drill(find(scenario), operator, seed, path))
     return Played(result, journal)

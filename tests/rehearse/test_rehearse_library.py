@@ -8,11 +8,12 @@ from pathlib import Path
 import pytest
 from rehearse_played import CAMPAIGN, Played, played
 
-from rollback_console.journal.kinds import ExecutionEnded
+from rollback_console.journal.kinds import ExecutionEnded, Requested
 from rollback_console.journal.store import Journal
 from rollback_console.policy.load import KINDS, check
 from rollback_console.rehearse.scenario import find, shipped
 
+FOLDER = Path(__file__).parents[2] / "src/rollback_console/rehearse/data/scenarios"
 SCENARIOS = tuple(listed.name for listed in shipped())
 SEEDS = (7, 3, 11, 20, 42) if CAMPAIGN else (7,)
 CLASSES = {
@@ -42,8 +43,7 @@ def test_what_comes_with_the_console() -> None:
     assert {listed.klass for listed in shipped()} >= CLASSES
     needs = {need for listed in shipped() for need in listed.needs}
     assert {"quorum", "paths"} <= needs, "what has to wait for them says so"
-    folder = Path(__file__).parents[2] / "src/rollback_console/rehearse/data/scenarios"
-    files = sorted(folder.glob("*.yaml"))
+    files = sorted(FOLDER.glob("*.yaml"))
     assert {path.stem for path in files} == set(SCENARIOS) - {"demo"}
     for path in files:
         assert f"schema: {KINDS['scenario']}" in path.read_text()
@@ -140,6 +140,20 @@ def test_a_registry_that_goes_down_leaves_something_to_resume(play: Play) -> Non
 def test_what_a_rival_moves_away_is_brought_back_again(play: Play) -> None:
     found = play("rival-flip", "perfect", 7)
     assert ended(found) == ["failed", "done"]
+
+
+def test_what_a_rival_moves_away_later_is_brought_back_before_it_hurts(tmp_path: Path) -> None:
+    """Ten minutes after the rollback, long confirmed: the alarm is the only sign, and nobody advises against."""
+    file = tmp_path / "late.yaml"
+    file.write_text((FOLDER / "rival-flip.yaml").read_text().replace("at: 4m, flip", "at: 10m, flip"))
+    found = played(tmp_path, str(file), "perfect", 7)
+    assert found.result.passed, found.why()
+    assert ended(found)[0] == "done"
+    with Journal.open_read_only(found.journal) as journal:
+        asked = [body for entry in journal.entries() if isinstance(body := entry.parsed(), Requested)]
+        told = [entry.parsed().model_dump()["text"] for entry in journal.entries(kinds=("note",))]
+    assert [body.against for body in asked] == ["", ""]
+    assert any("told the channel: v13 is bad" in text for text in told)
 
 
 def test_a_safety_stop_goes_back_before_anything_is_read(play: Play) -> None:

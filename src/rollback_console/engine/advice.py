@@ -13,13 +13,15 @@ _WELL = (TriggerState.HEALTHY, TriggerState.COOLING)
 
 def advice_against(snapshot: Snapshot, deployment: DeploymentId) -> str:
     """Why a rollback of this deployment is advised against now, or "": its incident comes from elsewhere, what is
-    advised for it is something else, or nothing is wrong with it."""
+    advised for it is something else, or nothing is wrong with it and nobody moved its pointer away."""
     incident = snapshot.incident_of(deployment)
     if incident is None:
         view = snapshot.view(deployment)
         verdict = view.verdict if view is not None else None
         if verdict is None or verdict.state not in _WELL or verdict.fired_as_blind:
             return ""
+        if snapshot.alarms_of(deployment):
+            return ""  # somebody moved what was brought back: still well, and the bad version is on its way
         return _against(f"its trigger is healthy: {verdict.sentence}")
     advice = next((each for each in incident.recommendations if each.deployment == deployment), None)
     if incident.attribution.kind in _NOT_THE_VERSION:
