@@ -13,6 +13,7 @@ REPORTS: dict[str, tuple[str, str, str]] = {
     "rollback-rate": ("report_rollback_rate", "command", "How many deployments were rolled back, how fast, and why."),
     "history": ("report_history", "command", "What became of each version of a model, for release notes."),
     "coverage": ("report_coverage", "command", "Who lacks a policy, signal, way back, runbook, owner or dashboard."),
+    "calibration": ("report_calibration", "command", "What was foretold against what came; margins, misses."),
     "evidence": ("report_evidence", "command", "What drills have measured of each recovery path."),
     "practice": ("report_practice", "command", "Who rehearsed and walked what, how well, and what is overdue."),
 }

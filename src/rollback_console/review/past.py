@@ -129,6 +129,7 @@ class Episode:
     sentence: str
     closed_at: float | None
     advised: tuple[str, ...] = ()  # members for which its first entry advised a rollback
+    drilled: tuple[tuple[str, float], ...] = ()  # (deployment, seconds): what drills said a recovery takes, as advised
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,13 +143,12 @@ class Point:
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """A signal as a transition's verdict states it; `degradation_pct` and `limit_pct` in percent of the baseline, on
-    the worse side."""
+    """A signal as a transition's verdict states it. `beyond`: how many times its margin it was off (of one with a plain
+    bound and no baseline: how many times the bound); None where the verdict does not tell."""
 
     name: str
     breached: bool | None
-    degradation_pct: float | None
-    limit_pct: float | None
+    beyond: float | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -325,6 +325,7 @@ class Fold:
             sentence=plain(body.sentence),
             closed_at=entry.at if body.event == "closed" else None,
             advised=advised if first or known is None else known.advised or advised,
+            drilled=_drilled(body.inputs) or (known.drilled if known is not None else ()),
         )
 
     def past(self, sources: Iterable[Source] = ()) -> Past:
@@ -392,6 +393,20 @@ def ruled(data: bytes | None) -> tuple[Ruled, ...]:
     return tuple(found)
 
 
+def _drilled(inputs: dict[str, Any]) -> tuple[tuple[str, float], ...]:
+    found = inputs.get("drilled")
+    told = (
+        {}
+        if not isinstance(found, dict)
+        else {
+            plain(name, 200): seconds
+            for name, record in found.items()
+            if isinstance(record, dict) and (seconds := _number(record.get("recover_s"))) is not None
+        }
+    )
+    return tuple(told.items())
+
+
 def _turn(entry: Entry, body: TransitionRecorded, who: str) -> Turn:
     points = [_point(memory) for memory in (body.memory_before, body.memory_after)]
     verdict = body.verdict
@@ -417,13 +432,20 @@ def _point(memory: dict[str, Any]) -> Point | None:
 
 
 def _seen(signal: dict[str, Any]) -> Seen:
-    breached, limit, base = signal.get("breached"), _number(signal.get("limit")), _number(signal.get("baseline"))
-    return Seen(
-        plain(str(signal.get("name")), 80),
-        breached if isinstance(breached, bool) else None,
-        _number(signal.get("degradation_pct")),
-        100.0 * abs(limit - base) / abs(base) if limit is not None and base else None,
-    )
+    breached = signal.get("breached")
+    return Seen(plain(str(signal.get("name")), 80), breached if isinstance(breached, bool) else None, _beyond(signal))
+
+
+def _beyond(signal: dict[str, Any]) -> float | None:
+    value, limit, base = (_number(signal.get(name)) for name in ("value", "limit", "baseline"))
+    if limit is None:
+        return None
+    if base:
+        off, margin = _number(signal.get("degradation_pct")), 100.0 * abs(limit - base) / abs(base)
+        return off / margin if off is not None and margin > 0 else None
+    if value is None or value <= 0 or limit <= 0:
+        return None
+    return max(value / limit, limit / value) if signal.get("breached") is True else min(value / limit, limit / value)
 
 
 def _number(value: object) -> float | None:
