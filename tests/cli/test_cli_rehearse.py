@@ -19,11 +19,14 @@ from drill_results import result_with
 from rollback_console.cli import drill_junit, drill_words
 from rollback_console.cli.drill_jobs import Played, jobs_of
 from rollback_console.cli.drill_junit import Case
+from rollback_console.cli.drilling import staged
 from rollback_console.cli.main import run
-from rollback_console.rehearse.demo import demo_setup
+from rollback_console.rehearse import scenario as scenarios
 from rollback_console.rehearse.montecarlo import wilson
-from rollback_console.rehearse.scenario import shipped
+from rollback_console.rehearse.scenario import find, shipped
 
+NAME = "conversion-regression"
+SHIPPED = Path(scenarios.__file__).parent / "data" / "scenarios"
 PROGRAM = [sys.executable, "-m", "rollback_console"]
 
 
@@ -35,6 +38,11 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         monkeypatch.delenv(name, raising=False)
     monkeypatch.chdir(tmp_path)
     return tmp_path
+
+
+def policy_of(name: str) -> bytes:
+    """The policy that a scenario is judged by, as a team might have it."""
+    return staged(find(name), 7).policy_bytes
 
 
 def facts(capsys: pytest.CaptureFixture[str]) -> Any:
@@ -118,7 +126,7 @@ def valid(text: str) -> ET.Element:
 
 
 def test_a_failed_drill_says_why_and_where_its_journal_is(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    words = ["rehearse", "demo", "--headless", "--operator", "careless", "--junit", "out/drills.xml"]
+    words = ["rehearse", "tracking-loss", "--headless", "--operator", "careless", "--junit", "out/drills.xml"]
     assert run([*words, "--keep-failed", "kept", "--json"]) == 1
     (drill,) = facts(capsys)["drills"]
     assert drill["passed"] is False
@@ -134,9 +142,9 @@ def test_a_failed_drill_says_why_and_where_its_journal_is(tmp_path: Path, capsys
 def test_a_drill_that_passed_leaves_no_journal_and_a_policy_is_put_in_place_of_its_own(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    own = demo_setup().policy_bytes
+    own = policy_of(NAME)
     (tmp_path / "mine.yaml").write_bytes(own + b"\n# mine\n")
-    words = ["rehearse", "demo", "--headless", "--junit", "drills.xml", "--keep-failed", "kept", "--json"]
+    words = ["rehearse", NAME, "--headless", "--junit", "drills.xml", "--keep-failed", "kept", "--json"]
     assert run([*words, "--policy", "mine.yaml"]) == 0
     (drill,) = facts(capsys)["drills"]
     assert drill["journal"] is None
@@ -148,7 +156,7 @@ def test_a_drill_that_passed_leaves_no_journal_and_a_policy_is_put_in_place_of_i
 def test_a_policy_of_other_deployments_cannot_be_rehearsed_on_it(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    text = demo_setup().policy_bytes.decode()
+    text = policy_of("demo").decode()
     (tmp_path / "other.yaml").write_text(text.replace("checkout-ranker", "another-ranker"))
     assert run(["rehearse", "demo", "--headless", "--policy", "other.yaml"]) == 2
     assert "other.yaml says nothing of production/checkout-ranker" in capsys.readouterr().err
@@ -186,7 +194,7 @@ def test_what_does_not_go_together_is_said(
 def test_two_processes_say_what_one_says(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     told, kept = [], []
     for jobs in ("1", "2"):
-        words = ["rehearse", "demo", "--headless", "--runs", "3", "--seed", "11", "--json", "--jobs", jobs]
+        words = ["rehearse", NAME, "--headless", "--runs", "3", "--seed", "11", "--json", "--jobs", jobs]
         assert run([*words, "--library", f"{jobs}.json", "--junit", "drills.xml"]) == 0
         said = facts(capsys)
         assert said.pop("library") == f"{jobs}.json"
@@ -201,7 +209,7 @@ def test_two_processes_say_what_one_says(tmp_path: Path, capsys: pytest.CaptureF
     assert (outcome["class"], outcome["held"]) == ("release", 3)
     assert outcome["recover_median_s"]["low"] is None, "three runs bound no median"
     (case,) = valid((tmp_path / "drills.xml").read_text()).iter("testcase")
-    assert case.attrib["name"] == "demo by perfect, seeds 11..13"
+    assert case.attrib["name"] == f"{NAME} by perfect, seeds 11..13"
 
 
 def test_jobs_are_no_more_than_drills() -> None:
@@ -260,3 +268,52 @@ def test_why_runs_failed_is_counted_without_its_numbers() -> None:
     )
     many = drill_words.Many("demo", "release", "perfect", "0..2", wilson(0, 3), (), played)
     assert many.reasons == (("recovered", 3, 0),)
+
+
+def test_a_folder_of_scenarios_and_what_is_left_out_of_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A team's own scenarios under its own policy: what the policy says nothing of, and what needs what is not there
+    yet, is not played, and said."""
+    (tmp_path / "ours").mkdir()
+    for name in (NAME, "latency-regression", "traffic-shift"):
+        (tmp_path / "ours" / f"{name}.yaml").write_bytes((SHIPPED / f"{name}.yaml").read_bytes())
+    (tmp_path / "ours" / "notes.txt").write_text("no scenario")
+    (tmp_path / "team.yaml").write_bytes(policy_of(NAME))
+    words = ["rehearse", "ours", "--headless", "--policy", "team.yaml", "--junit", "drills.xml", "--json"]
+    assert run(words) == 0
+    said = facts(capsys)
+    assert [each["scenario"] for each in said["drills"]] == [NAME]
+    assert {each["scenario"] for each in said["skipped"]} == {"latency-regression", "traffic-shift"}
+    skipped = list(valid((tmp_path / "drills.xml").read_text()).iter("skipped"))
+    assert len(skipped) == 2
+    assert any("needs paths" in each.attrib["message"] for each in skipped)
+    assert any("says nothing of" in each.attrib["message"] or "team.yaml" in each.attrib["message"] for each in skipped)
+
+    (tmp_path / "ours" / f"{NAME}.yaml").unlink()
+    assert run(words) == 2
+    assert "there is nothing to rehearse" in capsys.readouterr().err
+    (tmp_path / "ours" / "bad.yaml").write_text("schema: rollback-console/scenario/v1\nnme: x\n")
+    assert run(words) == 2
+    assert "ours/bad.yaml:" in capsys.readouterr().err
+
+
+def test_so_many_are_to_pass(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = [
+        "rehearse",
+        "tracking-loss",
+        "--headless",
+        "--operator",
+        "careless",
+        "--runs",
+        "2",
+        "--library",
+        "lib.json",
+    ]
+    words += ["--junit", "drills.xml", "--keep-failed", "kept"]
+    assert run(words) == 1
+    told = capsys.readouterr().out
+    assert "2 journals of failed drills: kept" in told
+    assert len(list((tmp_path / "kept").glob("tracking-loss-careless-*.db"))) == 2
+    failure = next(valid((tmp_path / "drills.xml").read_text()).iter("failure"))
+    assert "100 % were asked for" in failure.attrib["message"]
+    assert run([*words, "--at-least", "0"]) == 0
+    assert next(valid((tmp_path / "drills.xml").read_text()).iter("testcase")).find("failure") is None
