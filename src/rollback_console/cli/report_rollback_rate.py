@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from rollback_console.review.rates import Rate, Spread
 
 _BY = ("model", "team", "tier", "environment", "all")
-_PLOT = 31  # characters between the ends of the plot
+_PLOT = 29  # characters between the ends of the plot
 _Value = Callable[["Group"], Cell]
 
 

@@ -146,7 +146,7 @@ def _fired(past: Past, moves: Sequence[Move], cuts: Cuts, turns: Sequence[Turn],
     foretold = dict(incident.drilled).get(turn.deployment) if incident is not None else None
     done = back.completed_at if back is not None else None
     return Fired(
-        turn.at, turn.seq, turn.deployment, ruled.unit if ruled is not None else "USD",
+        turn.at, turn.seq, turn.deployment, ruled.unit if ruled is not None else "?",
         incident.id if incident is not None else "", signal, beyond, _judged(past, moves, incident), rate, mean, waited,
         foretold, done - turn.at if done is not None and done >= turn.at else None,
     )  # fmt: skip

@@ -133,7 +133,7 @@ def costs(past: Past, moves: Sequence[Move], incident: Episode, cuts: Cuts, keep
         if not keep(member, None):
             continue
         ruled = cuts.ruled(member)
-        unit = ruled.unit if ruled is not None else "USD"
+        unit = ruled.unit if ruled is not None else "?"
         before, after, priced = sums.get(unit, (0.0, 0.0, False))
         for trouble in troubles(within(past, incident, member)):
             total = max(0.0, trouble[-1].lost)

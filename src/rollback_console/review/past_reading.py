@@ -27,17 +27,18 @@ _READ = (*KINDS, MERGE)
 def read_past(paths: Sequence[Path]) -> Past:
     """Verify and read them all. Raises UsageError where there is no such file, InputError for an archive that is no
     bundle; whatever else is wrong stands in the sources. Rehearsals are named, and nothing of them is taken."""
-    fold = Fold()
-    sources = [_read(path, fold) for path in dict.fromkeys(paths)]
+    fold, every = Fold(), tuple(dict.fromkeys(paths))
+    with blobs_of(every) as blobs:  # an export has none: another of these may have what it names
+        sources = [_read(path, fold, blobs) for path in every]
     return fold.past(sources)
 
 
-def _read(path: Path, fold: Fold) -> Source:
+def _read(path: Path, fold: Fold, blobs: Blobs) -> Source:
     found = open_source(path)
     if isinstance(found.rows, Path):
         verification = verify(path)
         source = _source(path, verification)
-        return source if verification.rehearsal else _fold_file(source, fold)
+        return source if verification.rehearsal else _fold_file(source, fold, blobs)
     try:
         verification = verify(found.rows, blobs=found.blobs, others=found.others)
         problems = []
@@ -48,8 +49,7 @@ def _read(path: Path, fold: Fold) -> Source:
     source = replace(source, problems=(*source.problems, *problems))
     if verification.rehearsal:
         return source
-    again = open_source(path)
-    return _fold_entries(source, _entries(_until_broken(again.rows)), again.blobs or _none, fold)
+    return _fold_entries(source, _entries(_until_broken(open_source(path).rows)), blobs, fold)
 
 
 def _source(path: Path, verification: Verification) -> Source:
@@ -66,19 +66,15 @@ def _until_broken(rows: Path | Iterable[Row]) -> Iterator[Row]:
         return  # the verification says where reading ended, and why
 
 
-def _none(_: str) -> bytes | None:
-    return None
-
-
-def _fold_file(source: Source, fold: Fold) -> Source:
+def _fold_file(source: Source, fold: Fold, blobs: Blobs) -> Source:
     """A journal's file: only the kinds that count are read, unless some row of it cannot be read at all."""
     try:
         with Journal.open_read_only(source.path) as journal:
             try:
-                fold.take(journal.entries(kinds=_READ), journal.get_blob)
+                fold.take(journal.entries(kinds=_READ), blobs)
                 ends = [*journal.entries(limit=1), *journal.tail(1)]
             except JournalError:  # what was taken is not taken twice
-                return _fold_entries(source, _entries(_until_broken(source.path)), journal.get_blob, fold)
+                return _fold_entries(source, _entries(_until_broken(source.path)), blobs, fold)
     except JournalError as error:
         return replace(source, problems=source.problems or (error.message,))
     return replace(source, first_at=ends[0].at, last_at=ends[-1].at) if ends else source
