@@ -29,6 +29,7 @@ async def play(word: str, seed: int, begins: float, journal: Path) -> DrillResul
     from rollback_console.clock import VirtualClock
     from rollback_console.rehearse.headless import Drill, run_headless
     from rollback_console.rehearse.operators import operator_named
+    from rollback_console.rehearse.pace import begun
     from rollback_console.rehearse.scenario import find
     from rollback_console.rehearse.score import About
 
@@ -36,7 +37,7 @@ async def play(word: str, seed: int, begins: float, journal: Path) -> DrillResul
     setup = scenario.stage(seed, begins, clock)
     seat = rehearsal(setup, journal, command="rehearse")
     try:
-        await seat.engine.start()
+        await begun(seat.engine.start(), setup.world, clock, setup.step_s)
         drill = Drill(
             scenario.name, seed, OPERATOR, operator_named(OPERATOR), setup.truth, setup.step_s,
             limit_s=scenario.lasts_s, world=setup.world, about=About.of(scenario, setup),

@@ -64,6 +64,7 @@ async def headless_drill(
     from rollback_console.clock import VirtualClock
     from rollback_console.rehearse.headless import Drill, run_headless
     from rollback_console.rehearse.operators import operator_named
+    from rollback_console.rehearse.pace import begun
     from rollback_console.rehearse.score import About
 
     script = operator_named(operator)
@@ -76,7 +77,7 @@ async def headless_drill(
         raise TypeError("a headless drill is staged on a virtual clock")
     seat = rehearsal(setup, path, command="rehearse")
     try:
-        await seat.engine.start()
+        await begun(seat.engine.start(), setup.world, clock, setup.step_s)
         drill = Drill(
             scenario.name, seed, operator, script, setup.truth, setup.step_s, limit_s=scenario.lasts_s,
             world=setup.world, about=About.of(scenario, setup),

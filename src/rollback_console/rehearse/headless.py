@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from rollback_console.actions import Commands
 from rollback_console.clock import VirtualClock
@@ -12,9 +12,12 @@ from rollback_console.model.snapshot import Snapshot
 from rollback_console.model.value import dataclass
 from rollback_console.model.verdict import TriggerState
 from rollback_console.rehearse.desk import Desk, Script
+from rollback_console.rehearse.pace import left, paced
 from rollback_console.rehearse.score import About, DrillResult, Scorer
 from rollback_console.rehearse.truth import Truth
 from rollback_console.rehearse.world import World
+
+_T = TypeVar("_T")
 
 
 class Evaluations(Protocol):
@@ -54,28 +57,34 @@ async def run_headless(
 
     Time moves only here, one evaluation at a time: `settle`, if given, is awaited after each so that work that left
     the event loop (a thread's) is back before time moves on. `after`: what looks at every evaluation once it stands, as
-    what goes by itself does. Nothing depends on the machine's own clock.
+    what goes by itself does. Nothing depends on the machine's own clock. A slow backend (`rehearse.pace`) takes its
+    time of the drill's: evaluations stay on the grid of steps, and one that took longer than a step is followed by the
+    next that is due.
     """
+
+    async def taken(awaitable: Awaitable[_T]) -> _T:
+        return await awaitable if drill.world is None else await paced(awaitable, drill.world, clock)
+
     desk, scorer, origins = Desk(commands), Scorer(drill.truth, drill.world, drill.about), Origins()
     script = drill.script(desk)
     begin, calm_since, scripted = clock.now(), None, True
     try:
         while clock.now() - begin <= drill.limit_s:
-            snapshot = await engine.step(clock.now())
+            snapshot = await taken(engine.step(clock.now()))
             scorer.see(snapshot)
             origins.see(snapshot)
             desk.show(snapshot)
             if after is not None:
-                await after()
+                await taken(after())
             if scripted:
-                scripted = await anext(script, _OVER) is not _OVER
+                scripted = await taken(anext(script, _OVER)) is not _OVER
             if settle is not None:
                 await settle()
             over = _over(desk, scorer, scripted, drill.truth.hands_off)
             calm_since = (calm_since or clock.now()) if over else None
             if calm_since is not None and clock.now() - calm_since >= drill.linger_s:
                 break
-            await clock.advance(drill.step_s)
+            await clock.advance(left(clock.now() - begin, drill.step_s))
             if settle is not None:
                 await settle()
     finally:
