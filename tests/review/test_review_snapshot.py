@@ -13,7 +13,8 @@ from rollback_console.journal.device import DeviceKey
 from rollback_console.journal.kinds import IncidentRecorded, Note
 from rollback_console.journal.store import Journal
 from rollback_console.model.incident import AttributionKind
-from rollback_console.review.timeline import open_review
+from rollback_console.model.snapshot import Snapshot
+from rollback_console.review.replay import Replay
 
 
 @pytest.fixture(scope="module")
@@ -23,29 +24,34 @@ def drill(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+def at_the_end(path: Path) -> Snapshot:
+    with Replay.open(path) as replay:
+        return replay.moment(len(replay.index) - 1).snapshot
+
+
 def test_a_rehearsals_review_says_so_and_has_its_incidents(drill: Path) -> None:
-    review = open_review(drill)
-    snapshot = review.snapshot
+    snapshot = at_the_end(drill)
     assert snapshot.band == "REVIEW · REHEARSAL"
-    kinds = {incident.attribution.kind for incident in snapshot.incidents}
-    assert kinds >= {AttributionKind.RELEASE, AttributionKind.UPSTREAM}
-    release = next(i for i in snapshot.incidents if i.attribution.kind is AttributionKind.RELEASE)
+    incidents = (*snapshot.incidents, *snapshot.over)
+    assert {incident.attribution.kind for incident in incidents} >= {AttributionKind.RELEASE, AttributionKind.UPSTREAM}
+    release = next(i for i in incidents if i.attribution.kind is AttributionKind.RELEASE)
     assert release.closed_at is not None, "it recovered"
     assert release.recommendations
-    assert {item.id for item in snapshot.incidents} == {
-        line.text.split()[1] for line in review.timeline if line.kind == "incident"
+    assert {item.id for item in incidents} == {
+        line.text.split()[1] for line in snapshot.timeline if line.kind == "incident"
     }
 
 
 def test_samples_are_no_happenings(drill: Path) -> None:
-    review = open_review(drill)
-    assert "tick" in {line.kind for line in review.timeline}
-    assert "tick" not in {line.kind for line in review.snapshot.timeline}
-    assert {line.kind for line in review.snapshot.timeline} == {line.kind for line in review.timeline} - {"tick"}
+    with Replay.open(drill) as replay:
+        shown = replay.moment(len(replay.index) - 1).snapshot.timeline
+        assert len(replay.index.ticks) > 50
+        assert len(replay.index) == len(replay.index.ticks) + len(shown)
+    assert "tick" not in {line.kind for line in shown}
 
 
 def test_no_runbook_is_opened_because_a_review_changes_nothing(drill: Path) -> None:
-    context = Context(open_review(drill).snapshot)
+    context = Context(at_the_end(drill))
     assert BY_ID["runbook"].disabled_reason(context) == "a review changes nothing"
 
 
@@ -64,7 +70,7 @@ def test_a_live_journals_review_is_no_rehearsal_and_odd_advice_is_left_out(tmp_p
             )
         )  # fmt: skip
         journal.append(Note(text="seen"))
-    snapshot = open_review(path).snapshot
+    snapshot = at_the_end(path)
     assert snapshot.band == "REVIEW"
     (incident,) = snapshot.incidents
     assert [str(name) for name in incident.members] == ["production/ranker"]

@@ -3,15 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 from rollback_console.errors import Refused
+from rollback_console.journal.timeline import clock_text
 from rollback_console.model.automatic import Announcement
 from rollback_console.model.declared import Exclusion, Expectation
 from rollback_console.model.identity import DeploymentId
 from rollback_console.model.plan import Plan, StepState
 from rollback_console.model.walk import CheckResult
-from rollback_console.review.timeline import CHANGES_NOTHING, Review
+from rollback_console.review.replay import CHANGES_NOTHING
+from rollback_console.review.scrub import Scrub
+
+if TYPE_CHECKING:
+    from rollback_console.actions import Judges
+    from rollback_console.model.judgement import Docket, FollowUp, Judgement
+    from rollback_console.model.message import Message
+
+NOT_OURS = "judge it where it is written: the console whose settings name it, or `judge` there"
 
 
 def _refuse() -> NoReturn:
@@ -19,13 +28,17 @@ def _refuse() -> NoReturn:
 
 
 class ReviewCommands:
-    """Implements `actions.Commands` for a journal that is only read."""
+    """Implements `actions.Commands` for a journal that is only read. Without one nothing is told."""
 
-    def __init__(self, review: Review) -> None:
-        self._review = review
+    def __init__(self, scrub: Scrub | None = None) -> None:
+        self.scrub = scrub
+
+    judges: Judges | None = None  # who judges it, where it is one's own: set by whoever opened it
 
     async def focus(self, deployment: DeploymentId | None) -> None:
-        """Nothing is fetched: what the journal holds is on the screen already."""
+        """Nothing is fetched: what the journal holds of it comes with the next Snapshot."""
+        if self.scrub is not None:
+            self.scrub.focus(deployment)
 
     async def plan(self, deployment: DeploymentId, path: str | None = None, to: str | None = None) -> Plan:
         _refuse()
@@ -81,6 +94,31 @@ class ReviewCommands:
     async def end_expected(self, change: str, reason: str) -> Expectation:
         _refuse()
 
+    async def docket(self) -> Docket:
+        return await self._judges.docket()
+
+    async def judge(self, judgement: Judgement) -> Judgement:
+        return await self._judges.judge(judgement)
+
+    async def follow_up(self, subject: str, what: str, owner: str, due: str) -> FollowUp:
+        return await self._judges.follow_up(subject, what, owner, due)
+
+    async def end_follow_up(self, follow_up: str, reason: str = "", *, dropped: bool = False) -> FollowUp:
+        return await self._judges.end_follow_up(follow_up, reason, dropped=dropped)
+
+    async def drafts(self, incident: str) -> tuple[Message, ...]:
+        return await self._judges.drafts(incident)
+
+    async def told(self, message: Message, how: str, to: str = "") -> None:
+        await self._judges.told(message, how, to)
+
+    @property
+    def _judges(self) -> Judges:
+        """Who judges one's own journal; somebody else's is not judged from here."""
+        if self.judges is None:
+            raise Refused("this is not this console's own journal", NOT_OURS)
+        return self.judges
+
     async def start_walk(self, runbook: str, deployment: DeploymentId | None = None) -> str:
         _refuse()
 
@@ -98,11 +136,16 @@ class ReviewCommands:
         _refuse()
 
     def summary(self, deployment: DeploymentId | None = None) -> str:
-        """The journal's own last ten lines."""
-        return "\n".join(item.text for item in self._review.timeline[-10:])
+        """The last ten happenings before the moment that is shown."""
+        moment = self.scrub.moment if self.scrub is not None else None
+        lines = moment.snapshot.timeline if moment is not None else ()
+        named = [item for item in lines if deployment is None or item.deployment in ("", str(deployment))]
+        return "\n".join(f"{clock_text(item.at)}  {item.text}" for item in named[-10:])
 
     def set_speed(self, speed: float) -> None:
         _refuse()
 
     async def close(self) -> None:
-        """Nothing is open."""
+        """Stop reading and verifying, and let the files go."""
+        if self.scrub is not None:
+            await self.scrub.close()

@@ -293,9 +293,11 @@ class Kept(_Said):
     def parts(self) -> Iterator[Part]:
         for _ in self._fill:
             pass
+        any_blob = self._rows.execute("SELECT 1 FROM blobs LIMIT 1").fetchone() is not None
+        blobs = self.get_blob if any_blob else None  # lines of an export bring none: that is no retention
         for name, (first, count) in self.chains().items():
             rows = (row for _, row in self.chain(name))
-            yield Part(name, rows, count, self.get_blob, why_not=_headless(name, first, next(self.chain(name))[1]))
+            yield Part(name, rows, count, blobs, why_not=_headless(name, first, next(self.chain(name))[1]))
 
     def close(self) -> None:
         self._rows.close()

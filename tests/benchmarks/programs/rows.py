@@ -79,7 +79,7 @@ def main(deployments: int, every: float) -> None:
 
         if every:
             running.add(asyncio.create_task(pour()))
-        return ReviewCommands(None)  # type: ignore[arg-type]  # nothing is asked of it here
+        return ReviewCommands()  # nothing is asked of it here
 
     ConsoleApp(start, theme="dark", title="rollback-console").run()
 

@@ -268,6 +268,10 @@ class FleetView(FilteredView, can_focus=True):
         loud = [view for view in alarming if view.snoozed_until is None or view.snoozed_until <= now]
         return next((view.id for view in (*loud, *alarming, *self._views)), None)
 
+    def prefer(self, deployment: DeploymentId) -> None:
+        """Select this one, once it is among those shown."""
+        self._chosen = deployment
+
     def _select(self, deployment: DeploymentId | None) -> None:
         if deployment != self.selected:
             self.selected = deployment
