@@ -21,6 +21,8 @@ from rollback_console.tui.keys import SHELL_KEYS
 
 _FRESH, _LIVE = "tests/cli/test_cli_fresh_install.py", "tests/cli/test_cli_live.py"
 _BACKTEST = "tests/cli/test_cli_backtest.py"
+_REHEARSE = "tests/cli/test_cli_rehearse.py"
+_DRILLS = "rollback-console rehearse ci/scenarios --headless --policy policies/shop.yaml"
 _HUB = "tests/hub/test_hub_document.py"
 # Every block of commands, by its document and how it begins, and the test that runs it.
 RUN_BY = {
@@ -71,6 +73,19 @@ RUN_BY = {
         "tests/policy/test_policy_import.py",
         "the_commands_of_the_documents_answer_as_they_have_it",
     ),
+    ("docs/evidence-library.md", f"{_DRILLS} --junit"): (
+        _REHEARSE,
+        "the_document_is_run_as_it_stands",
+    ),
+    ("docs/evidence-library.md", f"{_DRILLS} --runs 200 --library"): (
+        _REHEARSE,
+        "the_document_is_run_as_it_stands",
+    ),
+    ("docs/evidence-library.md", f"{_DRILLS} --runs 200 --refresh"): (
+        _REHEARSE,
+        "the_document_is_run_as_it_stands",
+    ),
+    ("docs/evidence-library.md", "rollback-console report evidence"): (_REHEARSE, "the_document_is_run_as_it_stands"),
     ("docs/speed.md", "python -m tests.benchmarks"): ("tests/test_docs.py", "the_benchmarks_take_what_speed_says"),
 }
 OUR_ENVIRONMENT = re.compile(r"\b_?ROLLBACK_CONSOLE_[A-Z_]+|\bUPDATE_[A-Z]+")

@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 
+from docs_reading import blocks_of
 from drill_results import result_with
 from rollback_console.cli import drill_junit, drill_words
 from rollback_console.cli.drill_jobs import Played, jobs_of
@@ -317,3 +318,22 @@ def test_so_many_are_to_pass(tmp_path: Path, capsys: pytest.CaptureFixture[str])
     assert "100 % were asked for" in failure.attrib["message"]
     assert run([*words, "--at-least", "0"]) == 0
     assert next(valid((tmp_path / "drills.xml").read_text()).iter("testcase")).find("failure") is None
+
+
+def test_the_document_is_run_as_it_stands(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Every command of docs/evidence-library.md on a folder such as it describes; two seeds for two hundred."""
+    (tmp_path / "ci" / "scenarios").mkdir(parents=True)
+    (tmp_path / "policies").mkdir()
+    (tmp_path / "ci" / "scenarios" / "ours.yaml").write_bytes((SHIPPED / f"{NAME}.yaml").read_bytes())
+    (tmp_path / "policies" / "shop.yaml").write_bytes(policy_of(NAME))
+    commands = [each for block in blocks_of("docs/evidence-library.md") for each in block.commands]
+    assert len(commands) == 4
+    said = []
+    for line in commands:
+        assert run(line.replace("--runs 200", "--runs 2").split()[1:]) == 0, line
+        said.append(capsys.readouterr())
+    valid((tmp_path / "drills.xml").read_text())
+    assert "2 of 2" in said[1].out
+    assert "evidence library: ci/evidence.json" in said[1].out
+    assert "current" in said[2].out
+    assert "nothing is stale" in said[3].err

@@ -251,13 +251,13 @@ def _finite(value: float) -> float | None:
 
 
 def _bounded(found: Bounded | None, text: Callable[[float], str]) -> str:
-    """`4:00 (3:30-5:15)`; a bound that cannot be told is a question mark, a quantile among the unrecovered `never`."""
+    """`4:00 (3:30..5:15)`; a bound that cannot be told is a question mark, a quantile among the unrecovered `never`."""
     if found is None:
         return "-"
     if math.isinf(found.value):
         return "never"
     low, high = (text(value) if math.isfinite(value) else "?" for value in (found.low, found.high))
-    return f"{text(found.value)} ({low}-{high})"
+    return f"{text(found.value)} ({low}..{high})"
 
 
 def _clock(seconds: float | None) -> str:
