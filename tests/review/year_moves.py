@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from review.year_story import (
     CAUSES,
     DAY_S,
@@ -117,7 +119,8 @@ def _rollback(plan: Story, model: Model, released: tuple[float, int, int], kind:
         cured = decided + 6 * MINUTE_S + LAG_S
     if unseen:
         shown = {"conversion": 0.98}  # within the margin: people saw it, no trigger did
-    plan.effects.append(Effect(model.number, onset, cured, **shown))
+    for number, (what, size) in enumerate(shown.items()):  # what shows second does two minutes later
+        plan.effects.append(Effect(model.number, onset + 120.0 * number, cured, **{what: size}))
     if not unseen:
         plan.watch(onset, fired, cured)
         plan.truth.fired.append((model.key, plan.wall(onset), "right" if cause != UPSTREAM else cause))
@@ -125,7 +128,7 @@ def _rollback(plan: Story, model: Model, released: tuple[float, int, int], kind:
     plan.truth.rollbacks.append(told)
     key = f"rollback {model.key} {onset}"
     if kind in (*_EXECUTED, "automatic", "not confirmed"):
-        _by_execution(plan, model, told, key, (decided, now, to, fired))
+        _by_execution(plan, model, told, key, (decided, now, to, fired, cured))
     else:
         _by_hand(plan, model, told, key, (decided, now, to))
     _judged(plan, model, told, key, decided, (cause, gate))
@@ -134,10 +137,10 @@ def _rollback(plan: Story, model: Model, released: tuple[float, int, int], kind:
 
 
 def _by_execution(
-    plan: Story, model: Model, told: Truth, key: str, what: tuple[float, int, int, float]
+    plan: Story, model: Model, told: Truth, key: str, what: tuple[float, int, int, float, float]
 ) -> None:  # fmt: skip
     """The console's own: a request, its steps, its end."""
-    decided, now, to, fired = what
+    decided, now, to, fired, cured = what
     who = plan.person(decided)
     emergency = (
         told.kind == "executed"
@@ -149,9 +152,9 @@ def _by_execution(
         decided = fired + 75.0
         who = f"policy {model.team}"
         plan.do(fired + 15.0, lambda s: s.announce(model, to, fired + 75.0))
-        plan.effects[-1] = Effect(
-            **{**plan.effects[-1].__dict__, "end": decided + 4.0 + LAG_S}
-        )  # it is cured as much earlier
+        plan.effects = [
+            replace(each, end=decided + 4.0 + LAG_S) if each.end == cured else each for each in plan.effects
+        ]  # it is cured as much earlier
         told.automatic, told.decision_at = True, plan.wall(decided)
     if emergency:
         told.kind, plan.urgent = "emergency", True

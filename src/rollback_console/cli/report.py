@@ -14,6 +14,7 @@ REPORTS: dict[str, tuple[str, str, str]] = {
     "history": ("report_history", "command", "What became of each version of a model, for release notes."),
     "coverage": ("report_coverage", "command", "Who lacks a policy, signal, way back, runbook, owner or dashboard."),
     "calibration": ("report_calibration", "command", "What was foretold against what came; margins, misses."),
+    "criteria": ("report_criteria", "command", "How triggers and signals did, and what to change, with a backtest."),
     "evidence": ("report_evidence", "command", "What drills have measured of each recovery path."),
     "practice": ("report_practice", "command", "Who rehearsed and walked what, how well, and what is overdue."),
 }
