@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from rehearse_played import CAMPAIGN, Played, played
 
-from rollback_console.journal.kinds import ExecutionEnded, Requested
+from rollback_console.journal.kinds import ExecutionEnded, PointerMoved, Requested
 from rollback_console.journal.store import Journal
 from rollback_console.policy.load import KINDS, check
 from rollback_console.rehearse.scenario import find, shipped
@@ -154,6 +154,28 @@ def test_what_a_rival_moves_away_later_is_brought_back_before_it_hurts(tmp_path:
         told = [entry.parsed().model_dump()["text"] for entry in journal.entries(kinds=("note",))]
     assert [body.against for body in asked] == ["", ""]
     assert any("told the channel: v13 is bad" in text for text in told)
+
+
+@pytest.mark.parametrize(
+    ("known", "moves"),
+    [
+        ("from: -1h, conversion: -12%", [("38", "done")]),  # its own incident an hour ago is in the refusal's words
+        ("from: -10m, conversion: -12%", [("39", "not confirmed"), ("38", "done")]),  # nobody could know
+    ],
+)
+def test_where_the_version_before_does_not_help_another_is_taken(
+    tmp_path: Path, known: str, moves: list[tuple[str, str]]
+) -> None:
+    words = (FOLDER / "bad-candidate.yaml").read_text()
+    begin, end = words.index("known_bad:"), words.index('"}', words.index("known_bad:")) + 1
+    file = tmp_path / "candidate.yaml"
+    file.write_text((words[:begin] + known + words[end:]).replace("lasts: 50m", "lasts: 100m"))
+    found = played(tmp_path, str(file), "perfect", 7)
+    with Journal.open_read_only(found.journal) as journal:
+        bodies = [entry.parsed() for entry in journal.entries()]
+    set_to = [body.after for body in bodies if isinstance(body, PointerMoved)]
+    assert list(zip(set_to, ended(found), strict=True)) == moves, found.why()
+    assert found.result.recovered_s is not None
 
 
 def test_a_safety_stop_goes_back_before_anything_is_read(play: Play) -> None:

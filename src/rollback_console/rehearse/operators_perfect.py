@@ -218,18 +218,22 @@ class Attentive:
         if desk.seen.announcement(advice.deployment) is not None:
             return None  # it goes by itself in a minute: looked at again until it does, or no longer will
         plan = await desk.plan(advice.deployment, advice.path)
-        if plan is not None and plan.to_version not in tried and self._may_go(plan):
+        if plan is not None and plan.to_version not in tried and self._may_go(plan, tried):
             return await desk.execute(plan, advice.sentence)
+        doubtful = set() if plan is not None else sight.versions_named(desk.acts[-1].refused)
         view, detail = desk.seen.view(advice.deployment), desk.seen.detail(advice.deployment)
         served = {view.registry_version or "", view.serving_version or ""} if view is not None else set()
-        for version in sight.others_that_held(detail.versions if detail is not None else (), tried | served):
+        versions = detail.versions if detail is not None else ()
+        for version in sight.others_that_held(versions, tried | served | doubtful):
             plan = await desk.plan(advice.deployment, advice.path, version)
-            if plan is not None and self._may_go(plan):
+            if plan is not None and self._may_go(plan, tried):
                 return await desk.execute(plan, f"v{version} is the newest that held; {advice.sentence}")
         return None
 
-    def _may_go(self, plan: Plan) -> bool:
-        return plan.executable and not plan.against
+    def _may_go(self, plan: Plan, tried: set[str]) -> bool:
+        """May it be executed, and is it not advised against. After a way back that did not help the console advises no
+        second one: that takes a person, and here is one."""
+        return plan.executable and (not plan.against or bool(tried))
 
     async def _follow(self, execution: str, name: DeploymentId) -> AsyncIterator[None]:
         """Until it has ended; what was left unfinished is resumed as soon as the registry answers."""

@@ -3,6 +3,7 @@ on the screen; nothing here knows what is true."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 from rollback_console.execute.marks import KNOWN_BAD_TAG
@@ -16,6 +17,7 @@ from rollback_console.model.verdict import SignalVerdict, TriggerState
 from rollback_console.model.walk import WalkStep
 
 ENDED = (ExecutionState.DONE, ExecutionState.NOT_CONFIRMED, ExecutionState.FAILED, ExecutionState.ABORTED)
+_VERSION = re.compile(r"\bv(\w[\w.-]*)")
 _RECENT = 24  # values of a trace in which its worst is looked for
 _ON_ITS_WAY = 0.6  # of its worst: what is left of a degradation that mends
 
@@ -91,6 +93,11 @@ def others_that_held(versions: tuple[ModelVersion, ...], tried: set[str]) -> Ite
     for version in versions:
         if version.version not in tried and version.status == "READY" and KNOWN_BAD_TAG not in dict(version.tags):
             yield version.version
+
+
+def versions_named(refusal: str) -> set[str]:
+    """The versions that a refusal to name a target speaks of: each was passed over for what it says."""
+    return set(_VERSION.findall(refusal))
 
 
 def registry_answers(seen: Snapshot) -> bool:
