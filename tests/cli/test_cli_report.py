@@ -65,6 +65,10 @@ def test_the_rate_in_every_format(told: Path, capsys: pytest.CaptureFixture[str]
     sheet = next(part for part in text.split("# ")[1:] if part.startswith("rollback_rate\n"))
     rows = list(csv.DictReader(io.StringIO(sheet.partition("\n")[2])))
     assert float(rows[0]["rate_pct"]) == pytest.approx(100 / 3)
+    assert run([*RATE, "--journal", str(told), "--format", "csv", "--sheet", "rollback_rate"]) == 0
+    assert list(csv.DictReader(io.StringIO(capsys.readouterr().out))) == rows, "one table: a file as it is"
+    assert run([*RATE, "--journal", str(told), "--sheet", "rates"]) == 2
+    assert "there are rollback_rate, times" in capsys.readouterr().err
 
     assert run([*RATE, "--journal", str(told), "--format", "md"]) == 0
     lines = capsys.readouterr().out.splitlines()

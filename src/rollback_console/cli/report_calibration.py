@@ -14,10 +14,12 @@ from rollback_console.cli.report_reading import (
     format_option,
     journals_option,
     moment_of,
+    print_sheets,
     read,
+    sheet_option,
     sources_sheet,
 )
-from rollback_console.cli.sheets import Cell, Column, Sheet, show
+from rollback_console.cli.sheets import Cell, Column, Sheet
 
 if TYPE_CHECKING:
     from rollback_console.review.calibration import Agreement, Calibration
@@ -29,10 +31,11 @@ if TYPE_CHECKING:
 @journals_option
 @config_option
 @format_option
+@sheet_option
 @click.pass_context
 def command(
     ctx: click.Context, start: str | None, end: str | None, journals: tuple[Path, ...], config: Path | None, form: str,
-    as_json: bool,
+    as_json: bool, only: tuple[str, ...],
 ) -> None:  # fmt: skip
     """Losses, waiting and recovery times as foretold at each fire, against what came; margins against judgements.
 
@@ -43,7 +46,7 @@ def command(
 
     past = read(journals, config)
     found = calibration(past, Window(moment_of("--from", start), moment_of("--to", end)))
-    show((*_sheets(found), sources_sheet(past)), "json" if as_json else form)
+    print_sheets((*_sheets(found), sources_sheet(past)), form, as_json, only)
     ctx.exit(exit_code(past))
 
 

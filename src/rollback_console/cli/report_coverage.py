@@ -11,8 +11,15 @@ from typing import TYPE_CHECKING
 import click
 
 from rollback_console.cli.common import config_option, find_config, find_journal, need_config, warn
-from rollback_console.cli.report_reading import exit_code, format_option, journals_option, read
-from rollback_console.cli.sheets import Column, Sheet, show
+from rollback_console.cli.report_reading import (
+    exit_code,
+    format_option,
+    journals_option,
+    print_sheets,
+    read,
+    sheet_option,
+)
+from rollback_console.cli.sheets import Column, Sheet
 from rollback_console.errors import ConsoleError, InputError
 
 if TYPE_CHECKING:
@@ -29,17 +36,18 @@ _Rules = list[tuple["DeploymentRule", str]]
 @journals_option
 @config_option
 @format_option
+@sheet_option
 @click.pass_context
 def command(
     ctx: click.Context, offline: bool, strict: bool, journals: tuple[Path, ...], config: Path | None, form: str,
-    as_json: bool,
+    as_json: bool, only: tuple[str, ...],
 ) -> None:  # fmt: skip
     """Deployments without a policy, business signal, recovery path, runbook, owner, dashboard or second version.
 
     Asks the registry; with --offline nothing but the journal, by the policies last in force.
     """
     found, bad = _of_journals(journals, config) if offline or journals else (_live(need_config(config)), 0)
-    show(_sheets(found), "json" if as_json else form)
+    print_sheets(_sheets(found), form, as_json, only)
     ctx.exit(bad or (1 if strict and not found.complete else 0))
 
 

@@ -9,8 +9,17 @@ from typing import TYPE_CHECKING
 import click
 
 from rollback_console.cli.common import config_option
-from rollback_console.cli.report_reading import day, exit_code, format_option, journals_option, read, sources_sheet
-from rollback_console.cli.sheets import Cell, Column, Sheet, show
+from rollback_console.cli.report_reading import (
+    day,
+    exit_code,
+    format_option,
+    journals_option,
+    print_sheets,
+    read,
+    sheet_option,
+    sources_sheet,
+)
+from rollback_console.cli.sheets import Cell, Column, Sheet
 from rollback_console.errors import UsageError
 from rollback_console.model.text import number, plain, span
 
@@ -24,10 +33,11 @@ if TYPE_CHECKING:
 @journals_option
 @config_option
 @format_option
+@sheet_option
 @click.pass_context
 def command(
     ctx: click.Context, model: str, last: int | None, journals: tuple[Path, ...], config: Path | None, form: str,
-    as_json: bool,
+    as_json: bool, only: tuple[str, ...],
 ) -> None:  # fmt: skip
     """Each version of a model: when it served and who brought it, its incidents, and why it was rolled back.
 
@@ -47,7 +57,7 @@ def command(
             raise UsageError(f"no journal here tells of {plain(model, 80)}", hint)
     shown = _last(found, last)
     sheets = [_versions(model, shown), _moves(shown), _incidents(shown)]
-    show((*sheets, sources_sheet(past)), "json" if as_json else form)
+    print_sheets((*sheets, sources_sheet(past)), form, as_json, only)
     ctx.exit(exit_code(past))
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from rollback_console.cli.common import find_journal, rfc3339, warn
-from rollback_console.cli.sheets import FORMATS, Cell, Column, Sheet
+from rollback_console.cli.sheets import FORMATS, Cell, Column, Sheet, show
 from rollback_console.errors import UsageError
 from rollback_console.model.text import plain
 
@@ -27,9 +27,9 @@ def journals_option(function: _F) -> _F:
         "--journal",
         "journals",
         multiple=True,
-        type=click.Path(path_type=Path, dir_okay=False),
+        type=click.Path(path_type=Path),
         metavar="FILE",
-        help="A journal, an export or a bundle; several are read as one (else the settings').",
+        help="A journal, export, bundle or download; several are read as one (else the settings').",
     )(function)
 
 
@@ -38,6 +38,13 @@ def format_option(function: _F) -> _F:
     function = click.option("--json", "as_json", is_flag=True, help="The same as --format json.")(function)
     return click.option(
         "--format", "form", type=click.Choice(FORMATS), default="table", show_default=True, help="How to print it."
+    )(function)
+
+
+def sheet_option(function: _F) -> _F:
+    """`--sheet NAME`, several times, as `only: tuple[str, ...]`."""
+    return click.option(
+        "--sheet", "only", multiple=True, metavar="NAME", help="Only this table, by its name in JSON; several times."
     )(function)
 
 
@@ -60,6 +67,15 @@ def read(journals: Sequence[Path], config: Path | None) -> Past:
 def exit_code(past: Past) -> int:
     """1 where a journal does not hold, else 0."""
     return 1 if any(source.problems for source in past.sources) else 0
+
+
+def print_sheets(sheets: Sequence[Sheet], form: str, as_json: bool, only: Sequence[str]) -> None:
+    """Print them, or those of them that were asked for. Raises UsageError for one that is none of them."""
+    names = [sheet.key for sheet in sheets]
+    for name in only:
+        if name not in names:
+            raise UsageError(f"there is no table {plain(name, 60)}", f"there are {', '.join(names)}")
+    show([sheet for sheet in sheets if not only or sheet.key in only], "json" if as_json else form)
 
 
 def sources_sheet(past: Past) -> Sheet:

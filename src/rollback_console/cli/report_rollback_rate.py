@@ -16,10 +16,12 @@ from rollback_console.cli.report_reading import (
     journals_option,
     length_of,
     moment_of,
+    print_sheets,
     read,
+    sheet_option,
     sources_sheet,
 )
-from rollback_console.cli.sheets import Cell, Column, Sheet, show
+from rollback_console.cli.sheets import Cell, Column, Sheet
 from rollback_console.errors import UsageError
 from rollback_console.model.text import span
 
@@ -42,10 +44,11 @@ _Value = Callable[["Group"], Cell]
 @journals_option
 @config_option
 @format_option
+@sheet_option
 @click.pass_context
 def command(
     ctx: click.Context, start: str | None, end: str | None, within: str, by: str, journals: tuple[Path, ...],
-    config: Path | None, form: str, as_json: bool,
+    config: Path | None, form: str, as_json: bool, only: tuple[str, ...],
 ) -> None:  # fmt: skip
     """How many deployments were rolled back, how fast, why, and what it cost.
 
@@ -59,8 +62,8 @@ def command(
         raise UsageError("the window ends before it begins", "give --from an earlier time than --to")
     past = read(journals, config)
     found = measures(past, window, length_of("--within", within), by)
-    form = "json" if as_json else form
-    show((*sheets(found, plot=form == "table"), sources_sheet(past)), form)
+    drawn = form == "table" and not as_json
+    print_sheets((*sheets(found, plot=drawn), sources_sheet(past)), form, as_json, only)
     ctx.exit(exit_code(past))
 
 
@@ -114,7 +117,7 @@ def _rates(found: Measures, groups: Sequence[Group]) -> Sheet:
     return _sheet(
         "rollback_rate", f"Rollback rate: rolled back within {span(found.within_s)}, of the deployments", groups,
         (
-            (_n("deployments", "deployed"), lambda g: g.rate.deployments),
+            (_n("deployments", "depl."), lambda g: g.rate.deployments),
             (_n("rolled_back", "back"), lambda g: g.rate.rolled_back),
             (_n("rate_pct", "rate %"), lambda g: _percent(g.rate.rate)),
             (_n("low_pct", "from %"), lambda g: _percent(g.rate.low)),
