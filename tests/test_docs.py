@@ -86,6 +86,10 @@ RUN_BY = {
         "the_document_is_run_as_it_stands",
     ),
     ("docs/evidence-library.md", "rollback-console report evidence"): (_REHEARSE, "the_document_is_run_as_it_stands"),
+    ("docs/scenarios.md", "rollback-console policy check scenario.yaml"): (
+        "tests/rehearse/test_rehearse_scenario_document.py",
+        "the_document_is_run_as_it_stands",
+    ),
     ("docs/speed.md", "python -m tests.benchmarks"): ("tests/test_docs.py", "the_benchmarks_take_what_speed_says"),
 }
 OUR_ENVIRONMENT = re.compile(r"\b_?ROLLBACK_CONSOLE_[A-Z_]+|\bUPDATE_[A-Z]+")
