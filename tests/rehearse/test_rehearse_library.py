@@ -79,7 +79,7 @@ def test_every_decision_of_it_can_be_made_again(play: Play, name: str, seed: int
     assert found.not_recomputed == 0
 
 
-@pytest.mark.parametrize("name", SCENARIOS if CAMPAIGN else ("rival-flip", "registry-outage", "blind-telemetry"))
+@pytest.mark.parametrize("name", SCENARIOS if CAMPAIGN else ("rival-flip", "registry-outage", "slow-answers"))
 def test_the_same_seed_gives_the_same_bytes(play: Play, tmp_path: Path, name: str) -> None:
     once, again = play(name, "perfect", 7), played(tmp_path, name, "perfect", 7)
     assert once.exported() == again.exported()
