@@ -397,3 +397,22 @@ def test_classes_are_all_of_the_document() -> None:
     text = (Path(__file__).parents[2] / "docs" / "measures.md").read_text()
     for each in MoveClass:
         assert str(each) in text
+
+
+def test_an_incident_in_two_journals_stands_as_the_last_to_speak_says(tmp_path: Path) -> None:
+    """The console that closed it is read first, the one that saw it only open is read after it."""
+    one, other = Team(tmp_path / "one.db"), Team(tmp_path / "other.db", seed=b"other")
+    for team, delay in ((one, 0.001), (other, 0.002)):
+        team.turn(1.0, "pending", "fired", cost=(0.9, 10.0))
+        team.incident(1 + delay, "inc-1", "opened", 0.9)
+    one.incident(1.5, "inc-1", "changed", 0.9, RANKER, FEED)
+    one.incident(2.0, "inc-1", "closed", 0.9, RANKER, FEED)
+    paths = [one.close(), other.close()]
+    for order in (paths, paths[::-1]):
+        past = read_past(order)
+        (incident,) = past.episodes.values()
+        assert incident.closed_at == BEGUN + 2 * DAY
+        assert incident.members == (RANKER, FEED)
+        assert incident.opened_at == pytest.approx(BEGUN + 1.001 * DAY)
+        found = measures(past).whole.incidents
+        assert (found.incidents, found.pages) == (1, 1), "what both saw is one"

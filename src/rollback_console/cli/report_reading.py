@@ -53,7 +53,11 @@ def read(journals: Sequence[Path], config: Path | None) -> Past:
     rehearsals. Raises UsageError where there is no such file."""
     from rollback_console.review.past_reading import read_past
 
-    past = read_past([*journals] or [find_journal(None, config)])
+    paths = [*journals] or [find_journal(None, config)]
+    for path in paths:
+        if not path.exists():
+            raise UsageError(f"there is no journal at {path}", "name one: --journal FILE")
+    past = read_past(paths)
     for source in past.sources:
         if source.problems:
             warn(f"{source.path}: NOT VERIFIED: {source.problems[0]}; what follows rests on what could be read")

@@ -15,7 +15,8 @@ from rollback_console.errors import JournalError
 from rollback_console.journal.entry import Entry
 from rollback_console.journal.verify import verify
 from rollback_console.review import sources
-from rollback_console.review.past import Blobs, Fold, Past, Source
+from rollback_console.review.past import Past, Source
+from rollback_console.review.past_fold import Blobs, Fold
 from rollback_console.review.sources import Part
 
 
