@@ -375,15 +375,15 @@ DRILL_ACTIONS: tuple[Action, ...] = (
         _in_drill, rare=True, screens=_EVERYWHERE,
     ),
     Action(
+        "drill_end", "End the drill", "D", "Asks, then shows the report; once it is over: shows it again",
+        _drill, rare=True, screens=_EVERYWHERE,
+    ),
+    Action(
         "step_on", "Go on by one evaluation", ".", "Pauses, and lets the next evaluation come",
         _in_drill, rare=True, screens=_EVERYWHERE,
     ),
     Action(
         "story", "The story again", "S", "What you were told at the beginning, and what the tutorial has said",
-        _drill, rare=True, screens=_EVERYWHERE,
-    ),
-    Action(
-        "drill_end", "End the drill", "D", "Asks, then shows the report; once it is over: shows it again",
         _drill, rare=True, screens=_EVERYWHERE,
     ),
 )  # fmt: skip

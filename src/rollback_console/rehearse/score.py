@@ -10,6 +10,7 @@ from rollback_console.decide.version import ENGINE
 from rollback_console.model.identity import DeploymentId
 from rollback_console.model.plan import Execution, ExecutionState, StepState
 from rollback_console.model.snapshot import Snapshot
+from rollback_console.model.text import duration
 from rollback_console.model.value import dataclass
 from rollback_console.model.verdict import TriggerState
 from rollback_console.rehearse.desk import Act
@@ -233,7 +234,7 @@ class Scorer:
         for name, seconds in result.times:
             limit = result.bands[name]
             if seconds is not None and seconds > limit and (asked or name == "recover"):
-                yield f"{_PAST[name]} after {seconds:.0f} s; the band ends at {limit:.0f} s"
+                yield f"{_PAST[name]} after {duration(seconds)}; the band ends at {duration(limit)}"
 
     def _bands(self) -> Iterable[tuple[str, float]]:
         for name, limit in self._truth.bands.limits:

@@ -73,10 +73,10 @@ def acts_on(screen: str, *, drill: bool = False) -> tuple[Action, ...]:
 
 
 def acts(*, drill: bool) -> tuple[Action, ...]:
-    """All acts in the table's order; `drill`: with those that there are only in a drill, which come first."""
+    """All acts in the table's order; `drill`: with those that there are only in a drill, its two most wanted first."""
     from rollback_console.actions import ACTIONS, DRILL_ACTIONS
 
-    return (*DRILL_ACTIONS, *ACTIONS) if drill else ACTIONS
+    return (*DRILL_ACTIONS[:2], *ACTIONS, *DRILL_ACTIONS[2:]) if drill else ACTIONS
 
 
 def word_of(action: Action) -> str:
