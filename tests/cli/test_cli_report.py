@@ -13,6 +13,7 @@ import pytest
 
 from review.small_past import FEED, RANKER, Team
 from rollback_console.cli.main import run
+from rollback_console.cli.sheets import Column, Sheet, table
 
 RATE = ("report", "rollback-rate")
 ALL = (RATE, ("report", "history", "ranker"), ("report", "calibration"), ("report", "coverage", "--offline"))
@@ -199,3 +200,22 @@ def test_calibration_says_what_is_too_little(told: Path, capsys: pytest.CaptureF
     assert [row["words"] for row in found["foretold"]["rows"]] == ["too few to tell", "too few to tell", "no data"]
     assert any("too few to say how wide a margin" in note for note in found["margins"]["notes"])
     assert found["fires"]["rows"][0]["judged"] == "true"
+
+
+@pytest.mark.parametrize("width", [60, 80, 100])
+def test_a_table_that_does_not_fit_its_terminal_is_told_in_lines(width: int) -> None:
+    columns = (
+        Column("who", "who"),
+        Column("n", "number", ">"),
+        Column("why", "why it was so"),
+        Column("x", "left out"),
+    )
+    long = "because the features of yesterday were still served to everybody who asked for those of today"
+    sheet = Sheet("s", "A title", columns, (("one", 1_000, long, None), ("two", 2, "short", "-")), (f"note: {long}",))
+    lines = list(table(sheet, width))
+    assert max(map(len, lines)) <= width
+    told = " ".join(" ".join(lines).split())
+    for part in ("A title", "one", "number 1,000", f"why it was so {long}", "two", "number 2", f"note: {long}"):
+        assert part in told
+    assert " no " not in told
+    assert list(table(sheet, 200)) == list(table(sheet)), "it fits: a table as ever"

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import csv
 import io
+import shutil
+import sys
+import textwrap
 from collections.abc import Iterable, Sequence
 
 from rollback_console.cli.common import emit_json, emit_lines, write
@@ -43,10 +46,10 @@ def show(sheets: Sequence[Sheet], form: str) -> None:
         for sheet in sheets:
             write(as_csv(sheet, headed=len(sheets) > 1).rstrip("\n"))
     else:
-        lines = markdown if form == "md" else table
+        width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
         for number, sheet in enumerate(sheets):
             emit_lines([""] if number else [])
-            emit_lines(lines(sheet))
+            emit_lines(markdown(sheet) if form == "md" else table(sheet, width))
 
 
 def document(sheet: Sheet) -> dict[str, object]:
@@ -59,19 +62,49 @@ def document(sheet: Sheet) -> dict[str, object]:
     }
 
 
-def table(sheet: Sheet) -> Iterable[str]:
-    """Aligned columns under their titles, for a terminal."""
+def table(sheet: Sheet, width: int | None = None) -> Iterable[str]:
+    """Aligned columns under their titles, for a terminal; of one that is narrower than they are (`width` columns), each
+    row as a few lines of `title value` instead: a wrapped table is no table."""
     texts = [[_text(cell, column) for cell, column in zip(row, sheet.columns, strict=True)] for row in sheet.rows]
     heads = [column.title for column in sheet.columns]
     widths = [max(map(len, [head, *column])) for head, *column in zip(heads, *texts, strict=True)]
     yield sheet.title
     if not sheet.rows:
         yield "  nothing"
+    elif width is not None and sum(widths) + 2 * len(widths) > width:
+        for row in texts:
+            number = f"{heads[0]} " if sheet.columns[0].align == ">" else ""  # a bare number says nothing
+            yield from _record(heads, [number + row[0], *row[1:]], width)
     else:
         for row in (heads, *texts):
             cells = zip(row, widths, sheet.columns, strict=True)
             yield "  " + "  ".join(f"{text:{column.align}{width}}" for text, width, column in cells).rstrip()
-    yield from (f"  {note}" for note in sheet.notes)
+    for note in sheet.notes:
+        yield from _wrapped(f"  {note}", width)
+
+
+def _wrapped(line: str, width: int | None) -> Iterable[str]:
+    """The line, broken between words where it is longer than `width`; what follows stands two further in."""
+    if width is None or len(line) <= width:
+        return [line]
+    inner = " " * (len(line) - len(line.lstrip()) + 2)
+    return textwrap.wrap(line, max(20, width), subsequent_indent=inner, break_long_words=False, drop_whitespace=True)
+
+
+def _record(heads: Sequence[str], row: Sequence[str], width: int) -> Iterable[str]:
+    """A row over several lines: what is empty is left out."""
+    yield f"  {row[0]}"
+    line = "   "
+    for head, text in zip(heads[1:], row[1:], strict=True):
+        if text in ("-", ""):
+            continue
+        told = f" {head} {text}"
+        if len(line) > 3 and len(line) + 1 + len(told) > width:
+            yield from _wrapped(line, width)
+            line = "   "
+        line += told if len(line) == 3 else f" {told}"
+    if line.strip():
+        yield from _wrapped(line, width)
 
 
 def markdown(sheet: Sheet) -> Iterable[str]:
