@@ -20,6 +20,8 @@ from rollback_console.model.walk import CheckResult
 if TYPE_CHECKING:
     from rollback_console.model.declared import Exclusion, Expectation
     from rollback_console.model.drill import DrillView
+    from rollback_console.model.judgement import Docket, FollowUp, Judgement
+    from rollback_console.model.message import Message
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,6 +170,25 @@ def _drill(context: Context) -> str | None:
 def _in_drill(context: Context) -> str | None:
     over = context.snapshot is not None and context.snapshot.drill is not None and context.snapshot.drill.over
     return "the drill is over" if over else _drill(context)
+
+
+def _judge(context: Context) -> str | None:
+    """In a review too: whose journal it is, is found out where it is done."""
+    snapshot = context.snapshot
+    if snapshot is None:
+        return "still connecting"
+    over = (*snapshot.over, *(i for i in snapshot.incidents if i.closed_at is not None))
+    if not over and not any(e.ended_at is not None for e in snapshot.executions):
+        return "nothing is over yet that could be judged"
+    return None if snapshot.review else _may_write(context)
+
+
+def _tell(context: Context) -> str | None:
+    if context.snapshot is None:
+        return "still connecting"
+    if not context.snapshot.incidents and not context.snapshot.over:
+        return "there is no incident to tell of"
+    return None if context.snapshot.review else _may_write(context)
 
 
 def _announced(context: Context) -> str | None:
@@ -365,6 +386,26 @@ ACTIONS: tuple[Action, ...] = (
         rare=True,
         screens=("deployment",),
     ),
+    Action(
+        "judge",
+        "Judge it afterwards",
+        "J",
+        "Root cause, right or wrong, margins, lessons, follow-ups: signed, and never erased",
+        _judge,
+        Permission.JUDGE,
+        rare=True,
+        screens=("fleet", "deployment", "timeline", "review"),
+    ),
+    Action(
+        "message",
+        "Tell stakeholders",
+        "M",
+        "A message by template, inside or outside; y copies it, and the journal keeps its words",
+        _tell,
+        Permission.NOTE,
+        rare=True,
+        screens=("fleet", "deployment", "timeline"),
+    ),
 )
 
 _EVERYWHERE = ("fleet", "deployment", "rollback", "runbook", "timeline")
@@ -420,7 +461,35 @@ class DrillControl(Protocol):
         ...
 
 
-class Commands(Protocol):
+class Judges(Protocol):
+    """What is made of an incident afterwards, and what stakeholders are told. As `Commands`."""
+
+    async def docket(self) -> Docket:
+        """What can be judged, what was made of it, and what waits. Looking: needs no permission."""
+        ...
+
+    async def judge(self, judgement: Judgement) -> Judgement:
+        """Sign and write a judgement that supersedes the last one on its subject, which it must name."""
+        ...
+
+    async def follow_up(self, subject: str, what: str, owner: str, due: str) -> FollowUp:
+        """Something to do, by whom and until which day (2026-12-24)."""
+        ...
+
+    async def end_follow_up(self, follow_up: str, reason: str = "", *, dropped: bool = False) -> FollowUp:
+        """It is done, or dropped with a reason."""
+        ...
+
+    async def drafts(self, incident: str) -> tuple[Message, ...]:
+        """What could be told of an incident now, by every template. Looking: needs no permission."""
+        ...
+
+    async def told(self, message: Message, how: str, to: str = "") -> None:
+        """It was copied, written or sent: recorded word for word."""
+        ...
+
+
+class Commands(Judges, Protocol):
     """What the screens may ask for. Each raises `ConsoleError` with its reason when it will not be done; each is
     gated and journaled where it is done, whatever the screen thought."""
 

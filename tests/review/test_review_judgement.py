@@ -142,7 +142,7 @@ async def test_who_may_not_judge_is_refused_with_who_could(drill: Played, tmp_pa
             await acts.judge(Judgement(incident, right="right"))
         with pytest.raises(NotAuthorized):
             await acts.follow_up(incident, "calibrate", "ana", "2026-12-24")
-        assert {(body["act"], kind) for _, kind, body in _bodies(seat, "refusal")} == {("judge", "refusal")}
+        assert {(body["act"], kind) for _, kind, body in _bodies(seat, "refusal")} == {("judging", "refusal")}
         assert _bodies(seat, "judgement", "follow-up") == []
         acts.seat(Authority.of_key(RosterView(people, grants), ANA, now=seat.engine.clock.now))
         assert (await acts.judge(Judgement(incident, right="right"))).by == "ana"

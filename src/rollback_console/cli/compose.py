@@ -376,11 +376,14 @@ async def console(ctx: click.Context) -> AsyncIterator[Acts]:
 
 
 @asynccontextmanager
-async def desk(config: Path | None, journal: Path | None, command: str) -> AsyncIterator[Acts]:
-    """The acts of a console that evaluates nothing: what is said to the journal alone needs no backend, and no wait."""
+async def desk(
+    config: Path | None, journal: Path | None, command: str, *, ask: bool = True
+) -> AsyncIterator[Acts]:  # fmt: skip
+    """The acts of a console that evaluates nothing: what is said to the journal alone needs no backend, and no wait.
+    `ask`: a locked key's passphrase may be asked for on the terminal."""
     seat = live(config, journal, command=command)
     try:
-        await find_authority(seat, ask=True)
+        await find_authority(seat, ask=ask)
         seat.engine.fold()
         yield seat.acts
     finally:

@@ -68,7 +68,7 @@ class Judging(Acting):
         know of it is set at once where there is one; what could not be set stays pending."""
         found = await self.docket()
         subject = find_subject(found, judgement.subject)
-        await self._may_judge("judge", subject.deployments)
+        await self._may_judge("judging", subject.deployments)
         said = self._checked(replace(judgement, subject=subject.id))
         _follows(found.judgement(said.subject), said)
         body = Judged.model_validate({
@@ -88,7 +88,7 @@ class Judging(Acting):
     async def follow_up(self, subject: str, what: str, owner: str, due: str) -> FollowUp:
         """Something to do, by whom and until which day (2026-12-24)."""
         about = find_subject(await self.docket(), subject)
-        await self._may_judge("judge", about.deployments)
+        await self._may_judge("judging", about.deployments)
         if not what.strip() or not owner.strip():
             raise InputError("a follow-up says what is to be done, and who does it", "give --follow-up and --owner")
         name = f"fu-{self._random.getrandbits(32):08x}"
@@ -109,7 +109,7 @@ class Judging(Acting):
         if dropped and not reason.strip():
             raise InputError("dropping a follow-up needs a reason", "say why it is no longer needed")
         about = found.subject(known.incident)
-        await self._may_judge("judge", about.deployments if about is not None else ())
+        await self._may_judge("judging", about.deployments if about is not None else ())
         body = FollowedUp(
             event="dropped" if dropped else "done", id=known.id, incident=known.incident, what=known.what,
             owner=known.owner, due=known.due, reason=_text(reason),
@@ -120,7 +120,7 @@ class Judging(Acting):
     async def set_tags(self) -> tuple[tuple[WantedTag, str], ...]:
         """Set every tag that is pending; each with "" or why it is still pending."""
         pending = (await self.docket()).pending
-        await self._may_judge("judge", [tag.deployment for tag in pending])
+        await self._may_judge("judging", [tag.deployment for tag in pending])
         return await self._set(pending)
 
     async def drafts(self, incident: str) -> tuple[Message, ...]:
@@ -135,7 +135,7 @@ class Judging(Acting):
 
     async def told(self, message: Message, how: str, to: str = "") -> None:
         """Somebody copied, wrote out or sent a message: word for word into the journal."""
-        await self._gate("message", Permission.NOTE, None)
+        await self._gate("telling", Permission.NOTE, None)
         body = Told.model_validate({
             "incident": message.incident, "template": message.template, "audience": message.audience,
             "text": message.text, "how": how, "to": to,

@@ -14,6 +14,8 @@ from rollback_console.model.plan import ExecutionState
 from rollback_console.model.snapshot import Snapshot
 
 if TYPE_CHECKING:
+    from rollback_console.model.judgement import Docket
+    from rollback_console.model.message import Message
     from rollback_console.tui.app import ConsoleApp
 
 _SNOOZE_S = 1800.0
@@ -217,6 +219,46 @@ class Acts:
                 )
 
         self._ask("Go on with an emergency journal", f"{problem}. Signed; why can it not wait?", go_on)
+
+    def act_judge(self, about: str = "") -> None:
+        """The form: on what a line `about` names, else on what is nearest: here, and waiting for judgement."""
+        app, here = self._app, self._here()
+
+        def show(docket: Docket) -> None:
+            if not docket.subjects:
+                app.say("nothing is in the journal that could be judged", "warning")
+                return
+            from rollback_console.tui.screens.judging import JudgingScreen
+
+            nearest = sorted(
+                docket.subjects,
+                key=lambda each: (
+                    here not in each.deployments,
+                    each.id not in docket.waiting,
+                    each.kind != "incident",
+                    -each.began_at,
+                ),
+            )
+            words = set(about.replace(",", " ").replace(":", " ").split())
+            named = next((each for each in nearest if each.id in words), nearest[0])
+            app.push_screen(JudgingScreen(docket, named.id))
+
+        if app.commands is not None:
+            app.run_command(app.commands.docket(), "judge", show)
+
+    def act_message(self) -> None:
+        """The drafts of the incident here; without one, of the most urgent, or the last."""
+        app, here, snapshot = self._app, self._here(), self._app.snapshot
+        incidents = (*snapshot.incidents, *reversed(snapshot.over)) if snapshot is not None else ()
+        found = next((i for i in incidents if here in i.members), next(iter(incidents), None))
+
+        def show(messages: tuple[Message, ...]) -> None:
+            from rollback_console.tui.screens.message import MessageScreen
+
+            app.push_screen(MessageScreen(messages))
+
+        if app.commands is not None and found is not None:
+            app.run_command(app.commands.drafts(found.id), "message", show)
 
     def act_unlock(self) -> None:
         from rollback_console.tui.widgets.prompt import PromptScreen

@@ -110,6 +110,11 @@ class TimelineScreen(ConsoleScreen):
             named = incident_named(self.snapshot, item.text.replace(",", " "))
         ask_exclude(self.console_app, commands, self._deployment, named)
 
+    def act_judge(self) -> None:
+        """What the chosen line names."""
+        item = self.timeline.selected
+        self.console_app.acts.act_judge(item.text if item is not None else "")
+
     def action_back(self) -> None:
         if self.timeline.clear_filter():
             return
