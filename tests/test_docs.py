@@ -86,6 +86,10 @@ RUN_BY = {
         "the_document_is_run_as_it_stands",
     ),
     ("docs/evidence-library.md", "rollback-console report evidence"): (_REHEARSE, "the_document_is_run_as_it_stands"),
+    ("docs/measures.md", "rollback-console report rollback-rate"): (
+        "tests/cli/test_cli_report.py",
+        "the_document_is_run_as_it_stands",
+    ),
     ("docs/scenarios.md", "rollback-console policy check scenario.yaml"): (
         "tests/rehearse/test_rehearse_scenario_document.py",
         "the_document_is_run_as_it_stands",

@@ -5,16 +5,24 @@ from __future__ import annotations
 import csv
 import io
 import json
+import shlex
 import sqlite3
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from review.small_past import FEED, RANKER, Team
+from docs_reading import blocks_of
+from review.small_past import FEED, POLICY, RANKER, Team
 from rollback_console.cli.main import run
 from rollback_console.cli.sheets import Column, Sheet, table
 
+SIGNAL = "{area: business, worse: lower, value: up, breach: {below: 1}}"
+MORE = """links: {dashboard: "https://dash.example/d/1"}
+recovery:
+  - {path: version, driver: mlflow-alias, target: last_known_good}
+runbook: model-version-rollback
+"""
 RATE = ("report", "rollback-rate")
 ALL = (RATE, ("report", "history", "ranker"), ("report", "calibration"), ("report", "coverage", "--offline"))
 
@@ -219,3 +227,27 @@ def test_a_table_that_does_not_fit_its_terminal_is_told_in_lines(width: int) -> 
         assert part in told
     assert " no " not in told
     assert list(table(sheet, 200)) == list(table(sheet)), "it fits: a table as ever"
+
+
+def test_the_document_is_run_as_it_stands(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Every command of docs/measures.md, with settings that name a journal, a policy, and a registry that is down."""
+    policy = POLICY.replace("name: ranker", "name: checkout-ranker").replace('{kind: sample, query: "up"}', SIGNAL)
+    (tmp_path / "policy.yaml").write_text(policy + MORE)
+    settings = tmp_path / "settings.yaml"
+    settings.write_text(
+        "schema: rollback-console/settings/v1\nprometheus: {url: 'http://127.0.0.1:9'}\n"
+        "registry: {kind: mlflow, url: 'http://127.0.0.1:9'}\npolicies: [policy.yaml]\njournal: team.db\n"
+    )
+    team = Team(tmp_path / "team.db", policy=policy + MORE)
+    team.move(1, "1", "2", "production/checkout-ranker")
+    team.close()
+    monkeypatch.setenv("ROLLBACK_CONSOLE_CONFIG", str(settings))
+    (block,) = blocks_of("docs/measures.md")
+    assert len(block.commands) == 5
+    for command in block.commands:
+        program, *words = shlex.split(command)
+        assert program == "rollback-console"
+        assert run(words) == 0, command
+        assert capsys.readouterr().out
