@@ -10,10 +10,14 @@ import pytest
 from cli_stack import key_of
 
 from rollback_console.cli.main import run
+from rollback_console.cli.own_judging import own_judging
 from rollback_console.clock import WallClock
+from rollback_console.errors import Refused
 from rollback_console.journal.device import DeviceKey
 from rollback_console.journal.kinds import Adopted, IncidentRecorded, PointerMoved
 from rollback_console.journal.store import Journal
+from rollback_console.model.judgement import Judgement
+from rollback_console.review.desk import ReviewCommands
 from servers.mlflow import Mlflow
 
 MINE = "production/checkout-ranker"
@@ -183,6 +187,28 @@ def test_a_message_is_printed_written_and_recorded_with_its_very_words(said: Sai
     draft = said("report", "postmortem", "inc-3f2a9c0d")
     assert "Root cause: consent withdrawn" in draft
     assert "> checkout-ranker" not in draft
+
+
+async def test_ones_own_journal_is_judged_while_it_is_reviewed_and_nobody_elses(said: Said, tmp_path: Path) -> None:
+    settings, path = said.folder / "settings.yaml", said.folder / "journal.db"
+    commands = ReviewCommands()
+    commands.judges = own_judging(settings, path)
+    assert (await commands.docket()).waiting == ("move:4",)
+    made = await commands.judge(Judgement("inc-3f2a9c0d", right="right"))
+    assert (made.by, bool(made.signed)) == ("ana", True)
+    follow_up = await commands.follow_up("inc-3f2a9c0d", "a canary", "ana", "2026-12-24")
+    assert (await commands.end_follow_up(follow_up.id)).state == "done"
+    message = (await commands.drafts("inc-3f2a9c0d"))[0]
+    await commands.told(message, "copied")
+    assert said.kinds()[-4:] == ["judgement", "follow-up", "follow-up", "message"]
+    said("journal", "verify")
+    elsewhere = tmp_path / "copy.db"
+    elsewhere.write_bytes(path.read_bytes())
+    assert own_judging(settings, elsewhere) is None
+    assert own_judging(None, path) is None, "without settings nobody knows whose it is"
+    commands.judges = own_judging(settings, elsewhere)
+    with pytest.raises(Refused, match="not this console's own journal: judge it where it is written"):
+        await commands.judge(Judgement("inc-3f2a9c0d", right="wrong", supersedes=made.seq))
 
 
 @pytest.mark.real

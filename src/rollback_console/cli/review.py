@@ -59,10 +59,10 @@ def command(
     elif as_json or as_text:
         _told(path, as_json)
     else:
-        _open(path, theme)
+        _open(path, theme, config)
 
 
-def _open(path: Path, theme: str) -> None:
+def _open(path: Path, theme: str, config: Path | None) -> None:
     from rollback_console.review.sources import open_source
 
     source = open_source(path)  # what is no journal at all is said before a screen opens
@@ -79,7 +79,11 @@ def _open(path: Path, theme: str) -> None:
 
         scrub = Scrub(source, publish)
         scrub.begin()
-        return ReviewCommands(scrub)
+        from rollback_console.cli.own_judging import own_judging
+
+        commands = ReviewCommands(scrub)
+        commands.judges = own_judging(config, path)
+        return commands
 
     app = ReviewApp(start, theme=theme)
     app.run()
