@@ -6,11 +6,14 @@ import asyncio
 from pathlib import Path
 
 import pytest
+import yaml
 
+from docs_reading import blocks_of
 from rollback_console.cli.rehearse import headless_drill
 from rollback_console.errors import FileProblems, UsageError
 from rollback_console.journal.store import Journal
-from rollback_console.policy.load import KINDS, load_operator
+from rollback_console.policy.load import KINDS, check, load_operator
+from rollback_console.policy.schema import schema
 from rollback_console.rehearse.operators import OPERATORS, mode_for, operator_named
 from rollback_console.rehearse.scenario import find
 from rollback_console.rehearse.score import DrillResult
@@ -116,6 +119,17 @@ def test_a_round_without_a_wait_does_not_stop_the_clock(tmp_path: Path) -> None:
     result, done = play(tmp_path, "  - when: ended\n  - note: once more\n", head="repeats: true\n")
     assert result.elapsed_s >= 3600.0
     assert 0 < len([kind for kind, _, _ in done if kind == "note"]) <= 3600.0 / 15.0 + 1
+
+
+def test_the_documented_file_is_right(tmp_path: Path) -> None:
+    blocks = [b.text for b in blocks_of("docs/scenarios.md") if KINDS["operator"] in b.text]
+    assert blocks, "docs/scenarios.md shows no operator"
+    for number, text in enumerate(blocks):
+        file = tmp_path / f"{number}.yaml"
+        file.write_text(text)
+        assert check(file) == ("operator", ())
+        known = schema("operator")["properties"]
+        assert set(yaml.safe_load(text)) <= set(known)
 
 
 def test_names_and_what_is_none() -> None:
