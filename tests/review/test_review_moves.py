@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from review.small_past import DAY, RANKER, Team
+from rollback_console.journal.kinds import Note
 from rollback_console.journal.merging import merge
 from rollback_console.review.moves import Move, MoveClass, moves_of, unmoved
 from rollback_console.review.past import Past
@@ -225,3 +226,18 @@ def test_what_an_emergency_journal_holds_counts_once_it_is_merged(tmp_path: Path
     past = read_past([team.close()])
     assert [move.klass for move in moves_of(past)] == [D, H]
     assert moves_of(read_past([team.path, emergency])) == moves_of(past), "nor twice, read beside it"
+
+
+def test_who_waits_hears_how_far_it_is(tmp_path: Path) -> None:
+    paths = []
+    for name in ("one", "other"):
+        team = Team(tmp_path / f"{name}.db", seed=name.encode())
+        team.journal.append_all([(Note(text="still here"), "", "")] * 700)
+        paths.append(team.close())
+    heard: list[tuple[int, int]] = []
+    read_past(paths, lambda done, total: heard.append((done, total)))
+    assert heard
+    assert heard == sorted(heard)
+    assert {total for _, total in heard} == {2 * 702}
+    assert any(done > 702 for done, _ in heard), "the second goes on where the first ended"
+    assert all(done <= total for done, total in heard)

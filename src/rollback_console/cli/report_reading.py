@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from rollback_console.cli.common import find_journal, rfc3339, warn
+from rollback_console.cli.progress import progress
 from rollback_console.cli.sheets import FORMATS, Cell, Column, Sheet, show
 from rollback_console.errors import UsageError
 from rollback_console.model.text import plain
@@ -18,6 +19,7 @@ from rollback_console.model.text import plain
 if TYPE_CHECKING:
     from rollback_console.review.past import Past
 
+_LONG = 20_000  # entries that are verified so fast that nobody wants to see how far it is
 _F = TypeVar("_F", bound=Callable[..., Any])
 
 
@@ -57,15 +59,38 @@ def read(journals: Sequence[Path], config: Path | None) -> Past:
     for path in paths:
         if not path.exists():
             raise UsageError(f"there is no journal at {path}", "name one: --journal FILE")
-    past = read_past(paths)
+    with _Watched() as watched:
+        past = read_past(paths, watched.told)
     for source in past.sources:
         if source.problems:
             warn(f"{source.path}: NOT VERIFIED: {source.problems[0]}; what follows rests on what could be read")
         if source.rehearsal:
             warn(f"{source.path}: a rehearsal: nothing of it counts")
     if past.unread:
-        warn(f"{past.unread} entries are of a newer form than this program reads: they are not counted")
+        warn(f"{past.unread} entries cannot be read (a newer form, or not what was written): they are not counted")
     return past
+
+
+class _Watched:
+    """A bar for whoever waits: verifying a long journal takes a while."""
+
+    def __init__(self) -> None:
+        self._stack = contextlib.ExitStack()
+        self._come_to: Callable[[int], None] | None = None
+
+    def told(self, done: int, total: int) -> None:
+        """So many entries are verified, of about so many."""
+        if total < _LONG:
+            return
+        if self._come_to is None:
+            self._come_to = self._stack.enter_context(progress(total, "verifying", as_json=False)).come_to
+        self._come_to(min(done, total))
+
+    def __enter__(self) -> _Watched:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stack.close()
 
 
 def exit_code(past: Past) -> int:

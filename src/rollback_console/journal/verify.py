@@ -100,7 +100,7 @@ def verify(
     no such file; a file that is no journal is a problem, not an error.
     """
     walk = _Walk(devices, chain, recompute, against)
-    walk.people = people or walk.people
+    walk.people, walk.told = people or walk.people, told
     if not isinstance(source, Path):
         walk.blobs = blobs
         for row in source:

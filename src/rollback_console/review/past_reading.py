@@ -6,7 +6,7 @@ Each chain is verified first. What can be read of one that does not hold is read
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -20,15 +20,20 @@ from rollback_console.review.past_fold import Blobs, Fold
 from rollback_console.review.sources import Part
 
 
-def read_past(paths: Sequence[Path]) -> Past:
-    """Verify and read them all. Raises UsageError where there is nothing, InputError for what holds no entry of a
-    journal; whatever else is wrong stands in the sources. Rehearsals are named, and nothing of them is taken."""
-    fold, told = Fold(), list[Source]()
+def read_past(paths: Sequence[Path], told: Callable[[int, int], None] = lambda done, total: None) -> Past:
+    """Verify and read them all; `told` hears now and then how many entries are done, of about how many.
+
+    Raises UsageError where there is nothing, InputError for what holds no entry of a journal; whatever else is wrong
+    stands in the sources. Rehearsals are named, and nothing of them is taken.
+    """
+    fold, read = Fold(), list[Source]()
     with _opened(paths) as (found, broken):
-        blobs = _any_of(found)
+        blobs, total, done = _any_of(found), sum(each.total for each in found), 0
         for each in found:
-            told += _read(each, fold, blobs)
-    return fold.past([*told, *broken])
+            before = done
+            read += _read(each, fold, blobs, lambda here, before=before: told(before + here, total))
+            done += each.total
+    return fold.past([*read, *broken])
 
 
 @contextmanager
@@ -64,26 +69,30 @@ def _any_of(found: Sequence[sources.Source]) -> Blobs:
     return look
 
 
-def _read(source: sources.Source, fold: Fold, blobs: Blobs) -> list[Source]:
+def _read(source: sources.Source, fold: Fold, blobs: Blobs, told: Callable[[int], None]) -> list[Source]:
     """One source a chain."""
-    chains = {each.chain: each for each in (_verified(source.path, part) for part in source.parts())}
+    chains: dict[str, Source] = {}
+    for part in source.parts():
+        before = sum(each.entries for each in chains.values())
+        each = _verified(source.path, part, lambda here, before=before: told(before + here))
+        chains[each.chain] = each
     times: dict[str, list[float]] = {}
     entries = (step[1] for step in source.walk() if step is not None)
     fold.take(_counted(entries, chains, times), blobs)
-    told = []
+    read = []
     for chain, each in chains.items():
         if seen := times.get(chain):
             each = replace(each, first_at=seen[0], last_at=seen[-1])
         if each.verified and source.problems:  # it holds together, and yet there is more in it than could be read
             each = replace(each, problems=tuple(source.problems))
-        told.append(each)
-    return told
+        read.append(each)
+    return read
 
 
-def _verified(path: Path, part: Part) -> Source:
+def _verified(path: Path, part: Part, told: Callable[[int], None]) -> Source:
     if part.why_not:
         return Source(path, part.chain, part.entries, None, None, (part.why_not,))
-    found = verify(part.rows, blobs=part.blobs, others=part.others)
+    found = verify(part.rows, blobs=part.blobs, others=part.others, told=told)
     problems = tuple(str(each) for each in found.problems)
     return Source(path, found.chain or part.chain, found.entries, None, None, problems, found.rehearsal)
 
