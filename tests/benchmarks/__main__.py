@@ -24,6 +24,7 @@ from tests.benchmarks import (
     bench_learn,
     bench_observe,
     bench_open,
+    bench_review,
     bench_screen,
     bench_verify,
 )
@@ -52,6 +53,7 @@ def benches() -> dict[str, Callable[[bool], list[Figure]]]:
         "append": bench_append.append,
         "hub": bench_hub.hub,
         "verify": bench_verify.verify,
+        "review": bench_review.review,
     }
     return found
 
