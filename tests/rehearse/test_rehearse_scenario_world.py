@@ -14,6 +14,7 @@ from scenario_plays import START, measured, play
 from rollback_console.clock import VirtualClock
 from rollback_console.errors import BackendUnreachable
 from rollback_console.model.identity import DeploymentId
+from rollback_console.rehearse import world as world_module
 from rollback_console.rehearse.cost import lost
 from rollback_console.rehearse.fleet import NORMAL, strength
 from rollback_console.rehearse.pace import paced
@@ -401,3 +402,14 @@ def test_what_a_move_changes_is_only_what_comes_after_it() -> None:
     assert after != before
     assert after == [other.world.growth(1, "errors_total", slot, slot + 1) for slot in slots]
     assert all(late > early for early, late in itertools.pairwise((sum(before[120:]), sum(after[120:]))))
+
+
+async def test_a_range_longer_than_what_is_kept_is_answered_alike(monkeypatch: pytest.MonkeyPatch) -> None:
+    text = "timeline:\n  - {at: -90m, fault: exporter, target: feed, for: 30m}\n"
+    questions = (CONVERSION, 'model_info{deployment="ranker"}', "up", VISITS)
+    whole = [await play(text).metrics.query_range(promql, START - 4 * 3_600, START, 60) for promql in questions]
+    monkeypatch.setattr(world_module, "_KEPT", 24)
+    small = play(text)
+    assert small.world.kept_s < 2 * 3_600
+    pieces = [await small.metrics.query_range(promql, START - 4 * 3_600, START, 60) for promql in questions]
+    assert [sorted(each, key=str) for each in pieces] == [sorted(each, key=str) for each in whole]

@@ -265,6 +265,10 @@ class WorldMetrics:
                 found.append(_Wrong(source, wrong.off_by) if wrong is not None and own in wrong.only else source)
         return found
 
+    def of_deployment(self, name: str, index: int) -> Iterator[_Simulated]:
+        """Every series of a metric (by this program's name) of deployment number `index`."""
+        return self._of(name, index)
+
     def _no(self, error: BackendRefused | BackendUnreachable) -> BackendRefused | BackendUnreachable:
         self._problem = plain(error.message, 200)
         return error
@@ -278,19 +282,37 @@ class WorldMetrics:
         try:
             node = self._parsed.get(promql) or parse(promql)
             self._parsed[promql] = node
-            for _ in self._fill(node, times):
-                await asyncio.sleep(0)
-            vector = self._answer(node, times, trouble)
+            vector: dict[Labels, Column] = {}
+            for first, piece in self._pieces(node, times):
+                for _ in self._fill(node, piece):
+                    await asyncio.sleep(0)
+                for labels, column in self._answer(node, piece, trouble).items():
+                    known = vector.setdefault(labels, [])
+                    known.extend([None] * (first - len(known)))
+                    known.extend(column)
         except BackendRefused:
             self._last_ok, self._problem = self._world.clock.now(), ""  # a no is an answer: it is there
             raise
         self._last_ok, self._problem = self._world.clock.now(), ""
         series = []
         for labels, column in vector.items():
-            points = tuple((at, value) for at, value in zip(times, column, strict=True) if value is not None)
+            points = tuple((at, value) for at, value in zip(times, column, strict=False) if value is not None)
             if points:
                 series.append(Series(labels, points))
         return tuple(series)
+
+    def _pieces(self, node: Node, times: list[float]) -> Iterator[tuple[int, list[float]]]:
+        """The times in pieces, each with its place, that need no more of the world than it keeps: what a longer one had
+        drawn first would be forgotten before it is read, and drawn again."""
+        world = self._world
+        reach = max((each.window_s or 0.0 for each in selectors(node)), default=0.0)
+        room = world.kept_s - reach
+        if len(times) < 2 or times[-1] - times[0] <= room:
+            yield 0, times
+            return
+        count = max(1, int(room / (times[1] - times[0])))
+        for first in range(0, len(times), count):
+            yield first, times[first : first + count]
 
     async def _wait(self, slow: Fault) -> None:
         """As long as the answer takes, or until the console gives up on it."""

@@ -227,6 +227,10 @@ class World:
         waits = (*self.faults, *(self._reactions.faults if self._reactions is not None else ()))
         return any(fault.how is How.SLOW for fault in waits)
 
+    def may_break(self) -> frozenset[FaultKind]:
+        """What breaks once the console moves a pointer."""
+        return frozenset(fault.kind for fault in self._reactions.faults) if self._reactions is not None else frozenset()
+
     async def linger(self, seconds: float) -> None:
         """A slow backend takes its time, on the world's clock."""
         until = self.clock.now() + seconds
@@ -296,6 +300,11 @@ class World:
             if latencies and (index, chunk) not in self._latencies:
                 self._latency(index, chunk)
                 yield
+
+    @property
+    def kept_s(self) -> float:
+        """So many seconds of all deployments' past are kept in memory, once drawn, and half as many again."""
+        return 2 * _KEPT // 3 // max(1, len(self.deployments)) * CHUNK * self.slot_s
 
     def draw(self, low: float, high: float, *, latencies: bool) -> None:
         """Draw every counter, or every counter with its latencies, between two times (Unix seconds)."""
