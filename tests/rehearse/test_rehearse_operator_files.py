@@ -53,7 +53,8 @@ def test_a_file_that_does_what_is_right_passes(tmp_path: Path) -> None:
     )
     assert result.passed, (result.failed_because, result.wrong_turns, result.refused)
     assert result.steps_skipped == 0
-    assert result.steps_done > 5
+    assert result.refused == ()
+    assert result.steps_done == 12, "the whole runbook: what follows the rollback was walked when it was confirmed"
     assert ("note", "production/checkout-ranker") in [(kind, name) for kind, name, _ in done]
     (asked,) = [body for kind, _, body in done if kind == "request"]
     assert asked["reason"] == "v8 broke it"
@@ -128,6 +129,11 @@ def test_the_documented_file_is_right(tmp_path: Path) -> None:
         file = tmp_path / f"{number}.yaml"
         file.write_text(text)
         assert check(file) == ("operator", ())
+        result, _ = asyncio.run(headless_drill(find("registry-outage"), str(file), 7, tmp_path / f"{number}.db"))
+        assert result.decision == "right"
+        assert result.recovered_s is not None, "resumed, after the registry was back"
+        assert not result.refused
+        assert result.steps_done == 12
         known = schema("operator")["properties"]
         assert set(yaml.safe_load(text)) <= set(known)
 

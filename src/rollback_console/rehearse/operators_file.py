@@ -36,6 +36,7 @@ class _Player:
         self._taken: set[DeploymentId] = set()
         self._plan: Plan | None = None
         self._execution: str | None = None
+        self._asked_at = 0.0  # when it was last asked to go on
         self._walk: str | None = None
         self._over = False
 
@@ -116,9 +117,9 @@ class _Player:
             self._execution = None
             self._plan = await desk.plan(name, step.path, step.to)
         elif step.execute is not None and self._plan is not None:
-            self._execution = await desk.execute(self._plan, step.execute)
+            self._execution, self._asked_at = await desk.execute(self._plan, step.execute), desk.at
         elif step.resume is not None and (running := sight.running_on(desk.seen, name)) is not None:
-            self._execution = running.id
+            self._execution, self._asked_at = running.id, desk.at
             await desk.resume(running.id, name)
         elif step.snooze is not None:
             await desk.snooze(name, step.snooze, f"by {self._written.name}")
@@ -153,8 +154,12 @@ class _Player:
         return False
 
     def _ended(self, seen: Snapshot) -> bool:
-        found = sight.execution_of(seen, self._execution) if self._execution is not None else None
-        return found is None or found.state in sight.ENDED or found.state is ExecutionState.UNFINISHED
+        if self._execution is None:
+            return True
+        if seen.at <= self._asked_at:
+            return False  # the screen does not show yet what was asked for
+        found = sight.execution_of(seen, self._execution)
+        return found is not None and (found.state in sight.ENDED or found.state is ExecutionState.UNFINISHED)
 
     # -- the runbook
 
@@ -163,9 +168,9 @@ class _Player:
         desk, it = self._desk, self._it
         if it is None:
             return
-        async for _ in desk.until(lambda seen: sight.loaded(seen, it), _LOADS_S):
-            yield
         if step.walk != "rest":
+            async for _ in desk.until(lambda seen: sight.loaded(seen, it), _LOADS_S):
+                yield
             advice, view = sight.advice_for(desk.seen, it), desk.seen.view(it)
             wanted = advice.runbook if advice is not None else view.rule.runbook if view is not None else None
             wanted = wanted if step.walk == "advised" else step.walk
@@ -175,9 +180,12 @@ class _Player:
             await desk.mark(self._walk or "", each.step.id, StepState.RUNNING)
             async for _ in desk.wait(step.pace):
                 yield
-            await desk.mark(self._walk or "", each.step.id, StepState.DONE)
             if step.until == "rollback" and each.step.act in ("rollback", "execute"):
-                return
+                return  # done by the act itself; the rest of the walk says so
+            if each.step.act in sight.MOVES and self._execution is None:
+                await desk.mark(self._walk or "", each.step.id, StepState.SKIPPED, "nothing is moved")
+            else:
+                await desk.mark(self._walk or "", each.step.id, StepState.DONE)
         await self._end_walk()
 
     async def _skip(self, step: OperatorStep) -> None:

@@ -25,7 +25,6 @@ _MENDS_S = 300.0  # for so long it is watched whether something mends by itself
 _AGAIN_S = 30.0  # between two tries where something does not answer
 _TRIES = 20
 _NEWS_S = 60.0  # until the registry's news is on the screen
-_MOVES = ("rollback", "execute", "resume", "abort", "adopt")  # steps of a runbook that are done by moving something
 _NOT_MOVED = "nothing is moved: a rollback would not help, or is no longer needed"
 
 
@@ -165,7 +164,7 @@ class Attentive:
 
     async def _settle(self, walk: str, step: WalkStep, name: DeploymentId) -> None:
         """Mark a step as done; one that moves a pointer only where it was moved."""
-        if step.step.act not in _MOVES:
+        if step.step.act not in sight.MOVES:
             await self._desk.mark(walk, step.step.id, StepState.DONE)
         elif name in self._brought:
             await self._desk.mark(walk, step.step.id, StepState.DONE, "done: see the execution")

@@ -17,6 +17,7 @@ from rollback_console.model.verdict import SignalVerdict, TriggerState
 from rollback_console.model.walk import WalkStep
 
 ENDED = (ExecutionState.DONE, ExecutionState.NOT_CONFIRMED, ExecutionState.FAILED, ExecutionState.ABORTED)
+MOVES = ("rollback", "execute", "resume", "abort", "adopt")  # steps of a runbook that are done by moving something
 _VERSION = re.compile(r"\bv(\w[\w.-]*)")
 _RECENT = 24  # values of a trace in which its worst is looked for
 _ON_ITS_WAY = 0.6  # of its worst: what is left of a degradation that mends
