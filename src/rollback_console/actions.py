@@ -456,8 +456,12 @@ class DrillControl(Protocol):
         """On to the next event; what it is, in words."""
         ...
 
-    def end(self) -> None:
-        """It is over."""
+    def end(self, decision: str = "", reason: str = "", /) -> None:
+        """It is over, with what was decided where that is asked for (`DrillView.asks`)."""
+        ...
+
+    def check(self, decision: str) -> str:
+        """What is wrong with a decision, "" where nothing is."""
         ...
 
 

@@ -83,8 +83,11 @@ class FakeDrill:
             raise Refused(self.refuse, "wait a moment")
         return "1:30 on: checkout-ranker is fired"
 
-    def end(self) -> None:
-        self.asked.append("end")
+    def check(self, decision: str) -> str:
+        return "" if decision == "leave" else "say leave"
+
+    def end(self, decision: str = "", reason: str = "", /) -> None:
+        self.asked.append(" ".join(filter(None, ("end", decision, reason))))
         self.view = replace(self.view, over=True, report=REPORT)
         self.ended()
 

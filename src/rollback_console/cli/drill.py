@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from rollback_console.actions import Commands
     from rollback_console.cli.drill_record import Record
+    from rollback_console.model.drill import DrillReport
     from rollback_console.model.snapshot import Snapshot
     from rollback_console.rehearse.drill import LiveDrill
     from rollback_console.rehearse.score import DrillResult
@@ -59,6 +60,13 @@ def first(*, tutorial: bool) -> str:
     from rollback_console.rehearse.scenario import shipped
 
     return FIRST if tutorial and any(listed.name == FIRST for listed in shipped()) else "demo"
+
+
+def show_report(report: DrillReport | None) -> None:
+    """Print a report as wide as the terminal is."""
+    if report is not None:
+        width = max(40, min(shutil.get_terminal_size().columns, _WIDEST))
+        emit_lines("".join(text for text, _ in each) for each in report.lines(width))
 
 
 class Played:
@@ -165,8 +173,5 @@ class Played:
             drill.recorded = self._put_down(drill.result)
         if drill.best is None:
             drill.why_no_best = drill.why_no_best if "computing" not in drill.why_no_best else "best: left too early"
-        report = drill.view.report
-        if report is not None:
-            width = max(40, min(shutil.get_terminal_size().columns, _WIDEST))
-            emit_lines("".join(text for text, _ in each) for each in report.lines(width))
+        show_report(drill.view.report)
         emit_lines([f"this drill's journal: {self.path}", f"read it again: rollback-console review {self.path}"])

@@ -62,6 +62,10 @@ _FILE = click.Path(path_type=Path, dir_okay=False)
 )
 @click.option("--junit", type=_FILE, metavar="FILE", help="Write the results as JUnit XML, for a CI server.")
 @click.option("--jobs", type=click.IntRange(min=1), metavar="N", help="In so many processes (default: one a core).")
+@click.option(
+    "--shadow", type=_FILE, metavar="JOURNAL", help="Relive a journal's incident up to the decision, and decide."
+)
+@click.option("--incident", metavar="ID", help="Which incident of --shadow (default: the newest that was decided).")
 @click.option("--tutorial", is_flag=True, help="For newcomers: says at each step why it is needed, and the key.")
 @click.option(
     "--record", is_flag=True, help="Make the main journal where there is none, and keep the drill's line there."
@@ -73,7 +77,8 @@ _FILE = click.Path(path_type=Path, dir_okay=False)
 def command(
     ctx: click.Context, scenario: str | None, listing: bool, headless: bool, operator: str, seed: int, speed: float,
     policy: Path | None, every: bool, runs: int | None, at_least: float, refresh: bool, library: Path | None,
-    keep_failed: Path | None, junit: Path | None, jobs: int | None, tutorial: bool, record: bool,
+    keep_failed: Path | None, junit: Path | None, jobs: int | None,
+    shadow: Path | None, incident: str | None, tutorial: bool, record: bool,
     config: Path | None, journal: Path | None, as_json: bool,
 ) -> None:  # fmt: skip
     """A drill on the very engine of the live console. Headless: byte-identical journals for a seed.
@@ -85,6 +90,13 @@ def command(
         return
     if not headless:
         _needs_headless(ctx)
+        if shadow is not None:
+            from rollback_console.cli.shadow import relive
+
+            relive(shadow, incident, speed, config, make=record)
+            return
+        if incident is not None:
+            raise UsageError("--incident goes with --shadow JOURNAL", "leave it away, or name the journal")
         from rollback_console.cli.drill import Wanted, rehearse_live
 
         rehearse_live(Wanted(scenario, seed, speed, tutorial, journal, config, record))
@@ -129,7 +141,12 @@ def _needs_headless(ctx: click.Context) -> None:
 
 def _needs_screen(ctx: click.Context) -> None:
     """Raises UsageError for an option that only a drill with a screen has."""
-    for word, parameter in (("--tutorial", "tutorial"), ("--record", "record")):
+    for word, parameter in (
+        ("--tutorial", "tutorial"),
+        ("--record", "record"),
+        ("--shadow", "shadow"),
+        ("--incident", "incident"),
+    ):
         if ctx.params[parameter]:
             raise UsageError(f"{word} goes with a drill that somebody plays", "leave --headless away")
 

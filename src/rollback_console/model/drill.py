@@ -56,11 +56,13 @@ class DrillReport:
     times: tuple[DrillTime, ...]
     best: str  # who the best drill is by, or why there is none yet
     sections: tuple[tuple[str, tuple[str, ...]], ...] = ()
+    mark: str = ""  # "": whether it passed
+    beside: str = "best"  # what the last column is called
 
     def lines(self, width: int) -> Iterator[Line]:
         """The report as lines of at most `width` cells, each a row of (text, role); roles are those of the screens."""
         mark, role = ("✓ PASSED", "ok") if self.passed else ("✗ NOT PASSED", "bad")
-        yield ((f"{mark}  ", role), (plain(self.title, max(10, width - 16)), "title"))
+        yield ((f"{self.mark or mark}  ", role), (plain(self.title, max(10, width - 16)), "title"))
         yield from _wrapped(self.headline, width, "bold")
         for reason in self.because:
             yield from _wrapped(reason, width, "bad", first="  ✗ ")
@@ -73,7 +75,7 @@ class DrillReport:
                 yield from _wrapped(each, width, "" if said else "dim", first="  ")
 
     def _table(self, width: int) -> Iterator[Line]:
-        yield ((f"{'':<12}{'you':>8}  {'band':>8}  {'best':>8}", "dim"),)
+        yield ((f"{'':<12}{'you':>8}  {'band':>8}  {self.beside:>8}", "dim"),)
         for each in self.times:
             took, band, best = (_clock(value) for value in (each.took_s, each.band_s, each.best_s))
             word = "late" if each.late else "never" if each.took_s is None and each.band_s is not None else ""
@@ -100,6 +102,8 @@ class DrillView:
     said: tuple[str, ...] = ()
     over: bool = False
     report: DrillReport | None = None
+    asks: str = ""  # what is asked instead of ending it: a decision, in one line
+    choices: tuple[str, ...] = ()  # what could be answered
 
 
 def _clock(seconds: float | None) -> str:

@@ -156,7 +156,11 @@ class LiveDrill:
         passed = duration(self.clock.now() - began)
         return f"{passed} on: {found or ('the drill is over' if self.result is not None else 'nothing changed')}"
 
-    def end(self) -> None:
+    def check(self, decision: str) -> str:
+        """Nothing is asked here: what is decided, is done."""
+        return f"this drill does not ask: {decision}" if decision else ""
+
+    def end(self, _decision: str = "", _reason: str = "", /) -> None:
         """The operator ends it. Once over it stays over."""
         if self.result is None and self._last is not None:
             self._end()

@@ -14,6 +14,7 @@ from rollback_console.model.plan import ExecutionState
 from rollback_console.model.snapshot import Snapshot
 
 if TYPE_CHECKING:
+    from rollback_console.actions import DrillControl
     from rollback_console.model.judgement import Docket
     from rollback_console.model.message import Message
     from rollback_console.tui.app import ConsoleApp
@@ -294,10 +295,26 @@ class Acts:
         if drill.view.over:
             self._app.show_report()
             return
+        if drill.view.asks:
+            self._decide(drill)
+            return
         from rollback_console.tui.screens.leave import LeaveScreen
 
         asks = LeaveScreen("This ends the drill", "It is scored as it stands.", ("end it", "go on"))
         self._app.push_screen(asks, lambda yes: drill.end() if yes else None)
+
+    def _decide(self, drill: DrillControl) -> None:
+        """Ask what one would do, and why; the report comes with the next Snapshot."""
+        from rollback_console.tui.widgets.prompt import PromptScreen
+
+        def why(decision: str | None) -> None:
+            if decision:
+                asks = PromptScreen("Why?", decision, placeholder="the reason, in one line")
+                self._app.push_screen(asks, lambda reason: drill.end(decision, reason) if reason else None)
+
+        hint = "; or ".join(drill.view.choices)
+        asks = PromptScreen(drill.view.asks, hint, placeholder="leave, or ENVIRONMENT/NAME vN", check=drill.check)
+        self._app.push_screen(asks, why)
 
     def act_copy_summary(self) -> None:
         if self._app.commands is None:

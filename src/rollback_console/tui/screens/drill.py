@@ -25,9 +25,8 @@ _KEYS = (
     (".", "one evaluation on, and pause"),
     (">", "on to the next event"),
     ("S", "this story again"),
-    ("D", "end the drill: its report"),
-    ("? ^p", "every key, every act by name"),
 )
+_EVERY_KEY = ("? ^p", "every key, every act by name")
 _NOTHING_TOLD = "Nobody has told you anything. Look what needs you, decide, and act; or leave alone what is to be left."
 
 
@@ -49,7 +48,8 @@ class StoryScreen(SheetScreen):
         for hint in view.said[-6:] if self._begun else ():
             first, *rest = wrap(hint, width - 2)
             text.append("\n".join([f"▸ {first}", *(f"  {each}" for each in rest)]) + "\n", ink.text)
-        for key, what in _KEYS:
+        ends = "say what you would do, and see what was done" if view.asks else "end the drill: its report"
+        for key, what in (*_KEYS, ("D", ends), _EVERY_KEY):
             text.append(f" {key:<7}", ink.good)
             text.append(what + "\n", ink.text)
         goes = "the clock goes on" if self._begun else "the clock stands until then"
