@@ -181,7 +181,10 @@ def note_command(text: str, journal: Path | None, config: Path | None, deploymen
 )
 @click.option("--output", type=click.Path(path_type=Path, dir_okay=False), metavar="PATH", help="Else standard output.")
 @click.option("--force", is_flag=True, help="Replace PATH if it exists.")
-def export_command(journal: Path | None, config: Path | None, form: str, output: Path | None, force: bool) -> None:
+@click.option("--hub", "of_hub", is_flag=True, help="What the team's hub holds, of every journal, to be reviewed.")
+def export_command(
+    journal: Path | None, config: Path | None, form: str, output: Path | None, force: bool, of_hub: bool
+) -> None:
     """All entries. Lines of jsonl hold the exact signed bytes: `journal verify FILE.jsonl` verifies them.
 
     A bundle is one tar with everything that a stranger needs: `sh verify.sh` inside it verifies it with sha256sum,
@@ -191,6 +194,9 @@ def export_command(journal: Path | None, config: Path | None, form: str, output:
 
     from rollback_console.journal import export
 
+    if of_hub:
+        _export_hub(config, form, output, force)
+        return
     if form == "bundle":
         _export_bundle(find_journal(journal, config), output, force)
         return
@@ -207,6 +213,23 @@ def export_command(journal: Path | None, config: Path | None, form: str, output:
             sys.stdout.buffer.flush()
         except BrokenPipeError:
             mute(sys.stdout)
+
+
+def _export_hub(config: Path | None, form: str, output: Path | None, force: bool) -> None:
+    from rollback_console.cli import hub_link
+    from rollback_console.journal import download, export
+
+    if form != "jsonl" or output is None:
+        raise UsageError("what a hub holds is lines in a file", "--hub --output FILE.jsonl, and no --format")
+    hub = hub_link.target(config)
+    if hub is None:
+        raise UsageError("the settings name no hub", "`rollback-console hub join URL --code CODE` prints the lines")
+    client = hub.connect()
+    try:
+        export.write(download.lines(client), output, force=force)
+    finally:
+        client.close()
+    emit_lines([f"what {hub.url} holds is in {output}", f"look at it: rollback-console review {output}"])
 
 
 def _export_bundle(path: Path, output: Path | None, force: bool) -> None:

@@ -420,6 +420,11 @@ def redecide(entry: Entry, blobs: Blobs, compile_policy: Compile) -> Redecided |
     told = {"at": body.at, "after": body.after, "sentence": body.sentence}
     apart = frozenset() if speaks_alike(body.engine) else _WORDS
     for name, recorded, computed in (
+        (
+            "entry",
+            {"after": body.after},
+            {"after": str(verdict.state)},
+        ),  # of several differences the one that tells most
         ("verdict", body.verdict, verdict_document(verdict)),
         ("memory", body.memory_after, memory_document(after)),
         ("entry", told, {"at": verdict.at, "after": str(verdict.state), "sentence": verdict.sentence}),

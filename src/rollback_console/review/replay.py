@@ -221,13 +221,16 @@ class Replay:
         return replace(base, snapshot=shown, again=tuple(told[name][1] for name, _, _ in rows), whole=whole)
 
     def _grid(self, number: int) -> _Grid:
-        """Which tick stands in each cell of the traces that end with tick `number`: as dense as the evaluations were,
-        or as a calm fleet's samples are, whichever leaves fewer holes."""
+        """Which tick stands in each cell of the traces that end with tick `number`: as dense as the evaluations were;
+        where that would be holes for the most part, as a calm fleet's samples are."""
         ticks = self.index.ticks
         if number < 0:
             return _Grid(ticks.step_s, 0.0, ())
-        found = [self._cells(number, step) for step in dict.fromkeys((ticks.step_s, max(ticks.step_s, _CALM_S)))]
-        return max(found, key=lambda grid: sum(1 for each in grid.numbers if each is not None))
+        dense = self._cells(number, ticks.step_s)
+        filled = sum(1 for each in dense.numbers if each is not None)
+        if 3 * filled >= len(dense.numbers) or ticks.step_s >= _CALM_S:
+            return dense
+        return self._cells(number, _CALM_S)
 
     def _cells(self, number: int, step: float) -> _Grid:
         ticks = self.index.ticks

@@ -264,6 +264,11 @@ class Index:
         found = ((entry, entry.parsed()) for entry in series.things[: series.until(place)])
         return [(entry, body) for entry, body in found if isinstance(body, PointerMoved)]
 
+    def policies(self) -> list[str]:
+        """The digests of all policies that came into force, in order."""
+        bodies = (entry.parsed() for entry in self.series["policy"].things)
+        return [body.digest for body in bodies if isinstance(body, PolicyInForce) and body.what == "policy"]
+
     def papers(self, place: int) -> dict[tuple[str, str], str]:
         """(what, name) -> digest of what was in force."""
         series = self.series["policy"]

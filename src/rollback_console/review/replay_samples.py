@@ -123,6 +123,10 @@ class Samples:
             self._policies[policy] = self.compiled(data, policy) if data is not None else ()
         return self._policies[policy]
 
+    def keep(self, digest: str, rules: tuple[DeploymentRule, ...]) -> None:
+        """Take a policy's rules that were `compiled` elsewhere."""
+        self._policies.setdefault(digest, rules)
+
     def compiled(self, data: bytes, digest: str) -> tuple[DeploymentRule, ...]:
         """As `rules`, of the bytes themselves."""
         from rollback_console.policy.load import parse_policy

@@ -93,10 +93,19 @@ class Scrub:
         except ConsoleError as error:
             self.problem = str(error)
         finally:
+            await self._compile()
             self._done_reading.set()
             if len(self.replay.index):
                 self.go(self._place if self._window else len(self.replay.index) - 1)
             self._say()
+
+    async def _compile(self) -> None:
+        """Have the policies' rules at hand: making them takes longer than a key may wait."""
+        samples, source = self.replay.samples, self.replay.source
+        for digest in dict.fromkeys(self.replay.index.policies()):
+            data = source.get_blob(digest)
+            if data is not None:
+                samples.keep(digest, await asyncio.to_thread(samples.compiled, data, digest))
 
     async def _verify(self) -> None:
         from rollback_console.review.replay_verifying import checking

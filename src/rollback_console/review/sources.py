@@ -276,9 +276,7 @@ class Kept(_Said):
         """All chains together as their times tell it, each in its own order also where its clock was put back."""
         yield from self._fill
         if not self.count:
-            raise InputError(
-                f"{self.path} holds no entry of a journal", "`journal export` and `journal download` make such a file"
-            )
+            raise InputError(f"{self.path} holds no entry of a journal", "`journal export` makes such a file")
         for _, _, key, row in heapq.merge(*(self._timed(n, name) for n, name in enumerate(self.chains()))):
             entry = _entry_or_none(row)
             if entry is not None:
@@ -419,7 +417,7 @@ def open_source(path: Path) -> Source:
     if "://" in str(path) or str(path).startswith(("http:/", "https:/")):
         raise UsageError(
             "a review reads files and asks no network",
-            "`rollback-console journal download FILE` gets what the hub holds; then review FILE",
+            "`journal export --hub --output FILE` gets what the team's hub holds; then review FILE",
         )
     try:
         if path.is_dir():

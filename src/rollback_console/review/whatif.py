@@ -59,7 +59,7 @@ def suppose(replay: Replay, deployment: str, window: tuple[int, int], words: str
     fired = next((turn.body.at for turn in past.turns if turn.body.after == TriggerState.FIRED), None)
     began = _began(past)
     notes: list[str] = []
-    would, certain = _would_fire(past, rule, notes) if changed else (fired, True)
+    would, certain = _would_fire(past, rule, changed, notes) if changed else (fired, True)
     losses = _losses(past)
     until = None if would is None else _lost(losses, began, would)
     if path is not None and would is not None:
@@ -159,7 +159,9 @@ def _variant(past: _Past, settings: Sequence[tuple[str, str]]) -> DeploymentRule
     return next(rule for rule in found.rules if rule.deployment.id == past.rule.deployment.id)
 
 
-def _would_fire(past: _Past, rule: DeploymentRule, notes: list[str]) -> tuple[float | None, bool]:
+def _would_fire(
+    past: _Past, rule: DeploymentRule, changed: Sequence[tuple[str, str]], notes: list[str]
+) -> tuple[float | None, bool]:
     """When it would have fired, and whether no evaluation that matters is missing; what cannot be told is noted."""
     memory, at, since = past.memory, None, None
     if state_of(memory, cooling=False)[0] in (TriggerState.FIRED, TriggerState.CLEARING):
@@ -180,7 +182,7 @@ def _would_fire(past: _Past, rule: DeploymentRule, notes: list[str]) -> tuple[fl
         notes.append(
             f"not before the rollback of {_clock(past.acted_at)}: what would have come without it, no sample tells"
         )
-    gap = _widest(past, since, at)
+    gap = _widest(past, since, at, calm=any(key != "dwell" for key, _ in changed))
     certain = gap <= 1.5 * past.step_s
     if not certain:
         more = "it may be that much earlier" if at is not None else "a shorter trouble between them is not told"
@@ -188,13 +190,16 @@ def _would_fire(past: _Past, rule: DeploymentRule, notes: list[str]) -> tuple[fl
     return at, certain and not (weighed(rule) and bool(past.turns))
 
 
-def _widest(past: _Past, since: float | None, until: float | None) -> float:
-    """The longest time between two recorded evaluations, from the one before it began until it fired; where it never
-    fired, in all of the recorded trouble."""
+def _widest(past: _Past, since: float | None, until: float | None, *, calm: bool) -> float:
+    """The longest time between two recorded evaluations, from when it began until it fired; where it never fired, in
+    all of the recorded trouble. `calm`: another setting may have seen trouble where the policy saw none and little was
+    recorded, so that the time before counts, too."""
     ats = [seen.at for seen in past.seen]
     began = since if since is not None else _began(past)
-    low = max(0, bisect_right(ats, (began if began is not None else ats[0]) - _ON_GRID) - 1)
-    high = bisect_right(ats, until + _ON_GRID) if until is not None else len(ats)
+    low = bisect_right(ats, (began if began is not None else ats[0]) - _ON_GRID)
+    low = max(0, low - 1) if calm else low
+    over = max((turn.body.at for turn in past.turns), default=ats[-1])
+    high = bisect_right(ats, (until if until is not None else over) + _ON_GRID)
     return max((b - a for a, b in pairwise(ats[low:high])), default=0.0)
 
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from rollback_console.review.scrub import Scrub
     from rollback_console.tui.review_app import ReviewApp
 
-_HERE = frozenset({"open", "judge"})  # acts that a review has
+_HERE = frozenset({"open", "why", "judge", "message", "copy_summary"})  # acts that a review has
 
 
 class ReviewBand(Band):
@@ -71,6 +71,13 @@ class ReviewBase(ConsoleScreen):
         from rollback_console.actions import BY_ID
 
         return frozenset(BY_ID) - _HERE
+
+    def action_act(self, action_id: str) -> None:
+        """As live, of what a review has: the live screens bind the keys of all the others, too."""
+        if action_id in self.hidden_acts():
+            self.say("a review changes nothing: open the live console for that", "warning")
+            return
+        super().action_act(action_id)
 
     def on_screen_resume(self) -> None:
         super().on_screen_resume()

@@ -39,6 +39,10 @@ class ReplayScreen(Driven, FleetScreen):
         if self.acts_on is not None:
             self.app.push_screen(ReplayDeployment(self.acts_on))
 
+    def act_why(self) -> None:
+        if self.acts_on is not None:
+            self.app.push_screen(ReplayDeployment(self.acts_on, SECTIONS.index("Why")))
+
 
 class ReplayDeployment(Driven, DeploymentScreen):
     """One deployment at the moment: tab goes through its sections."""

@@ -139,11 +139,16 @@ def supposed_text(found: Supposed, ink: Ink) -> Text:
 
     row("", "as recorded", "with it")
     row("degraded since", utc(found.began) if found.began is not None else "–", "")
-    row("fires", _when(found.fired_at), _when(found.would_fire_at) + ("" if found.certain else " at the latest"))
+    row(
+        "fires",
+        _when(found.fired_at),
+        _when(found.would_fire_at) + ("" if found.certain or found.would_fire_at is None else " at the latest"),
+    )
     if found.began is not None:
         row("after", _after(found.began, found.fired_at), _after(found.began, found.would_fire_at))
     until = "cost until back" if any(key == "path" for key, _ in found.setting) else "cost until it fires"
-    row(until, _money(found.cost, found.unit), _money(found.would_cost, found.unit))
+    would = _money(found.would_cost, found.unit) if found.would_fire_at is not None else "–"
+    row(until, _money(found.cost, found.unit) if found.fired_at is not None else "–", would)
     if found.cost is not None and found.would_cost is not None and until != "cost until back":
         more = found.would_cost - found.cost
         sign = "more" if more > 0 else "less"
@@ -155,7 +160,7 @@ def supposed_text(found: Supposed, ink: Ink) -> Text:
 
 
 def _when(at: float | None) -> str:
-    return utc(at) if at is not None else "not"
+    return utc(at) if at is not None else "does not"
 
 
 def _after(began: float, at: float | None) -> str:
