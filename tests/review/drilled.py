@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import shutil
+import tempfile
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 from rollback_console.cli.compose import Seat
@@ -46,6 +48,12 @@ def play(path: Path, scenario: str = "demo", seed: int = 3, operator: str = "per
 
     asyncio.run(go())
     return Played(path, setup, clock)
+
+
+@cache
+def the_demo() -> Played:
+    """The demo, played once by the perfect operator for whoever only reads it, or judges a copy."""
+    return play(Path(tempfile.mkdtemp(prefix="drilled-")) / "drill.db")
 
 
 @asynccontextmanager

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from drilled import Played, play, seated
+from drilled import Played, seated, the_demo
 
 from rollback_console.authorize.keys import PersonKey
 from rollback_console.authorize.roles import Authority
@@ -32,8 +32,8 @@ ANA, EVE = PersonKey.from_seed(1, "ana"), PersonKey.from_seed(2, "eve")
 
 
 @pytest.fixture(scope="module")
-def drill(tmp_path_factory: pytest.TempPathFactory) -> Played:
-    return play(tmp_path_factory.mktemp("judged") / "drill.db")
+def drill() -> Played:
+    return the_demo()
 
 
 async def _release(acts: Acts) -> str:

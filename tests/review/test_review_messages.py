@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from drilled import Played, play, seated
+from drilled import Played, seated, the_demo
 
 from rollback_console.authorize.roles import Authority
 from rollback_console.errors import FileProblems, NotAuthorized, UsageError
@@ -23,8 +23,8 @@ SECRETS = ("oncall-1", "ana", "checkout-ranker", "production", "v8", "v7", "USD"
 
 
 @pytest.fixture(scope="module")
-def drill(tmp_path_factory: pytest.TempPathFactory) -> Played:
-    return play(tmp_path_factory.mktemp("messages") / "drill.db")
+def drill() -> Played:
+    return the_demo()
 
 
 @pytest.fixture(scope="module")
@@ -176,3 +176,9 @@ async def test_what_was_told_is_in_the_journal_word_for_word(drill: Played, tmp_
 
 def without_key(known: Authority) -> Authority:
     return Authority.of_key(known.roster, None)
+
+
+def test_the_document_names_every_place() -> None:
+    document = (Path(__file__).resolve().parents[2] / "docs" / "judgements.md").read_text(encoding="utf-8")
+    named_there = set(re.findall(r"`\{([a-z_]+)\}`", document)) - {"name"}
+    assert named_there == {*PLACEHOLDERS, *INTERNAL}

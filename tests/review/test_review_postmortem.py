@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from drilled import Played, play, seated
+from drilled import Played, seated, the_demo
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
@@ -29,8 +29,8 @@ HOSTILE = (
 
 
 @pytest.fixture(scope="module")
-def drill(tmp_path_factory: pytest.TempPathFactory) -> Played:
-    return play(tmp_path_factory.mktemp("postmortem") / "drill.db")
+def drill() -> Played:
+    return the_demo()
 
 
 @pytest.fixture(scope="module")

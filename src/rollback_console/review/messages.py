@@ -34,7 +34,7 @@ _OUTSIDE = {
     ExecutionState.RUNNING: "We are returning to the version that worked before.",
     ExecutionState.VERIFYING: "We have returned to the version that worked before and are checking that it helps.",
     ExecutionState.DONE: "We have returned to the version that worked before, and we see that it helped.",
-    ExecutionState.NOT_CONFIRMED: "We have returned to the version that worked before. It is not clear yet if it helped.",
+    ExecutionState.NOT_CONFIRMED: "We are back at the version that worked before, and do not know yet if it helped.",
     ExecutionState.FAILED: "We tried to return to the version that worked before, and are still at it.",
     ExecutionState.ABORTED: "We began to return to the version that worked before, and stopped.",
     ExecutionState.UNFINISHED: "We began to return to the version that worked before, and are still at it.",
@@ -190,6 +190,11 @@ def _inside(case: Case) -> dict[str, str]:
     }  # fmt: skip
 
 
+def as_measured(case: Case) -> bool:
+    """Is it the telemetry that likely failed: then what was lost is what it says, and perhaps nothing."""
+    return case.incident.attribution.kind is AttributionKind.TELEMETRY
+
+
 def responders(case: Case) -> tuple[str, ...]:
     """Who acted while it lasted, by their operator's names, in the order in which they came."""
     return tuple(dict.fromkeys(plain(line.operator, 100) for line in case.lines if line.operator))
@@ -245,6 +250,8 @@ def _expected(case: Case) -> str:
 
 def _risk(case: Case, inside: bool) -> str:
     """In numbers, with what they lack. Outside: users, and no money."""
+    if not inside and as_measured(case):
+        return "not known: it is our measurements that are in doubt"
     users, revenue = _amount(case, "users"), _amount(case, "revenue")
     told = [f"{users} affected"] if users else []
     if inside:
@@ -253,7 +260,8 @@ def _risk(case: Case, inside: bool) -> str:
     if not told:
         return "not counted: the policy prices nothing here, or nothing was lost"
     counted = min((cost.until for cost in case.costs), default=case.until)
-    return "; ".join(told) + ("" if case.ended_at is not None else f" (counted up to {_utc(counted)})")
+    doubt = ", if what was measured can be believed" if as_measured(case) else ""
+    return "; ".join(told) + doubt + ("" if case.ended_at is not None else f" (counted up to {_utc(counted)})")
 
 
 def _worst(case: Case) -> str:

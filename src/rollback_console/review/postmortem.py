@@ -16,7 +16,7 @@ from rollback_console.model.value import dataclass
 from rollback_console.review.case import Asked, Case
 from rollback_console.review.case_cost import Cost
 from rollback_console.review.markdown import link, quoted, table, text
-from rollback_console.review.messages import responders
+from rollback_console.review.messages import as_measured, responders
 
 STANDARD_S = 900.0  # decision to completion: the 15-minute standard
 _HASH = 10  # characters of a hash that are shown: enough to find the entry, and to see that it is another
@@ -77,7 +77,8 @@ def _summary(case: Case) -> str:
     by_hand = "; ".join(f"{line.deployment} was rolled back by hand" for line in case.adopted)
     acts = "; ".join(filter(None, (done, by_hand))) or "nothing was rolled back"
     cost = "; ".join(filter(None, (_total(case, "revenue"), _total(case, "users"))))
-    cost = f" It cost {cost}." if cost else ""
+    doubt = ", as far as what was measured can be believed" if as_measured(case) else ""
+    cost = f" It cost {cost}{doubt}." if cost else ""
     what = case.incident.sentence.rstrip(".")
     return text(f"{named}: {what}. It began at {_utc(case.incident.onset)} and {state} {_span(lasted)}; {acts}.{cost}")
 
@@ -246,6 +247,9 @@ def _impact(case: Case) -> Iterator[str]:
         ("Deployment", "Total", "Counted", "By", "At the worst decision", "Source"),
         (row for cost in case.costs for row in _cost(cost)),
     )
+    if as_measured(case):
+        yield ""
+        yield "The likely origin is the telemetry: these numbers say what was measured, and not what was lost."
     if not any(cost.totals for cost in case.costs):
         yield ""
         yield "No amount was counted: the policy prices nothing here, or nothing was lost."
