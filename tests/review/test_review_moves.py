@@ -5,13 +5,18 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from review.small_past import DAY, RANKER, Team
+from review.small_past import BEGUN, DAY, RANKER, Team
 from rollback_console.journal.kinds import Note
 from rollback_console.journal.merging import merge
+from rollback_console.model.judgement import Judgement
+from rollback_console.review.measures import measures
 from rollback_console.review.moves import Move, MoveClass, moves_of, unmoved
-from rollback_console.review.past import Past
+from rollback_console.review.past import Paper, Past, Pointer, Ruled, Run, Source
 from rollback_console.review.past_reading import read_past
+from rollback_console.review.rates import BY
 
 D, R, H, P, M = MoveClass.DEPLOYMENT, MoveClass.ROLLBACK, MoveClass.BY_HAND, MoveClass.PLANNED, MoveClass.MISTAKE
 
@@ -241,3 +246,69 @@ def test_who_waits_hears_how_far_it_is(tmp_path: Path) -> None:
     assert {total for _, total in heard} == {2 * 702}
     assert any(done > 702 for done, _ in heard), "the second goes on where the first ended"
     assert all(done <= total for done, total in heard)
+
+
+_EVENTS = st.lists(
+    st.tuples(
+        st.floats(0.01, 30),  # days since the one before
+        st.sampled_from(["feed", "ranker", "eta"]),
+        st.sampled_from(["1", "2", "3", "4", "blue"]),
+        st.sampled_from(["", "", "", "done", "aborted", "planned", "automatic"]),
+        st.sampled_from(["", "", "", "", "planned", "mistake", "unplanned"]),
+    ),
+    max_size=40,
+)
+
+
+def _pasts(events: list[tuple[float, str, str, str, str]]) -> Past:
+    """A past in memory: pointers that wander, some by executions, some of them judged."""
+    at, stands = BEGUN, dict.fromkeys(("feed", "ranker", "eta"), "1")
+    pointers, runs, judgements, automatic = [], {}, {}, set()
+    for seq, (wait, name, after, how, said) in enumerate(events, 10):
+        at, before, stands[name] = at + wait * DAY, stands[name], after
+        ours = f"ex-{seq}" if how else ""
+        pointers.append(Pointer(at, "c", seq, f"production/{name}", name, "champion", before, after, ours))
+        if ours:
+            state = how if how in ("done", "aborted") else "done"
+            runs[ours] = Run(ours, "c", seq, f"production/{name}", "ada", at - 60, "r", how == "planned", None,
+                             at, state, at + 300, seq)  # fmt: skip
+        if how == "automatic":
+            automatic.add(ours)
+        if said:
+            judgements["c", f"move:{seq}"] = Judgement(f"move:{seq}", counts_as=said, seq=1_000 + seq, at=at)
+    paper = Paper(BEGUN, "c", 2, "p", "d", (Ruled("production/feed", "low", ("team-a",), "EUR"),))
+    return Past((Source(Path("x"), "c", 9, BEGUN, at + DAY),), tuple(pointers), (), runs, frozenset(automatic), {}, {},
+                (paper,), judgements)  # fmt: skip
+
+
+@given(_EVENTS, st.sampled_from(BY), st.floats(0.5, 40))
+@settings(max_examples=120, deadline=None)
+def test_whatever_happened_it_adds_up(events: list[tuple[float, str, str, str, str]], by: str, within: float) -> None:
+    past = _pasts(events)
+    moves = moves_of(past)
+    real = [p for p in past.pointers if p.before != p.after]
+    assert len(moves) == len(real), "each move is in one class, and none is lost"
+    for index, move in enumerate(moves):
+        if move.undoes is not None:
+            undone = moves[move.undoes]
+            assert move.is_rollback
+            assert undone.klass is D
+            assert undone.at <= move.at
+            assert (undone.pointer, undone.after) == (move.pointer, move.before)
+            between = moves[move.undoes + 1 : index]
+            assert not any(m.klass is D and m.pointer == move.pointer and m.after == move.before for m in between)
+    found = measures(past, within_s=within * DAY, by=by)
+    for count in (
+        lambda g: g.rate.deployments, lambda g: g.rate.rolled_back, lambda g: g.rate.open,
+        lambda g: g.times.automatic[0], lambda g: g.times.automatic[1], lambda g: g.times.repeated[0],
+        lambda g: g.times.to_completion.n, lambda g: g.learnt.rollbacks,
+    ):  # fmt: skip
+        assert by == "all" or sum(map(count, found.groups)) == count(found.whole)
+    rate = found.whole.rate
+    assert rate.rolled_back + rate.open <= rate.deployments
+    assert rate.rate is None or 0 <= (rate.low or 0) <= rate.rate <= (rate.high or 0) <= 1
+    assert sum(month.deployments for month in found.trend) == rate.deployments
+    out = sum(1 for move in moves if move.klass in (P, M))
+    assert len(found.excluded) == out
+    longer = measures(past, within_s=2 * within * DAY).whole.rate
+    assert longer.rolled_back >= rate.rolled_back, "a longer window of observation takes none away"

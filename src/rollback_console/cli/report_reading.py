@@ -19,7 +19,7 @@ from rollback_console.model.text import plain
 if TYPE_CHECKING:
     from rollback_console.review.past import Past
 
-_LONG = 20_000  # entries that are verified so fast that nobody wants to see how far it is
+_LONG = 20_000  # entries; fewer are verified before anybody asks how far it is
 _F = TypeVar("_F", bound=Callable[..., Any])
 
 

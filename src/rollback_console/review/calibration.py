@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from rollback_console.model.value import dataclass
 from rollback_console.review.measures_cost import lost_by
-from rollback_console.review.moves import Move, moves_of
+from rollback_console.review.moves import Move, by_deployment, moves_of
 from rollback_console.review.past import Episode, Past, Point, Turn
 from rollback_console.review.rates import Cuts, Window, wilson
 
@@ -99,11 +99,11 @@ class Calibration:
 def calibration(past: Past, window: Window | None = None, misses: int = 10) -> Calibration:
     """Everything of a window; the `misses` closest misses."""
     window = window if window is not None else Window()
-    moves, cuts = moves_of(past), Cuts(past)
+    known = _Known(past)
     fires = tuple(
         sorted(
             (
-                _fired(past, moves, cuts, turns, number)
+                _fired(known, turns, number)
                 for turns in past.turns.values()
                 for number, turn in enumerate(turns)
                 if turn.after == "fired" and turn.before != "clearing" and window.holds(turn.at)
@@ -127,10 +127,18 @@ def calibration(past: Past, window: Window | None = None, misses: int = 10) -> C
     )
 
 
-def _fired(past: Past, moves: Sequence[Move], cuts: Cuts, turns: Sequence[Turn], number: int) -> Fired:
-    turn, after = turns[number], turns[number + 1] if number + 1 < len(turns) else None
-    incident = _incident(past, turn)
-    back = _went_back(moves, turn)
+class _Known:
+    """What is looked up for every fire."""
+
+    def __init__(self, past: Past) -> None:
+        self.past, self.cuts = past, Cuts(past)
+        self.moves, self.incidents = by_deployment(moves_of(past)), past.by_member()
+
+
+def _fired(known: _Known, turns: Sequence[Turn], number: int) -> Fired:
+    past, turn, after = known.past, turns[number], turns[number + 1] if number + 1 < len(turns) else None
+    incident = _incident(known.incidents.get(turn.deployment, ()), turn)
+    back = _went_back(known.moves.get(turn.deployment, ()), turn)
     end = min(
         after.at if after is not None else past.last_at or turn.at,
         back.at if back is not None else math.inf,
@@ -142,12 +150,12 @@ def _fired(past: Past, moves: Sequence[Move], cuts: Cuts, turns: Sequence[Turn],
     if line and end - turn.at >= WAIT_S:
         waited = lost_by(line, turn.at + WAIT_S) - lost_by(line, turn.at)
     signal, beyond = _worst(turn)
-    ruled = cuts.ruled(turn.deployment)
+    ruled = known.cuts.ruled(turn.deployment)
     foretold = dict(incident.drilled).get(turn.deployment) if incident is not None else None
     done = back.completed_at if back is not None else None
     return Fired(
         turn.at, turn.seq, turn.deployment, ruled.unit if ruled is not None else "?",
-        incident.id if incident is not None else "", signal, beyond, _judged(past, moves, incident), rate, mean, waited,
+        incident.id if incident is not None else "", signal, beyond, _judged(known, incident), rate, mean, waited,
         foretold, done - turn.at if done is not None and done >= turn.at else None,
     )  # fmt: skip
 
@@ -176,38 +184,33 @@ def _worst(turn: Turn) -> tuple[str, float | None]:
     return next((each.name for each in turn.signals if each.breached), ""), None
 
 
-def _incident(past: Past, turn: Turn) -> Episode | None:
-    """The last one to begin that has the deployment as a member and lasted at the fire."""
+def _incident(incidents: Sequence[Episode], turn: Turn) -> Episode | None:
+    """The last one to begin of the deployment's that lasted at the fire."""
     found = [
-        each
-        for each in past.episodes.values()
-        if turn.deployment in each.members
-        and each.onset <= turn.at
-        and (each.closed_at is None or turn.at <= each.closed_at)
+        each for each in incidents if each.onset <= turn.at and (each.closed_at is None or turn.at <= each.closed_at)
     ]
     return max(found, key=lambda each: (each.onset, each.id)) if found else None
 
 
 def _went_back(moves: Sequence[Move], turn: Turn) -> Move | None:
-    """The next rollback of the deployment, where no deployment came between."""
-    later = (move for move in moves if move.deployment == turn.deployment and move.at >= turn.at)
-    found = next(later, None)
+    """The deployment's next move, where that is a rollback."""
+    found = next((move for move in moves if move.at >= turn.at), None)
     return found if found is not None and found.is_rollback else None
 
 
-def _judged(past: Past, moves: Sequence[Move], incident: Episode | None) -> str:
+def _judged(known: _Known, incident: Episode | None) -> str:
     """By the root cause that the incident's judgement names, else that of a rollback's in it."""
     if incident is None:
         return ""
-    own = past.judgement(incident.id)
+    own = known.past.judgement(incident.id)
     told = [own] if own is not None else []
     end = incident.closed_at if incident.closed_at is not None else math.inf
     told += [
         move.judgement
-        for move in moves
+        for member in incident.members
+        for move in known.moves.get(member, ())
         if move.is_rollback
         and move.judgement is not None
-        and move.deployment in incident.members
         and move.decided_at is not None
         and incident.onset <= move.decided_at <= end
     ]

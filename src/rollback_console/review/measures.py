@@ -2,25 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from rollback_console.model.value import dataclass
-from rollback_console.review.measures_cost import Incidents, incidents
+from rollback_console.review.measures_cost import Incidents, counted, incidents
 from rollback_console.review.measures_learning import Learnt, learnt
-from rollback_console.review.moves import Move, MoveClass, moves_of, unmoved
-from rollback_console.review.past import Past
-from rollback_console.review.rates import (
-    WITHIN_S,
-    Cuts,
-    Rate,
-    Times,
-    Window,
-    rate_of,
-    rates,
-    rollbacks,
-    times,
-    trend,
-)
+from rollback_console.review.moves import Move, MoveClass, by_deployment, moves_of, unmoved
+from rollback_console.review.past import Episode, Past
+from rollback_console.review.rates import WITHIN_S, Cuts, Rate, Times, Window, rate_of, rollbacks, times_of, trend
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,36 +52,65 @@ class Measures:
 def measures(past: Past, window: Window | None = None, within_s: float = WITHIN_S, by: str = "all") -> Measures:
     """Count it all. `by` is one of `rates.BY`."""
     window = window if window is not None else Window()
-    moves, cuts = moves_of(past), Cuts(past)
-    last = past.last_at if past.last_at is not None else 0.0
-    whole = _group(past, moves, window, within_s, last, cuts, "all", "all")
-    keys: set[str] = set()
-    if by != "all":
-        keys |= {cuts.key(by, m.deployment, m.at) for m in moves if window.holds(m.at)}
-        keys |= {cuts.key(by, name) for name in cuts.first_named()}
-    groups = tuple(_group(past, moves, window, within_s, last, cuts, by, key) for key in sorted(keys))
+    moves, last = moves_of(past), past.last_at if past.last_at is not None else 0.0
+    count = _Counting(past, moves, window, within_s, last)
+    whole = count.groups("all")[0]
     return Measures(
-        window, within_s, by, whole, groups, trend(moves, window, within_s, last),
+        window, within_s, by, whole, () if by == "all" else count.groups(by), trend(moves, window, within_s, last),
         _excluded(past, moves, window), _unanchored(moves, window),
     )  # fmt: skip
 
 
-def _group(
-    past: Past, moves: Sequence[Move], window: Window, within_s: float, last: float, cuts: Cuts, by: str, key: str
-) -> Group:
-    def keep(deployment: str, at: float | None) -> bool:
-        return cuts.key(by, deployment, at) == key
+class _Counting:
+    """What is looked up once and counted for every group: a fleet has a thousand of them."""
 
-    found = rates(moves, window, within_s, last, lambda m: cuts.key(by, m.deployment, m.at))
-    rate = next((each for each in found if each.key == key), rate_of(key, (), moves, within_s, last))
-    went_back = [m for m in rollbacks(moves, window) if keep(m.deployment, m.at)]
-    return Group(
-        key,
-        rate,
-        times(moves, window, only=lambda m: keep(m.deployment, m.at)),
-        learnt(went_back),
-        incidents(past, moves, window, cuts, keep),
-    )
+    def __init__(self, past: Past, moves: Sequence[Move], window: Window, within_s: float, last: float) -> None:
+        self._past, self._moves, self._window = past, moves, window
+        self._within_s, self._last = within_s, last
+        self._cuts = Cuts(past)
+        self._went_back = by_deployment(move for move in moves if move.is_rollback)
+        self._back = rollbacks(moves, window)
+        self._deployed = [m for m in moves if m.klass is MoveClass.DEPLOYMENT and window.holds(m.at)]
+        self._counted = tuple(counted(past, window))
+        members = {name for each in self._counted for name in each.members}
+        self._names = {*self._cuts.first_named(), *past.turns, *members}
+
+    def groups(self, by: str) -> tuple[Group, ...]:
+        """Every group of a cut, sorted by its key: of the moves in the window, and of all that is observed."""
+
+        def key(deployment: str, at: float | None = None) -> str:
+            return self._cuts.key(by, deployment, at)
+
+        deployed, back = _split(self._deployed, key), _split(self._back, key)
+        episodes: dict[str, list[Episode]] = {}
+        for each in self._counted:
+            for name in dict.fromkeys(key(member) for member in each.members):
+                episodes.setdefault(name, []).append(each)
+        names: dict[str, set[str]] = {}
+        for deployment in self._names:
+            names.setdefault(key(deployment), set()).add(deployment)
+        shown = {key(m.deployment, m.at) for m in self._moves if self._window.holds(m.at)}
+        shown |= {key(name) for name in self._cuts.first_named()} | ({"all"} if by == "all" else set())
+        return tuple(
+            Group(
+                each,
+                rate_of(each, deployed.get(each, ()), self._moves, self._within_s, self._last),
+                times_of(back.get(each, ()), self._moves, self._went_back),
+                learnt(back.get(each, ())),
+                incidents(
+                    self._past, self._window, episodes.get(each, ()), deployed.get(each, ()), names.get(each, set()),
+                    self._went_back, self._cuts,
+                ),
+            )
+            for each in sorted(shown)
+        )  # fmt: skip
+
+
+def _split(moves: Sequence[Move], key: Callable[[str, float | None], str]) -> dict[str, list[Move]]:
+    found: dict[str, list[Move]] = {}
+    for move in moves:
+        found.setdefault(key(move.deployment, move.at), []).append(move)
+    return found
 
 
 def _excluded(past: Past, moves: Sequence[Move], window: Window) -> tuple[Left, ...]:

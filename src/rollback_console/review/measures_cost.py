@@ -5,16 +5,15 @@ from __future__ import annotations
 import math
 from bisect import bisect_left, bisect_right
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 
 from rollback_console.model.value import dataclass
-from rollback_console.review.moves import Move, MoveClass
+from rollback_console.review.moves import Move
 from rollback_console.review.past import Episode, Past, Point, Turn
 from rollback_console.review.rates import DAY_S, Cuts, Spread, Window, spread
 
 SHIFT_S, SHIFT_BEGINS_S = 12 * 3_600.0, 8 * 3_600.0  # 08:00 and 20:00 UTC
 MONTH_DAYS = 30.0
-Keep = Callable[[str, float | None], bool]  # (deployment, at): is it one of those that are counted
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,36 +76,42 @@ def _at(turn: Turn) -> float:
     return turn.at
 
 
-def incidents(past: Past, moves: Sequence[Move], window: Window, cuts: Cuts, keep: Keep) -> Incidents:
-    """All of it for the deployments that `keep` says yes to."""
-    found = [each for each in counted(past, window) if any(keep(member, None) for member in each.members)]
-    deployed = [m for m in moves if m.klass is MoveClass.DEPLOYMENT and window.holds(m.at) and keep(m.deployment, m.at)]
+def incidents(
+    past: Past,
+    window: Window,
+    found: Sequence[Episode],
+    deployed: Sequence[Move],
+    names: Collection[str],
+    went_back: Mapping[str, Sequence[Move]],
+    cuts: Cuts,
+) -> Incidents:
+    """All of it for the deployments `names`: of the incidents `found` (of `counted`), the moves `deployed` (of class
+    deployment, in the window), and every rollback of each deployment."""
     pages = [
         turn.at
-        for name, turns in past.turns.items()
-        if keep(name, None)
-        for turn in turns
+        for name in names
+        for turn in past.turns.get(name, ())
         if turn.after == "fired" and not turn.backfilled and window.holds(turn.at)
     ]
     per_shift = Counter(math.floor((at - SHIFT_BEGINS_S) / SHIFT_S) for at in pages)
     return Incidents(
         len(found),
-        _months(past, window, cuts, keep),
+        _months(past, window, cuts, names),
         spread(None if m.registered_at is None else m.at - m.registered_at for m in deployed),
-        tuple(cost for each in found for cost in costs(past, moves, each, cuts, keep)),
+        tuple(cost for each in found for cost in costs(past, went_back, each, cuts, names)),
         len(pages),
         _shifts(past, window),
         max(per_shift.values(), default=0),
     )
 
 
-def _months(past: Past, window: Window, cuts: Cuts, keep: Keep) -> float:
-    last = past.last_at
+def _months(past: Past, window: Window, cuts: Cuts, names: Collection[str]) -> float:
+    last, named = past.last_at, cuts.first_named()
     if last is None:
         return 0.0
     end = last if window.end is None else min(last, window.end)
-    since = [first for name, first in cuts.first_named().items() if keep(name, None)]
     start = -math.inf if window.start is None else window.start
+    since = [named[name] for name in names if name in named]
     return math.fsum(max(0.0, end - max(first, start)) for first in since) / (MONTH_DAYS * DAY_S)
 
 
@@ -125,12 +130,15 @@ def _shifts(past: Past, window: Window) -> int:
 # ── cost
 
 
-def costs(past: Past, moves: Sequence[Move], incident: Episode, cuts: Cuts, keep: Keep) -> Iterator[Cost]:
-    """What an incident cost, one a unit of its (kept) members."""
-    decided = decision(moves, incident)
+def costs(
+    past: Past, went_back: Mapping[str, Sequence[Move]], incident: Episode, cuts: Cuts, names: Collection[str]
+) -> Iterator[Cost]:
+    """What an incident cost, one a unit of those of its members that are among `names`; `went_back`: every rollback of
+    each deployment."""
+    decided = decision(went_back, incident)
     sums: dict[str, tuple[float, float, bool]] = {}
     for member in incident.members:
-        if not keep(member, None):
+        if member not in names:
             continue
         ruled = cuts.ruled(member)
         unit = ruled.unit if ruled is not None else "?"
@@ -144,16 +152,14 @@ def costs(past: Past, moves: Sequence[Move], incident: Episode, cuts: Cuts, keep
         yield Cost(incident.id, incident.seq, incident.onset, incident.members, unit, before, after, decided, priced)
 
 
-def decision(moves: Sequence[Move], incident: Episode) -> float | None:
+def decision(went_back: Mapping[str, Sequence[Move]], incident: Episode) -> float | None:
     """When the first rollback of a member was decided while the incident lasted; None where none was."""
     end = incident.closed_at if incident.closed_at is not None else math.inf
     found = [
         move.decided_at
-        for move in moves
-        if move.is_rollback
-        and move.deployment in incident.members
-        and move.decided_at is not None
-        and incident.onset <= move.decided_at <= end
+        for member in incident.members
+        for move in went_back.get(member, ())
+        if move.decided_at is not None and incident.onset <= move.decided_at <= end
     ]
     return min(found, default=None)
 

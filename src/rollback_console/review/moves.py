@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from bisect import bisect_right
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from enum import StrEnum
 
 from rollback_console.model.judgement import Judgement
 from rollback_console.model.value import dataclass
-from rollback_console.review.past import SAME_S, Adoption, Past, Run
+from rollback_console.review.past import SAME_S, Adoption, Episode, Past, Run
 
 _MOVED = ("done", "not confirmed")
 
@@ -69,6 +70,7 @@ def moves_of(past: Past) -> tuple[Move, ...]:
     judged = [_judged(past, move) for move in found]
     classed = list(_by_record(judged))
     natural = list(classed)  # what each would be without its judgement
+    own = _by_pointer(found)
     for index, move in enumerate(classed):
         said = move.judgement.counts_as if move.judgement is not None else ""
         if said and move.judgement is not None:
@@ -78,13 +80,21 @@ def moves_of(past: Past) -> tuple[Move, ...]:
                 klass = MoveClass.BY_HAND
             classed[index] = replace(move, klass=klass, why=why)
     for index in [index for index, move in enumerate(classed) if move.klass is MoveClass.MISTAKE]:
-        other = _other_half(natural, index)
+        other = _other_half(natural, index, own)
         if other is not None and classed[other].klass is not MoveClass.MISTAKE:
             why = f"undone at once: a mistake, see entry {classed[index].seq}"
             if natural[index].is_rollback:
                 why = f"a mistake, undone by entry {classed[index].seq}"
             classed[other] = replace(classed[other], klass=MoveClass.MISTAKE, why=why)
-    return tuple(_undoing(past, classed))
+    return tuple(_undoing(past, classed, own))
+
+
+def by_deployment(moves: Iterable[Move]) -> dict[str, list[Move]]:
+    """The moves of every deployment, in their order."""
+    found: dict[str, list[Move]] = {}
+    for move in moves:
+        found.setdefault(move.deployment, []).append(move)
+    return found
 
 
 def unmoved(past: Past) -> tuple[Run, ...]:
@@ -132,14 +142,15 @@ def _raw(past: Past) -> Iterator[Move]:
 def _adoptions(past: Past) -> dict[int, Adoption]:
     """Which pointer entry each adoption speaks of: of those to the same version near enough, the nearest in time."""
     found: dict[int, Adoption] = {}
+    brought: dict[tuple[str, str, str | None], list[tuple[int, float]]] = {}
+    for number, each in enumerate(past.pointers):
+        if each.before not in (None, each.after):
+            brought.setdefault((each.model, each.alias, each.after), []).append((number, each.at))
     for adoption in past.adoptions:
         near = [
-            (abs(each.at - adoption.at), number)
-            for number, each in enumerate(past.pointers)
-            if (each.model, each.alias, each.after) == (adoption.model, adoption.alias, adoption.after)
-            and each.before not in (None, each.after)
-            and abs(each.at - adoption.at) <= SAME_S
-            and number not in found
+            (abs(at - adoption.at), number)
+            for number, at in brought.get((adoption.model, adoption.alias, adoption.after), ())
+            if abs(at - adoption.at) <= SAME_S and number not in found
         ]
         if near:
             found[min(near)[1]] = adoption
@@ -198,53 +209,58 @@ def _lower(after: str, before: str) -> bool:
     return int(after) < int(before) if after.isdecimal() and before.isdecimal() else True
 
 
-def _other_half(moves: Sequence[Move], index: int) -> int | None:
+_Own = dict[tuple[str, str], list[int]]  # the indexes of a pointer's moves, in order
+
+
+def _by_pointer(moves: Sequence[Move]) -> _Own:
+    found: _Own = {}
+    for index, move in enumerate(moves):
+        found.setdefault(move.pointer, []).append(index)
+    return found
+
+
+def _other_half(moves: Sequence[Move], index: int, own: _Own) -> int | None:
     """The other of the two that make a mistake: what undid this deployment, or what this rollback undid."""
     move = moves[index]
     if move.is_rollback:
-        return _undone(moves, index)
-    later = next((i for i in range(index + 1, len(moves)) if moves[i].pointer == move.pointer), None)
-    return later if later is not None and moves[later].after == move.before else None
+        return _undone(moves, index, own)
+    same = own[move.pointer]
+    place = bisect_right(same, index)
+    return same[place] if place < len(same) and moves[same[place]].after == move.before else None
 
 
-def _undone(moves: Sequence[Move], index: int) -> int | None:
+def _undone(moves: Sequence[Move], index: int, own: _Own) -> int | None:
     """The last deployment of the same pointer before it that brought what this one takes away."""
     move = moves[index]
-    return next(
-        (
-            i
-            for i in range(index - 1, -1, -1)
-            if moves[i].klass is MoveClass.DEPLOYMENT
-            and moves[i].pointer == move.pointer
-            and moves[i].after == move.before
-        ),
-        None,
-    )
+    same = own[move.pointer]
+    for place in range(bisect_right(same, index) - 2, -1, -1):
+        before = moves[same[place]]
+        if before.klass is MoveClass.DEPLOYMENT and before.after == move.before:
+            return same[place]
+    return None
 
 
-def _undoing(past: Past, moves: list[Move]) -> list[Move]:
+def _undoing(past: Past, moves: list[Move], own: _Own) -> list[Move]:
+    incidents = past.by_member()
     for index, move in enumerate(moves):
         if not move.is_rollback:
             continue
-        undone = _undone(moves, index)
+        undone = _undone(moves, index, own)
         decided = move.decided_at
         if decided is None and not move.execution:
             decided = move.at  # judged a rollback: by the move itself
-        judgement = move.judgement or _of_incident(past, move, decided if decided is not None else move.at)
+        during = incidents.get(move.deployment, ())
+        judgement = move.judgement or _of_incident(past, during, decided if decided is not None else move.at)
         moves[index] = replace(move, undoes=undone, decided_at=decided, judgement=judgement)
         if undone is not None and moves[undone].undone_by is None:
             moves[undone] = replace(moves[undone], undone_by=index)
     return moves
 
 
-def _of_incident(past: Past, move: Move, decided: float) -> Judgement | None:
-    """The judgement on the incident that the rollback belongs to."""
+def _of_incident(past: Past, incidents: Sequence[Episode], decided: float) -> Judgement | None:
+    """The judgement on the incident of these that a rollback decided then belongs to."""
     open_then = [
-        each
-        for each in past.episodes.values()
-        if move.deployment in each.members
-        and each.onset <= decided
-        and (each.closed_at is None or each.closed_at >= decided)
+        each for each in incidents if each.onset <= decided and (each.closed_at is None or each.closed_at >= decided)
     ]
     if not open_then:
         return None

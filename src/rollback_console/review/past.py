@@ -182,6 +182,14 @@ class Past:
     def last_at(self) -> float | None:
         return max((s.last_at for s in self.sources if s.last_at is not None and not s.rehearsal), default=None)
 
+    def by_member(self) -> dict[str, list[Episode]]:
+        """The incidents of every deployment, in the order of their onsets."""
+        found: dict[str, list[Episode]] = {}
+        for each in self.episodes.values():
+            for member in dict.fromkeys(each.members):
+                found.setdefault(member, []).append(each)
+        return found
+
     def judgement(self, subject: str, chain: str | None = None) -> Judgement | None:
         """The last one on a subject: of one journal (`move:SEQ` means something there only), or of all."""
         if chain is not None:

@@ -4,11 +4,11 @@ notes."""
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from rollback_console.model.value import dataclass
 from rollback_console.review.measures_cost import costs, counted
-from rollback_console.review.moves import Move, MoveClass, moves_of
+from rollback_console.review.moves import Move, MoveClass, by_deployment, moves_of
 from rollback_console.review.past import Episode, Past
 from rollback_console.review.rates import Cuts, Window
 
@@ -63,6 +63,9 @@ class Version:
         return tuple(s.ended_by for s in self.stints if s.ended_by is not None and s.ended_by.is_rollback)
 
 
+_Back = Mapping[str, Sequence[Move]]  # every rollback of each deployment
+
+
 def names(past: Past) -> tuple[str, ...]:
     """Every model and deployment that the journals know."""
     moves = moves_of(past)
@@ -76,25 +79,24 @@ def names(past: Past) -> tuple[str, ...]:
 def history(past: Past, model: str) -> tuple[Version, ...]:
     """The versions of a registered model, a deployment (`environment/name`) or a deployment's bare name: by deployment,
     the newest first."""
-    moves = [
-        move for move in moves_of(past) if model in (move.model, move.deployment, move.deployment.partition("/")[2])
-    ]
-    every, cuts = moves_of(past), Cuts(past)
+    every = moves_of(past)
+    moves = [move for move in every if model in (move.model, move.deployment, move.deployment.partition("/")[2])]
+    cuts, back = Cuts(past), by_deployment(move for move in every if move.is_rollback)
     found: list[Version] = []
     for deployment in sorted({move.deployment for move in moves}):
         own = [move for move in moves if move.deployment == deployment]
-        found += _versions(past, every, cuts, deployment, own)
+        found += _versions(past, back, cuts, deployment, own)
     return tuple(found)
 
 
-def _versions(past: Past, every: Sequence[Move], cuts: Cuts, deployment: str, own: Sequence[Move]) -> list[Version]:
+def _versions(past: Past, back: _Back, cuts: Cuts, deployment: str, own: Sequence[Move]) -> list[Version]:
     stints: dict[str, list[Stint]] = {}
     stints.setdefault(own[0].before, []).append(Stint(None, own[0].at, None, own[0]))
     for number, move in enumerate(own):
         after = own[number + 1] if number + 1 < len(own) else None
         stints.setdefault(move.after, []).append(Stint(move.at, after.at if after is not None else None, move, after))
     incidents = [each for each in counted(past, Window()) if deployment in each.members]
-    found = [_version(past, every, cuts, deployment, name, times, incidents) for name, times in stints.items()]
+    found = [_version(past, back, cuts, deployment, name, times, incidents) for name, times in stints.items()]
     return sorted(found, key=_newest, reverse=True)
 
 
@@ -106,7 +108,7 @@ def _newest(version: Version) -> tuple[float, float]:
 
 
 def _version(
-    past: Past, every: Sequence[Move], cuts: Cuts, deployment: str, name: str, stints: Sequence[Stint],
+    past: Past, back: _Back, cuts: Cuts, deployment: str, name: str, stints: Sequence[Stint],
     incidents: Sequence[Episode],
 ) -> Version:  # fmt: skip
     first, last = past.first_at, past.last_at
@@ -122,7 +124,7 @@ def _version(
     return Version(
         deployment, name, registered[0] if registered else None, tuple(stints), served,
         any(stint.start is None for stint in stints), any(stint.end is None for stint in stints),
-        tuple(_trouble(past, every, cuts, deployment, name, each) for each in incidents if _during(stints, each.onset)),
+        tuple(_trouble(past, back, cuts, deployment, name, each) for each in incidents if _during(stints, each.onset)),
     )  # fmt: skip
 
 
@@ -130,19 +132,15 @@ def _during(stints: Sequence[Stint], at: float) -> bool:
     return any((s.start is None or s.start <= at) and (s.end is None or at < s.end) for s in stints)
 
 
-def _trouble(
-    past: Past, every: Sequence[Move], cuts: Cuts, deployment: str, version: str, incident: Episode
-) -> Trouble:
-    cost = next(costs(past, every, incident, cuts, lambda name, _: name == deployment), None)
+def _trouble(past: Past, back: _Back, cuts: Cuts, deployment: str, version: str, incident: Episode) -> Trouble:
+    cost = next(costs(past, back, incident, cuts, (deployment,)), None)
     judgement = past.judgement(incident.id)
     cause = judgement.root_cause if judgement is not None else ""
     if not cause:  # judged on its rollback
         told = [
             move.judgement.root_cause
-            for move in every
-            if move.is_rollback
-            and move.deployment == deployment
-            and move.judgement is not None
+            for move in back.get(deployment, ())
+            if move.judgement is not None
             and move.decided_at is not None
             and incident.onset <= move.decided_at <= (incident.closed_at or math.inf)
         ]

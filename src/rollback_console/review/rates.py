@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_right
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 
 from rollback_console.model.value import dataclass
-from rollback_console.review.moves import Move, MoveClass
+from rollback_console.review.moves import Move, MoveClass, by_deployment
 from rollback_console.review.past import Past, Ruled
 
 Z95 = 1.959964  # the normal distribution's 97.5 % point
@@ -166,9 +166,13 @@ def rollbacks(moves: Sequence[Move], window: Window) -> list[Move]:
     return [move for move in moves if move.is_rollback and window.holds(move.at)]
 
 
-def times(moves: Sequence[Move], window: Window, *, only: Callable[[Move], bool] = lambda _: True) -> Times:
-    """How fast the rollbacks of a window were, those that `only` says yes to."""
-    found = [move for move in rollbacks(moves, window) if only(move)]
+def times(moves: Sequence[Move], window: Window) -> Times:
+    """How fast the rollbacks of a window were."""
+    return times_of(rollbacks(moves, window), moves, by_deployment(move for move in moves if move.is_rollback))
+
+
+def times_of(found: Sequence[Move], moves: Sequence[Move], every: Mapping[str, Sequence[Move]]) -> Times:
+    """How fast these rollbacks out of `moves` were; `every`: all rollbacks of each deployment."""
     to_decision = [
         None if m.decided_at is None else m.decided_at - moves[m.undoes].at for m in found if m.undoes is not None
     ]
@@ -176,8 +180,7 @@ def times(moves: Sequence[Move], window: Window, *, only: Callable[[Move], bool]
         m.completed_at - m.decided_at for m in found if m.completed_at is not None and m.decided_at is not None
     ]
     quick = [each for each in to_completion if each >= 0]
-    every = [move for move in moves if move.is_rollback]
-    repeated = [move for move in found if _again(move, every)]
+    repeated = [move for move in found if _again(move, every[move.deployment])]
     return Times(
         spread(to_decision),
         spread(to_completion),
@@ -188,11 +191,11 @@ def times(moves: Sequence[Move], window: Window, *, only: Callable[[Move], bool]
 
 
 def _again(move: Move, every: Sequence[Move]) -> bool:
-    """Had its deployment another rollback in the 30 days before. (Of one time, the later in the order.)"""
+    """Had its deployment, whose rollbacks these are, another in the 30 days before. Of one time, the later."""
     for other in every:
         if other is move:
             return False  # they stand in order: from here on they are later
-        if other.deployment == move.deployment and move.at - other.at <= REPEAT_S:
+        if move.at - other.at <= REPEAT_S:
             return True
     return False
 
