@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
+import os
+from importlib import resources
 from pathlib import Path
 
 import pytest
 from scenario_plays import HEAD, RIGHT, START, measured, play, words
 
+from rollback_console.cli.drilling import headless_drill
 from rollback_console.clock import VirtualClock
 from rollback_console.errors import BackendRefused, FileProblems, UsageError
 from rollback_console.execute import marks
@@ -16,6 +20,14 @@ from rollback_console.policy.load import load_scenario, parse_policy
 from rollback_console.rehearse.scenario import find, listed, right, shipped
 from rollback_console.rehearse.truth import Bands, Cure
 
+CAMPAIGN = bool(os.environ.get("ROLLBACK_CONSOLE_CAMPAIGN"))
+EVIDENCE = """\
+lasts: 30m
+world:
+  noise: autocorrelated
+  deployments: [{name: ranker, since: 10m, versions: [{version: "8", conversion: -25%, after: 12m}, {version: "7"}]}]
+right: {rollback: [{deployment: ranker, to: "7"}]}
+"""
 VERSIONS = """\
 world:
   deployments:
@@ -135,6 +147,29 @@ def test_a_policy_beside_the_scenario(tmp_path: Path) -> None:
     (tmp_path / "shop.yaml").write_text("schema: rollback-console/policy/v1\nname: shop\nversion: 3\nsignals: {}\n")
     with pytest.raises(FileProblems, match=r"signals: is empty"):
         play("policy: shop.yaml\n", path=tmp_path / "play.yaml")
+
+
+def test_a_policy_by_evidence_comes_with_the_console() -> None:
+    signals = {signal.name: signal for signal in play("policy: practice-evidence.yaml\n").rules()[0].signals}
+    assert signals["conversion"].evidence is not None
+    plain = {signal.name: signal for signal in play().rules()[0].signals}
+    assert plain["conversion"].evidence is None
+    assert signals.keys() == plain.keys()
+
+
+@pytest.mark.campaign
+def test_drills_are_passed_under_evidence_too(tmp_path: Path) -> None:
+    """Its baselines are learned from the world's past: three seconds of work for each deployment."""
+    alone = tmp_path / "alone.yaml"
+    alone.write_text(HEAD + EVIDENCE)
+    more = ("conversion-regression", "slow-ramp", "tracking-loss", "upstream-fault") if CAMPAIGN else ()
+    policy = resources.files("rollback_console.rehearse") / "data" / "policies" / "practice-evidence.yaml"
+    with resources.as_file(policy) as path:
+        for name in (str(alone), *more):
+            journal = tmp_path / f"{Path(name).stem}.db"
+            result, _ = asyncio.run(headless_drill(find(name), "perfect", 7, journal, path))
+            assert result.passed, (name, result.failed_because)
+            assert result.noticed_s is not None
 
 
 def test_a_policy_in_another_mode() -> None:
