@@ -245,7 +245,7 @@ def test_the_document_is_run_as_it_stands(
     team.close()
     monkeypatch.setenv("ROLLBACK_CONSOLE_CONFIG", str(settings))
     (block,) = blocks_of("docs/measures.md")
-    assert len(block.commands) == 5
+    assert len(block.commands) == 6
     for command in block.commands:
         program, *words = shlex.split(command)
         assert program == "rollback-console"

@@ -33,10 +33,11 @@ from rollback_console.policy.load import LoadedPolicy, parse_policy
 from rollback_console.rehearse.headless import Drill, run_headless
 from rollback_console.rehearse.operators import operator_named
 from rollback_console.rehearse.scenario import find
-from rollback_console.review.criteria import Fire, Fires, Missed, TriggerAudit, audit, policies_of, transitions
+from rollback_console.review.criteria import Missed, TriggerAudit, audit, recorded
 from rollback_console.review.criteria import verdict_on as verdict
 from rollback_console.review.criteria_change import Proposal, changed, propose
-from rollback_console.review.criteria_samples import Sampled, Stretch, Walk, policies_bytes
+from rollback_console.review.criteria_fires import Fire
+from rollback_console.review.criteria_samples import Sampled, Stretch, Walk
 from rollback_console.review.past_reading import read_past
 from rollback_console.review.rates import Window
 
@@ -68,19 +69,11 @@ def told(year: tuple[Path, YearTruth]) -> dict[str, Any]:
 def audited(path: Path, window: Window | None = None) -> tuple[tuple[TriggerAudit, ...], Sampled]:
     """What the report is made of."""
     past = read_past([path])
-    policies = policies_of(past, policies_bytes([path]))
-    fires = Fires(policies.names)
-    for entry in transitions([path]):
-        fires.take(entry)
-    rules = {
-        str(rule.deployment.id): (name, rule)
-        for name, versions in policies.versions.items()
-        for rule in (versions[-1].loaded.rules if versions[-1].loaded is not None else ())
-    }
-    walk = Walk(rules)
-    for _ in walk.read(path, None):
+    policies, fires = recorded(past, [path])
+    walk = Walk(policies.rules())
+    for _ in walk.read(path, window or Window()):
         pass
-    return audit(past, policies, fires.all(), window or Window()), walk.found()
+    return audit(past, policies, fires, window or Window()), walk.found()
 
 
 def report(path: Path, *options: str) -> dict[str, Any]:
@@ -471,11 +464,11 @@ def test_a_tighter_margin_is_proposed_for_what_was_missed() -> None:
 def test_samples_of_other_signals_are_left_out_and_counted(tmp_path: Path) -> None:
     """A policy whose signals were others judges nothing of then, and the walk says how much that was."""
     path = tmp_path / "short.db"
-    write_year(path, days=20)
+    write_year(path, days=12)
     text = first_papers()["risk"].text().replace(b"error_rate", b"failures")
     rules = parse_policy(text, "renamed").rules
     walk = Walk({str(rule.deployment.id): ("risk", rule) for rule in rules})
-    for _ in walk.read(path, None):
+    for _ in walk.read(path, Window()):
         pass
     found = walk.found()
     assert found.quality == ()

@@ -183,6 +183,6 @@ def test_the_journal_verifies_with_people_and_decisions(year: tuple[Path, YearTr
 def test_the_same_seed_gives_the_same_entries(tmp_path: Path) -> None:
     heads = []
     for name, seed in (("one", 3), ("two", 3), ("three", 4)):
-        write_year(tmp_path / name, seed, 20)
+        write_year(tmp_path / name, seed, 8)
         heads.append(sqlite3.connect(tmp_path / name).execute("SELECT max(seq), hash FROM entries").fetchone())
     assert heads[0] == heads[1] != heads[2]

@@ -10,22 +10,27 @@ from typing import TYPE_CHECKING
 import click
 
 from rollback_console.cli.common import config_option
+from rollback_console.cli.progress import progress
 from rollback_console.cli.report_reading import (
     day,
     exit_code,
     format_option,
     journals_option,
     moment_of,
+    print_sheets,
     read,
+    sheet_option,
     sources_sheet,
 )
-from rollback_console.cli.sheets import Cell, Column, Sheet, show
+from rollback_console.cli.sheets import Cell, Column, Sheet
 from rollback_console.model.text import span
 
 if TYPE_CHECKING:
-    from rollback_console.review.criteria import TriggerAudit
+    from rollback_console.review.criteria import Policies, TriggerAudit
     from rollback_console.review.criteria_change import Proposal
     from rollback_console.review.criteria_samples import Drifted, Sampled
+    from rollback_console.review.past import Past
+    from rollback_console.review.rates import Window
 
 
 @click.command("criteria", epilog="Example: rollback-console report criteria --since 180d")
@@ -33,41 +38,42 @@ if TYPE_CHECKING:
 @journals_option
 @config_option
 @format_option
+@sheet_option
 @click.pass_context
 def command(
-    ctx: click.Context, since: str | None, journals: tuple[Path, ...], config: Path | None, form: str, as_json: bool
-) -> None:
+    ctx: click.Context, since: str | None, journals: tuple[Path, ...], config: Path | None, form: str, as_json: bool,
+    only: tuple[str, ...],
+) -> None:  # fmt: skip
     """How each policy's trigger and signals did: fires right and wrong as people judged them, what was missed, which
     signal led, how good the data were; and a change to review where the record calls for one.
 
     Judge fires with `judge` (root cause `false alarm`: there was nothing). Needs no backend and no configuration.
     """
-    from rollback_console.review.criteria import Fires, audit, policies_of, transitions
+    from rollback_console.review.criteria import audit, recorded
     from rollback_console.review.criteria_change import propose
-    from rollback_console.review.criteria_samples import Walk, policies_bytes
     from rollback_console.review.rates import Window
 
     window = Window(moment_of("--since", since), None)
     past = read(journals, config)
-    paths = [source.path for source in past.sources if not source.rehearsal] if past.sources else []
-    policies = policies_of(past, policies_bytes(paths))
-    fires = Fires(policies.names)
-    for entry in transitions(paths):
-        fires.take(entry)
-    audits = audit(past, policies, fires.all(), window)
-    rules = {}
-    for name, versions in policies.versions.items():
-        loaded = versions[-1].loaded
-        for rule in loaded.rules if loaded is not None else ():
-            rules[str(rule.deployment.id)] = (name, rule)
-    walk = Walk(rules)
-    for path in paths:
-        for _ in walk.read(path, window.start):
-            pass
-    sampled = walk.found()
+    paths = [source.path for source in past.sources if not source.rehearsal]
+    policies, fires = recorded(past, paths)
+    audits = audit(past, policies, fires, window)
+    sampled = _sampled(past, policies, paths, window)
     proposals = [propose(each, policies.last(each.policy).loaded, sampled) for each in audits]
-    show((*sheets(audits, sampled, proposals), sources_sheet(past)), "json" if as_json else form)
+    print_sheets((*sheets(audits, sampled, proposals), sources_sheet(past)), form, as_json, only)
     ctx.exit(exit_code(past))
+
+
+def _sampled(past: Past, policies: Policies, paths: Sequence[Path], window: Window) -> Sampled:
+    """Every recorded sample judged by the policies as they are now; a year of them takes some ten seconds."""
+    from rollback_console.review.criteria_samples import Walk
+
+    walk = Walk(policies.rules())
+    total = sum(source.entries for source in past.sources if not source.rehearsal)
+    with progress(total, "reading samples", as_json=False) as bar:
+        for number, _ in enumerate(step for path in paths for step in walk.read(path, window)):
+            bar.come_to(min(number + 1, total))
+    return walk.found()
 
 
 def sheets(audits: Sequence[TriggerAudit], sampled: Sampled, proposals: Sequence[Proposal]) -> tuple[Sheet, ...]:

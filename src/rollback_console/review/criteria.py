@@ -14,11 +14,12 @@ from pathlib import Path
 
 from rollback_console.errors import ConsoleError
 from rollback_console.journal.entry import Entry
-from rollback_console.journal.kinds import TransitionRecorded
 from rollback_console.model.judgement import Judgement
+from rollback_console.model.rules import DeploymentRule
 from rollback_console.model.text import plain
 from rollback_console.model.value import dataclass
 from rollback_console.policy.load import LoadedPolicy
+from rollback_console.review.criteria_fires import Fire, Fires
 from rollback_console.review.moves import Move, moves_of
 from rollback_console.review.past import Episode, Past
 from rollback_console.review.rates import Window
@@ -26,42 +27,6 @@ from rollback_console.review.sources import open_source
 
 FALSE_ALARM = "false alarm"  # the root cause of a fire behind which there was nothing
 LOOK_BACK_S = 86_400.0  # a fire so long before a rollback's decision is the one that led to it
-_FIRING = ("fired", "clearing")
-_TROUBLE = ("pending", *_FIRING)
-
-
-@dataclass(frozen=True, slots=True)
-class Fire:
-    """One time that a trigger fired (Unix seconds). `since`: its condition held from then on, until `gone`; `ended`:
-    when it was over; both None where that had not come by the end. `breaches`: when each signal broke, first first;
-    `judged`: right, wrong or "" (nobody said, or nobody can tell). `rolled_back`: a rollback was decided meanwhile."""
-
-    deployment: str
-    policy: str
-    at: float
-    since: float
-    gone: float | None
-    ended: float | None
-    breaches: tuple[tuple[str, float], ...]
-    judged: str = ""
-    root_cause: str = ""
-    rolled_back: float | None = None
-
-    @property
-    def led(self) -> tuple[str, ...]:
-        """The signals that broke first: several where they did at once."""
-        return tuple(name for name, at in self.breaches if at == self.breaches[0][1])
-
-    @property
-    def lead_s(self) -> float | None:
-        """By how much the first led the next; None where none followed."""
-        later = [at for _, at in self.breaches if at > self.breaches[0][1]]
-        return min(later) - self.breaches[0][1] if later else None
-
-    @property
-    def held_s(self) -> float | None:
-        """For how long its condition held."""
-        return None if self.gone is None else self.gone - self.since
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,6 +100,15 @@ class Policies:
     def last(self, name: str) -> Version:
         return self.versions[name][-1]
 
+    def rules(self) -> dict[str, tuple[str, DeploymentRule]]:
+        """By environment/name, the policy that names it now, and its rule; of several, the last to come into force."""
+        newest = sorted(self.versions.items(), key=lambda each: each[1][-1].at)
+        return {
+            str(rule.deployment.id): (name, rule)
+            for name, versions in newest
+            for rule in (versions[-1].loaded.rules if versions[-1].loaded is not None else ())
+        }
+
 
 def policies_of(past: Past, blobs: Mapping[str, bytes]) -> Policies:
     """Out of what was in force, and the policies' bytes by digest."""
@@ -162,76 +136,25 @@ def _version(at: float, digest: str, data: bytes | None) -> Version:
 # -- fires
 
 
-def transitions(paths: Iterable[Path]) -> Iterator[Entry]:
-    """The `transition` entries of journals of any form, as far as they can be read."""
+def recorded(past: Past, paths: Iterable[Path]) -> tuple[Policies, tuple[Fire, ...]]:
+    """The policies of journals of any form and every fire in them, as far as they can be read."""
+    blobs: dict[str, bytes] = {}
+    turns: list[Entry] = []
     for path in paths:
         source = open_source(path)
         try:
-            for found in source.walk():
-                if found is not None and found[1].kind == "transition":
-                    yield found[1]
+            turns += [each[1] for each in source.walk() if each is not None and each[1].kind == "transition"]
+            for digest in {paper.digest for paper in past.papers} - set(blobs):
+                data = source.get_blob(digest)
+                if data is not None:
+                    blobs[digest] = data
         finally:
             source.close()
-
-
-class Fires:
-    """Folds transitions into fires, deployment by deployment."""
-
-    def __init__(self, names: Mapping[str, str]) -> None:
-        self._names = names
-        self._open: dict[str, Fire] = {}
-        self._breaches: dict[str, dict[str, float]] = {}
-        self._seen: set[tuple[str, float, str]] = set()
-        self.found: list[Fire] = []
-
-    def take(self, entry: Entry) -> None:
-        """One entry, in order; what another journal told already is passed over."""
-        body = entry.parsed()
-        if not isinstance(body, TransitionRecorded):
-            return
-        name = plain(entry.deployment, 200)
-        if (name, body.at, body.after) in self._seen:
-            return
-        self._seen.add((name, body.at, body.after))
-        self._note_breaches(name, body)
-        fire = self._open.get(name)
-        if fire is None:
-            if body.after == "fired" and body.before != "clearing":
-                since = body.memory_after.get("active_since")
-                self._open[name] = Fire(
-                    name, self._names.get(body.policy, ""), body.at,
-                    since if isinstance(since, int | float) else body.at, None, None, (),
-                )  # fmt: skip
-            return
-        if body.after == "clearing":
-            self._open[name] = replace(fire, gone=body.at)
-        elif body.after == "fired":
-            self._open[name] = replace(fire, gone=None)
-        elif body.after not in _FIRING:
-            self._close(replace(fire, gone=fire.gone if fire.gone is not None else body.at, ended=body.at))
-
-    def _note_breaches(self, name: str, body: TransitionRecorded) -> None:
-        if body.after not in _TROUBLE:
-            if name not in self._open:
-                self._breaches.pop(name, None)
-            return
-        known = self._breaches.setdefault(name, {})
-        for signal in body.verdict.get("signals", ()):
-            if isinstance(signal, dict) and signal.get("breached") is True:
-                onset = signal.get("onset")
-                at = onset if isinstance(onset, int | float) else body.at
-                known.setdefault(plain(str(signal.get("name")), 80), float(at))
-
-    def _close(self, fire: Fire) -> None:
-        self._open.pop(fire.deployment, None)
-        broke = sorted(self._breaches.pop(fire.deployment, {}).items(), key=lambda each: (each[1], each[0]))
-        self.found.append(replace(fire, breaches=tuple(broke)))
-
-    def all(self) -> tuple[Fire, ...]:
-        """Every fire, oldest first, those that are not over included."""
-        for fire in list(self._open.values()):
-            self._close(fire)
-        return tuple(sorted(self.found, key=lambda fire: (fire.at, fire.deployment)))
+    policies = policies_of(past, blobs)
+    fires = Fires(policies.names)
+    for entry in turns:
+        fires.take(entry)
+    return policies, fires.all()
 
 
 def judged_fires(past: Past, fires: Sequence[Fire], moves: Sequence[Move]) -> tuple[Fire, ...]:

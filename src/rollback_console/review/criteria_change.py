@@ -23,7 +23,8 @@ from rollback_console.policy import yaml_marks
 from rollback_console.policy.load import LoadedPolicy, parse_policy
 from rollback_console.policy.quantities import format_duration
 from rollback_console.policy.yaml_marks import Loc
-from rollback_console.review.criteria import Fire, TriggerAudit
+from rollback_console.review.criteria import TriggerAudit
+from rollback_console.review.criteria_fires import Fire
 from rollback_console.review.criteria_samples import TIGHTEST, Sampled, Stretch
 
 ENOUGH = 5  # fires that were judged, and whose samples are kept: below, nothing is proposed

@@ -7,7 +7,7 @@ trigger, or a tighter one, had anything to say: what a change is tried on (`revi
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass as mutable
 from dataclasses import field
 from datetime import UTC, datetime
@@ -17,12 +17,12 @@ from rollback_console.decide.judge import FRESH
 from rollback_console.decide.signals import limit_of
 from rollback_console.engine.backtest import Judged, Lane
 from rollback_console.engine.record import unpack
-from rollback_console.journal.entry import Entry
-from rollback_console.journal.kinds import PolicyInForce, TickRecorded
+from rollback_console.journal.kinds import TickRecorded
 from rollback_console.model.observation import Blind, Observation, Reading, Tick
 from rollback_console.model.rules import BaselineKind, DeploymentRule, Expression, Not, SignalRule, Uses
 from rollback_console.model.value import dataclass
 from rollback_console.model.verdict import SignalVerdict, TriggerMemory
+from rollback_console.review.rates import Window
 from rollback_console.review.sources import Source, open_source
 
 MOST_S = 3_600.0  # a tick stands for the time to the next, at most so long
@@ -90,29 +90,6 @@ class Sampled:
     ticks: int
     gone: int
     other: int
-
-
-def policies_bytes(paths: Sequence[Path]) -> dict[str, bytes]:
-    """The bytes of all policies that journals of any form hold, by digest."""
-    found: dict[str, bytes] = {}
-    for path in paths:
-        source = open_source(path)
-        try:
-            for entry in _entries(source, "policy"):
-                body = entry.parsed()
-                if isinstance(body, PolicyInForce) and body.digest not in found:
-                    data = source.get_blob(body.digest)
-                    if data is not None:
-                        found[body.digest] = data
-        finally:
-            source.close()
-    return found
-
-
-def _entries(source: Source, kind: str) -> Iterator[Entry]:
-    for found in source.walk():
-        if found is not None and found[1].kind == kind:
-            yield found[1]
 
 
 @mutable
@@ -213,14 +190,15 @@ class Walk:
         self._signals: dict[str, list[tuple[str, list[str]]]] = {}  # layout -> (deployment, its signals' names)
         self.ticks = self.gone = self.other = 0
 
-    def read(self, path: Path, since: float | None) -> Iterator[int]:
-        """Read a journal; says again and again how many ticks were. Raises as `open_source` does."""
+    def read(self, path: Path, window: Window) -> Iterator[None]:
+        """Read a journal, a step an entry. Raises as `open_source` does."""
         source = open_source(path)
         waiting: tuple[Tick, str] | None = None
         try:
-            for entry in _entries(source, "tick"):
-                body = entry.parsed()
-                if not isinstance(body, TickRecorded) or (since is not None and body.at < since):
+            for each in source.walk():
+                yield None
+                body = each[1].parsed() if each is not None and each[1].kind == "tick" else None
+                if not isinstance(body, TickRecorded) or not window.holds(body.at):
                     continue
                 self.ticks += 1
                 found = self._unpacked(source, body.blob)
@@ -230,7 +208,6 @@ class Walk:
                 if waiting is not None:
                     self._take(*waiting, found[0].at - waiting[0].at)
                 waiting = found
-                yield self.ticks
             if waiting is not None:
                 self._take(*waiting, 0.0)
         finally:
