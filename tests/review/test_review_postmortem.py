@@ -160,9 +160,31 @@ def test_a_tampered_journal_says_so_at_the_top(
     database.close()
     assert run(["report", "postmortem", "checkout-ranker", "--journal", str(bad)]) == 1
     said = capsys.readouterr().out
-    assert said.splitlines()[2].startswith("> **NOT VERIFIED. the first bad entry is ")
+    assert said.splitlines()[2].startswith("> **NOT VERIFIED from entry ")
     assert "not verified." in said
     assert "chain and signatures hold" not in said
+
+
+@pytest.mark.parametrize("form", ["jsonl", "bundle"])
+def test_an_export_and_a_bundle_give_the_same_draft(drill: Played, tmp_path: Path, form: str) -> None:
+    """Of a bundle all of it; an export has no blobs, so that the samples of what went on cannot be added up."""
+    out, there = tmp_path / f"out.{form}", tmp_path / "there.md"
+    words = ["journal", "export", "--format", form, "--output", str(out), "--journal", str(drill.path)]
+    assert run(words) == 0
+    assert run(["report", "postmortem", "checkout-ranker", "--journal", str(out), "--output", str(there)]) == 0
+    here = tmp_path / "here.md"
+    assert run(["report", "postmortem", "checkout-ranker", "--journal", str(drill.path), "--output", str(here)]) == 0
+    one, other = here.read_text(), there.read_text()
+    if form == "bundle":
+        assert one == other
+    else:
+        assert _section(one, "Timeline") == _section(other, "Timeline")
+        assert "its samples" in _section(other, "Impact, and where its numbers come from")
+
+
+def test_decisions_that_come_out_otherwise_are_said(case: Case) -> None:
+    draft = postmortem(case, Checked(True, "verified", (), ("entry 33 production/x: verdict.state: recorded a",)))
+    assert "> **1 decisions come out otherwise** when they are made again:\n> - entry 33" in draft
 
 
 def test_what_is_not_there_says_what_there_is(drill: Played, capsys: pytest.CaptureFixture[str]) -> None:

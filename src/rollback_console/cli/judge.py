@@ -140,11 +140,12 @@ async def _end(acts: Acts, words: Mapping[str, Any]) -> FollowUp:
 
 def _read(path: Path) -> tuple[Docket, tuple[Judgement, ...], float]:
     """The docket, every judgement, and the journal's last time."""
-    from rollback_console.journal.store import Journal
     from rollback_console.review.docket import docket
     from rollback_console.review.judgements import every
+    from rollback_console.review.readable import readable
 
-    with Journal.open_read_only(path) as book:
+    with readable(path) as chains:
+        book = chains[0]
         seq, _ = book.head()
         at = max((entry.at for entry in book.entries(seq - 1)), default=0.0)
         return docket(book), every(book), at

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from rollback_console.cli.common import config_option, emit_json, emit_lines, find_journal, journal_option, json_option
-from rollback_console.errors import Refused, UsageError
+from rollback_console.errors import Refused
 from rollback_console.model.message import AUDIENCES
 
 if TYPE_CHECKING:
@@ -58,15 +58,13 @@ def command(
 
 def draft(path: Path, incident: str, template: str, audience: str, config: Path | None) -> Message:
     """The message, of the journal at `path` as it is now."""
-    from rollback_console.journal.store import Journal
     from rollback_console.review import messages
-    from rollback_console.review.case import case_of
+    from rollback_console.review.case import case_in
+    from rollback_console.review.readable import readable
 
-    if not path.exists():
-        raise UsageError(f"there is no journal at {path}", "name one with --journal")
     chosen = messages.named(messages.with_own(messages.SHIPPED, own_templates(config)), template, audience)
-    with Journal.open_read_only(path) as book:
-        return messages.draft(case_of(book, incident), chosen)
+    with readable(path) as chains:
+        return messages.draft(case_in(chains, incident), chosen)
 
 
 def own_templates(config: Path | None) -> tuple[Template, ...]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from rollback_console.cli.common import config_option, emit_json, emit_lines, find_journal, journal_option, json_option
-from rollback_console.errors import Refused, UsageError
+from rollback_console.errors import Refused
 
 if TYPE_CHECKING:
     from rollback_console.review.postmortem import Checked
@@ -47,22 +47,18 @@ def command(
 
 def draft(path: Path, incident: str) -> tuple[Checked, str, str]:
     """Whether the journal at `path` may be believed, the incident's id, and the draft."""
-    from rollback_console.journal.store import Journal
-    from rollback_console.journal.verify import verify
-    from rollback_console.review.case import case_of
+    from rollback_console.review.case import case_in
     from rollback_console.review.postmortem import Checked, postmortem
+    from rollback_console.review.readable import readable
+    from rollback_console.review.replay_verifying import check
 
-    if not path.exists():
-        raise UsageError(f"there is no journal at {path}", "name one with --journal")
-    found = verify(path)
-    problems = tuple(str(problem) for problem in found.problems)
-    if found.ok:
-        headline = f"verified: {found.entries} entries, chain and signatures hold"
-    else:
-        headline = f"the first bad entry is {found.first_bad_seq}: {problems[0] if problems else 'unknown'}"
-    checked = Checked(found.ok, headline, problems)
-    with Journal.open_read_only(path) as book:
-        case = case_of(book, incident)
+    with readable(path) as chains:
+        found = check(path)
+        made = f", {found.decisions:,} decisions made again, the same" if found.decisions else ""
+        differing = tuple(f"entry {each.seq} {each.deployment}: {each.text}" for each in found.differences)
+        headline = found.words + (made if found.verified else "")
+        checked = Checked(found.verified, headline, found.problems, differing)
+        case = case_in(chains, incident)
     return checked, case.incident.id, postmortem(case, checked)
 
 

@@ -177,6 +177,17 @@ def case_of(journal: Recorder, name: str) -> Case:
     )  # fmt: skip
 
 
+def case_in(chains: Sequence[Recorder], name: str) -> Case:
+    """As `case_of`, in the first of several chains that has it."""
+    problem: UsageError | None = None
+    for chain in chains:
+        try:
+            return case_of(chain, name)
+        except UsageError as error:
+            problem = problem or error
+    raise problem or UsageError("there is no entry here", "name another journal")
+
+
 def _read() -> tuple[str, ...]:
     return tuple(kind for kind in k.KINDS if kind not in _NOISE or kind == "intent")
 

@@ -24,11 +24,13 @@ _HASH = 10  # characters of a hash that are shown: enough to find the entry, and
 
 @dataclass(frozen=True, slots=True)
 class Checked:
-    """Whether the journal may be believed: what the walk over it said, and its first problems."""
+    """Whether the journal may be believed: what the walk over it said, its first problems, and which decisions come out
+    otherwise when they are made again."""
 
     ok: bool
     headline: str
     problems: tuple[str, ...] = ()
+    differing: tuple[str, ...] = ()
 
 
 def postmortem(case: Case, checked: Checked) -> str:
@@ -48,8 +50,12 @@ def _head(case: Case, checked: Checked) -> Iterator[str]:
     yield f"# Postmortem draft: {text(case.incident.id)}"
     yield ""
     if not checked.ok:
-        yield f"> **NOT VERIFIED. {text(checked.headline)}** What follows may have been tampered with."
+        yield f"> **{text(checked.headline)}.** What follows may have been tampered with."
         yield from (f"> - {text(problem)}" for problem in checked.problems[:5])
+        yield ""
+    if checked.differing:
+        yield f"> **{len(checked.differing)} decisions come out otherwise** when they are made again:"
+        yield from (f"> - {text(each)}" for each in checked.differing[:5])
         yield ""
     if case.rehearsal:
         yield "> **REHEARSAL**: a drill in a simulated world. No customer was hurt, and no rate counts it."
