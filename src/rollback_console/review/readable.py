@@ -1,4 +1,4 @@
-"""What the reports on one incident read: a journal where it stands, or whatever else a review opens, one chain of it."""
+"""What reports on one incident read: a journal where it stands, or whatever a review opens, one chain of it."""
 
 from __future__ import annotations
 
