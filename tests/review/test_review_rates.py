@@ -219,8 +219,10 @@ def _without_numbers(found: Measures) -> object:
 def test_a_drill_changes_nothing(tmp_path: Path) -> None:
     plain = _measured(_year(tmp_path / "a.db"))
     team = _year(tmp_path / "b.db")
-    team.drill(103.0)
-    assert _without_numbers(_measured(team)) == _without_numbers(plain)
+    seq = team.drill(103.0)
+    found = _measured(team)
+    assert _without_numbers(found) == _without_numbers(plain)
+    assert [(each.seq, each.scenario, each.passed) for each in found.drills] == [(seq, "demo", True)], "but is listed"
     rehearsal = Team(tmp_path / "drill.db", rehearsal=True, seed=b"drill")
     rehearsal.move(30, "2", "3")
     rehearsal.rollback(30.1, "3", "2")

@@ -78,9 +78,10 @@ def sheets(found: Measures, *, plot: bool = False) -> tuple[Sheet, ...]:
         _incidents(groups),
         _costs(groups),
         _trend(found.trend, plot),
-        _left("excluded", "Not counted, and why", found.excluded, "planned switches, mistakes; drills are in no list"),
+        _left("excluded", "Not counted, and why", found.excluded, "planned switches and mistakes"),
         _left("unanchored", "Rollbacks of what was deployed before the journal begins", found.unanchored,
               "in no rate; their times from decision to completion count"),
+        _drills(found),
     )  # fmt: skip
 
 
@@ -109,7 +110,7 @@ def _over(seconds: float | None, unit_s: float) -> float | None:
 
 def _rates(found: Measures, groups: Sequence[Group]) -> Sheet:
     rate = found.whole.rate
-    notes = [_in_words(rate, found.within_s)]
+    notes = [_in_words(rate, found.within_s), *_window(found)]
     if rate.open:
         notes.append(f"{rate.open} of them are younger than {span(found.within_s)}: they may still be rolled back")
     notes.append("from, to: Wilson's interval, 95 %; (few): below 20 deployments, go by the interval")
@@ -127,6 +128,14 @@ def _rates(found: Measures, groups: Sequence[Group]) -> Sheet:
         ),
         notes,
     )  # fmt: skip
+
+
+def _window(found: Measures) -> list[str]:
+    """Which window was asked for, where one was."""
+    start, end = found.window.start, found.window.end
+    if start is None and end is None:
+        return []
+    return [f"window: from {day(start) or 'the beginning'} to {day(end) or 'the end'} (UTC), by the deployment's time"]
 
 
 def _band(rate: Rate) -> str | None:
@@ -267,6 +276,15 @@ def drawing(months: Sequence[Rate]) -> tuple[list[str], float]:
         line[at] = "o"
         lines.append("".join(line))
     return lines, top
+
+
+def _drills(found: Measures) -> Sheet:
+    columns = (
+        _n("entry", "entry"), Column("at", "at (UTC)"), Column("scenario", "scenario"), Column("by", "by"),
+        Column("passed", "passed"),
+    )  # fmt: skip
+    rows = tuple((each.seq, day(each.at), each.scenario, each.operator or None, each.passed) for each in found.drills)
+    return Sheet("drills", "Drills, which count nowhere", columns, rows)
 
 
 def _left(key: str, title: str, found: Sequence[Left], note: str) -> Sheet:

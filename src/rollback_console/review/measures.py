@@ -8,7 +8,7 @@ from rollback_console.model.value import dataclass
 from rollback_console.review.measures_cost import Incidents, counted, incidents
 from rollback_console.review.measures_learning import Learnt, learnt
 from rollback_console.review.moves import Move, MoveClass, by_deployment, moves_of, unmoved
-from rollback_console.review.past import Episode, Past
+from rollback_console.review.past import Drilled, Episode, Past
 from rollback_console.review.rates import WITHIN_S, Cuts, Rate, Times, Window, rate_of, rollbacks, times_of, trend
 
 
@@ -47,6 +47,7 @@ class Measures:
     trend: tuple[Rate, ...]
     excluded: tuple[Left, ...]
     unanchored: tuple[Left, ...]  # rollbacks of what was deployed before the journal began
+    drills: tuple[Drilled, ...] = ()
 
 
 def measures(past: Past, window: Window | None = None, within_s: float = WITHIN_S, by: str = "all") -> Measures:
@@ -58,6 +59,7 @@ def measures(past: Past, window: Window | None = None, within_s: float = WITHIN_
     return Measures(
         window, within_s, by, whole, () if by == "all" else count.groups(by), trend(moves, window, within_s, last),
         _excluded(past, moves, window), _unanchored(moves, window),
+        tuple(each for each in past.drills if window.holds(each.at)),
     )  # fmt: skip
 
 

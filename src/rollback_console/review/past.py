@@ -160,6 +160,18 @@ class Paper:
 
 
 @dataclass(frozen=True, slots=True)
+class Drilled:
+    """A `drill` entry: a drill's one line in the main journal. It counts nowhere, and is listed."""
+
+    at: float
+    chain: str
+    seq: int
+    scenario: str
+    operator: str
+    passed: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Past:
     """All of it, each list in the order of its times."""
 
@@ -173,6 +185,7 @@ class Past:
     papers: tuple[Paper, ...] = ()
     judgements: dict[tuple[str, str], Judgement] = field(default_factory=dict)  # (chain, subject); last one
     unread: int = 0  # entries whose form is newer than this program
+    drills: tuple[Drilled, ...] = ()
 
     @property
     def first_at(self) -> float | None:

@@ -11,6 +11,7 @@ from rollback_console.journal.entry import Entry
 from rollback_console.journal.kinds import (
     Adopted,
     AutomaticRecorded,
+    DrillSummary,
     ExecutionEnded,
     IncidentRecorded,
     Judged,
@@ -28,6 +29,7 @@ from rollback_console.review.judgements import judgement_of
 from rollback_console.review.past import (
     SAME_S,
     Adoption,
+    Drilled,
     Episode,
     Paper,
     Past,
@@ -51,6 +53,7 @@ KINDS = (
     "transition",
     "incident",
     "judgement",
+    "drill",
 )
 Blobs = Callable[[str], bytes | None]
 
@@ -70,6 +73,7 @@ class Fold:
         self._ruled: dict[str, tuple[Ruled, ...]] = {}
         self._taken: set[str] = set()
         self._unread = 0
+        self._drills: list[Drilled] = []
 
     def take(self, entries: Iterable[Entry], blobs: Blobs) -> None:
         """Entries of one journal in their order (of `KINDS` and `merge`; others are passed over). What was taken
@@ -113,6 +117,9 @@ class Fold:
             key, known = (entry.chain, body.subject), self._judgements.get((entry.chain, body.subject))
             if known is None or known.seq <= entry.seq:
                 self._judgements[key] = judgement_of(entry, body)
+        elif isinstance(body, DrillSummary):
+            who, what = plain(entry.operator, 80), plain(body.scenario, 80)
+            self._drills.append(Drilled(entry.at, entry.chain, entry.seq, what, who, body.passed))
         elif isinstance(body, AutomaticRecorded):
             if body.event == "started" and body.execution:
                 self._automatic.add(body.execution)
@@ -175,6 +182,7 @@ class Fold:
             tuple(sorted(self._papers, key=lambda each: (each.at, each.chain, each.seq))),
             dict(self._judgements),
             self._unread,
+            tuple(sorted(self._drills, key=lambda each: (each.at, each.chain, each.seq))),
         )
 
 
