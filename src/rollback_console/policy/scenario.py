@@ -19,6 +19,7 @@ from rollback_console.policy.quantities import (
     Duration,
     Percentage,
     Span,
+    between,
     format_duration,
     format_percentage,
     parse_duration,
@@ -164,10 +165,10 @@ class ScenarioDeployment(Words):
     visits_per_minute: Annotated[float, Field(ge=1, le=1_000_000, allow_inf_nan=False)] = 12_000.0
     conversion: Share = 0.4
     order_value: Annotated[float, Field(ge=0, le=1_000_000, allow_inf_nan=False)] = 5.0
-    latency: Annotated[Duration, Field(gt=0, le=60)] = 0.045
+    latency: Annotated[Duration, between(0.001, 60)] = 0.045
     errors: Share = 0.003
     unsafe: Share = 0.0
-    lag: Annotated[Duration, Field(le=3_600)] = 20.0
+    lag: Annotated[Duration, between(0, 3_600)] = 20.0
     depends_on: tuple[Text, ...] = ()
     serves: VersionText | None = None
     since: Span = 30 * 86_400.0
@@ -245,7 +246,7 @@ class ScenarioEvent(ScenarioEffect):
     for_: Duration | None = Field(default=None, alias="for")
     fades: Duration = 0.0
     how: Literal["out", "slow", "stale", "wrong"] = "out"
-    delay: Annotated[Duration, Field(le=600)] = 8.0
+    delay: Annotated[Duration, between(0.1, 600)] = 8.0
     off_by: Relative | None = None
     only: Annotated[tuple[Counted, ...], Field(min_length=1)] = ("orders_total", "revenue_total")
     loses: Literal["request", "answer"] | None = None
@@ -398,7 +399,7 @@ class Scenario(Words):
     needs: tuple[Need, ...] = ()
     policy: Text | None = None
     begins: ScenarioBegins = Field(default_factory=_default(ScenarioBegins))
-    lasts: Span = 3_600.0
+    lasts: Annotated[Span, between(60, 86_400)] = 3_600.0
     careless: Literal["fails", "passes"] = "fails"
     world: ScenarioWorld
     timeline: Annotated[tuple[ScenarioEvent, ...], Field(max_length=200)] = ()
