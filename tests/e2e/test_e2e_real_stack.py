@@ -192,6 +192,10 @@ def _the_record_holds(sandbox: Sandbox, journal: Path) -> None:
     assert facts["ok"]
     entries = sandbox.entries(journal)
     kinds = [entry["kind"] for entry in entries]
+    told = json.loads(sandbox.run("review", str(journal), "--json").stdout)
+    assert told["verified"], told["problems"]
+    assert told["decisions"] == {"same": kinds.count("transition"), "differ": [], "not_recomputed": 0}
+    assert any(each["recovered"] and each["rolled_back_to"] == "v7" for each in told["incidents"])
     assert kinds[0] == "genesis"
     assert [e["body"]["state"] for e in entries if e["kind"] == "execution"] == ["done"]
     sets = [e for e in entries if e["kind"] in ("intent", "outcome") and e["body"]["step"] == "set"]

@@ -188,7 +188,8 @@ def test_a_changed_entry_is_named_and_the_rest_is_shown(past: Path, tmp_path: Pa
     assert not found.verified
     assert found.first_bad == 15
     assert "body was changed" in " ".join(found.problems)
-    assert found.words.startswith("NOT VERIFIED from entry 15 on: ")
+    assert found.bad == (15,)
+    assert found.words.startswith("NOT VERIFIED: entry 15: changed: ")
 
 
 @pytest.mark.parametrize(

@@ -235,6 +235,34 @@ async def press_quietly(pilot: Pilot[None], *keys: str) -> None:
         await settle(pilot)
 
 
+async def test_what_differs_and_what_was_changed_is_marked_where_it_stands(
+    past: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from rollback_console.model.review import Checked, Difference
+    from rollback_console.review import replay_verifying
+
+    found = Difference(-1, 13, 0.0, "production/ranker", True, "entry.after: recorded 'fired', recomputed 'pending'")
+
+    async def otherwise(path: Path, tell: Callable[[float], None]) -> Checked:
+        return Checked(1.0, False, 43, 15, (15,), ("entry 15: changed: its body",), (), 3, (found,))
+
+    monkeypatch.setattr(replay_verifying, "checking", otherwise)
+    async with reviewed(past) as (pilot, scrub):
+        assert "✗ NOT VERIFIED: entry 15" in shown(pilot)
+        assert "≠1" in shown(pilot), "beside its incident"
+        await enter(pilot, scrub)
+        bar = shown(pilot).splitlines()[3]
+        assert "≠" in bar
+        assert "▲" not in bar, "where it fired"
+        assert "≠ 1 differ: d" in shown(pilot)
+        await press(pilot, scrub, "t")
+        lines = shown(pilot).splitlines()
+        assert [line[0] for line in lines if "pending → fired" in line] == ["≠"]
+        assert [line[0] for line in lines if "looking at" in line] == ["✗"]
+        await press(pilot, scrub, "d")
+        assert_golden("review-differences-80x24", shown(pilot))
+
+
 async def test_time_stands_still_and_nothing_can_be_done(past: Path) -> None:
     async with reviewed(past) as (pilot, scrub):
         await enter(pilot, scrub)

@@ -88,6 +88,7 @@ class Checked:
     verified: bool = False
     entries: int = 0
     first_bad: int | None = None
+    bad: tuple[int, ...] = ()  # the numbers of all entries that are not what was signed (of one chain)
     problems: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
     decisions: int = 0  # made again, and the same
@@ -100,8 +101,7 @@ class Checked:
         if self.done < 1.0:
             return f"verifying {int(self.done * 100)} %"
         if not self.verified:
-            where = f" from entry {self.first_bad} on" if self.first_bad is not None else ""
-            return f"NOT VERIFIED{where}: {self.problems[0] if self.problems else 'it is not sound'}"
+            return f"NOT VERIFIED: {self.problems[0] if self.problems else 'it is not sound'}"
         return f"verified: {self.entries:,} entries, chain and signatures hold"
 
 

@@ -78,6 +78,7 @@ def _added(found: Checked, one: Verification, deciding: Deciding) -> Checked:
         verified=found.verified and one.ok,
         entries=found.entries + one.entries,
         first_bad=first,
+        bad=(*found.bad, *(each.seq for each in one.problems if each.seq is not None))[:_MOST],
         problems=(*found.problems, *(plain(each, 300) for each in one.problems))[:_MOST],
         warnings=(*found.warnings, *(plain(each, 300) for each in one.warnings))[:_WARNINGS],
         decisions=found.decisions + one.decisions - len(deciding.differences) - deciding.untold,
@@ -173,7 +174,7 @@ async def checking(path: Path, told: Callable[[float], None]) -> Checked:
 
 def _checked(document: dict[str, Any]) -> Checked:
     """What `main` printed, as it was."""
-    lists = {name: tuple(document[name]) for name in ("problems", "warnings")}
+    lists = {name: tuple(document[name]) for name in ("problems", "warnings", "bad")}
     found = tuple(Difference(**each) for each in document["differences"])
     return Checked(**{**document, **lists, "differences": found})
 

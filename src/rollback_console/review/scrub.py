@@ -51,6 +51,7 @@ class Scrub:
         self._window: tuple[int, int] | None = None
         self._episodes: tuple[int, tuple[Episode, ...]] = (-1, ())
         self._differences: dict[int, Difference] = {}
+        self._bad: frozenset[int] = frozenset()
         self._approach: Iterator[Moment | None] | None = None
         self._wanted = asyncio.Event()
         self._done_reading = asyncio.Event()
@@ -116,6 +117,7 @@ class Scrub:
 
         self.checked = await checking(self.replay.source.path, told)
         await self._done_reading.wait()
+        self._bad = frozenset(self.checked.bad)
         for each in self.checked.differences:
             place = self._place_of(each)
             if place is not None:
@@ -173,7 +175,7 @@ class Scrub:
         first, last = self.window
         found = marks_in(self.replay.index, first, last)
         differing = [
-            Mark(place, each.at, "differs", each.deployment)
+            Mark(place, self.replay.index.ats[place], "differs", each.deployment)
             for place, each in self._differences.items()
             if first <= place <= last
         ]
@@ -182,6 +184,11 @@ class Scrub:
     def difference(self, place: int) -> Difference | None:
         """What is otherwise about the decision at a place, as far as verification came."""
         return self._differences.get(place)
+
+    def bad(self, place: int) -> bool:
+        """Is the entry at a place not what was signed, as far as verification came."""
+        index = self.replay.index
+        return bool(self._bad) and len(index.chains) == 1 and index.seqs[place] in self._bad
 
     @property
     def differences(self) -> tuple[Difference, ...]:

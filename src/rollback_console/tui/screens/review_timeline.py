@@ -27,7 +27,8 @@ _DAY = 86_400
 
 
 class JournalView(TimelineView):
-    """All lines of a journal, of which a search leaves some. A `≠` stands at a decision that comes out otherwise."""
+    """All lines of a journal, of which a search leaves some. A `≠` stands at a decision that comes out otherwise,
+    a `✗` at an entry that is not what was signed."""
 
     def __init__(self, scrub: Scrub) -> None:
         super().__init__()
@@ -109,8 +110,11 @@ class JournalView(TimelineView):
         ink, width = themes.ink(self.app), self.scrollable_content_region.width
         chosen = row == self._at
         place = self._scrub.replay.index.item_places[self.number(row)]
-        differs = self._scrub.difference(place) is not None
-        first = ("≠", ink.bad) if differs else ("▌" if chosen else " ", ink.good)
+        first = ("▌" if chosen else " ", ink.good)
+        if self._scrub.bad(place):
+            first = ("✗", ink.bad)
+        elif self._scrub.difference(place) is not None:
+            first = ("≠", ink.bad)
         parts = [first, *item_parts(self.items[row], width - 1, self._dated, ink)]
         return strip_of(parts, width, self.base(), ink.selected if chosen else None)
 
