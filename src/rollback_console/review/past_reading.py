@@ -30,8 +30,7 @@ def read_past(paths: Sequence[Path], told: Callable[[int, int], None] = lambda d
     with _opened(paths) as (found, broken):
         blobs, total, done = _any_of(found), sum(each.total for each in found), 0
         for each in found:
-            before = done
-            read += _read(each, fold, blobs, lambda here, before=before: told(before + here, total))
+            read += _read(each, fold, blobs, _from(done, lambda all_done: told(all_done, total)))
             done += each.total
     return fold.past([*read, *broken])
 
@@ -74,7 +73,7 @@ def _read(source: sources.Source, fold: Fold, blobs: Blobs, told: Callable[[int]
     chains: dict[str, Source] = {}
     for part in source.parts():
         before = sum(each.entries for each in chains.values())
-        each = _verified(source.path, part, lambda here, before=before: told(before + here))
+        each = _verified(source.path, part, _from(before, told))
         chains[each.chain] = each
     times: dict[str, list[float]] = {}
     entries = (step[1] for step in source.walk() if step is not None)
@@ -87,6 +86,11 @@ def _read(source: sources.Source, fold: Fold, blobs: Blobs, told: Callable[[int]
             each = replace(each, problems=tuple(source.problems))
         read.append(each)
     return read
+
+
+def _from(before: int, told: Callable[[int], None]) -> Callable[[int], None]:
+    """`told` for what comes after the first `before`."""
+    return lambda here: told(before + here)
 
 
 def _verified(path: Path, part: Part, told: Callable[[int], None]) -> Source:
