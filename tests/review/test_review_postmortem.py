@@ -160,7 +160,7 @@ def test_a_tampered_journal_says_so_at_the_top(
     database.close()
     assert run(["report", "postmortem", "checkout-ranker", "--journal", str(bad)]) == 1
     said = capsys.readouterr().out
-    assert said.splitlines()[2].startswith("> **NOT VERIFIED from entry ")
+    assert said.splitlines()[2].startswith("> **NOT VERIFIED")
     assert "not verified." in said
     assert "chain and signatures hold" not in said
 
@@ -185,6 +185,14 @@ def test_an_export_and_a_bundle_give_the_same_draft(drill: Played, tmp_path: Pat
 def test_decisions_that_come_out_otherwise_are_said(case: Case) -> None:
     draft = postmortem(case, Checked(True, "verified", (), ("entry 33 production/x: verdict.state: recorded a",)))
     assert "> **1 decisions come out otherwise** when they are made again:\n> - entry 33" in draft
+
+
+def test_an_incident_is_found_by_its_beginning_its_deployment_and_its_rollback(drill: Played, case: Case) -> None:
+    (asked,) = case.asked
+    with Journal.open_read_only(drill.path) as journal:
+        (moved,) = (e.seq for e in journal.entries(0, ("pointer",)))
+        for name in (case.incident.id[:7], "production/checkout-ranker", asked.execution, f"move:{moved}"):
+            assert case_of(journal, name).incident.id == case.incident.id
 
 
 def test_what_is_not_there_says_what_there_is(drill: Played, capsys: pytest.CaptureFixture[str]) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,14 +15,20 @@ from textual.pilot import Pilot
 from textual.widgets import Input
 from tui_detail_samples import AT, ID, assert_safe, opened, press, settle, told, type_text
 
+from review.review_past import make
 from rollback_console.actions import BY_ID, Context
+from rollback_console.actions import Commands as Asked
 from rollback_console.errors import NotAuthorized, Refused
 from rollback_console.model.identity import DeploymentId
 from rollback_console.model.incident import Attribution, AttributionKind, Incident
 from rollback_console.model.judgement import Docket, FollowUp, Judgement, Subject
 from rollback_console.model.message import Message
 from rollback_console.model.snapshot import Snapshot, TimelineItem
+from rollback_console.review.desk import ReviewCommands
+from rollback_console.review.scrub import Scrub
+from rollback_console.review.sources import open_source
 from rollback_console.tui.app import ConsoleApp
+from rollback_console.tui.review_app import ReviewApp
 from rollback_console.tui.screens.judging import JudgingScreen
 from rollback_console.tui.screens.message import MessageScreen
 from rollback_console.tui.screens.timeline import TimelineScreen
@@ -315,3 +323,30 @@ async def test_hostile_text_is_drawn_safely(size: tuple[int, int]) -> None:
         for _ in range(14):
             assert_safe(app)
             await press(pilot, "down", "right")
+
+
+@pytest.mark.parametrize("own", [True, False])
+async def test_a_review_judges_ones_own_journal_and_nobody_elses(tmp_path: Path, own: bool) -> None:
+    held: list[Scrub] = []
+
+    async def start(publish: Callable[[Snapshot], None]) -> Asked:
+        scrub = Scrub(open_source(make(tmp_path / "past.db")), publish)
+        scrub.begin()
+        held.append(scrub)
+        commands = ReviewCommands(scrub)
+        if own:
+            commands.judges = Commands()
+        return commands
+
+    app = ReviewApp(start, monotonic=lambda: 0.0)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await settle(pilot, lambda: bool(held))
+        await held[0].settled()
+        await settle(pilot, lambda: "J judge" in screen_text(app))
+        await press(pilot, "J")
+        if own:
+            await settle(pilot, lambda: isinstance(app.screen, JudgingScreen))
+            await press(pilot, "down", "right", "s")
+            await settle(pilot, lambda: "entry 240" in told(app))
+        else:
+            await settle(pilot, lambda: "not this console's own journal" in told(app))

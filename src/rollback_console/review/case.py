@@ -133,10 +133,10 @@ class Case:
 
 
 def case_of(journal: Recorder, name: str) -> Case:
-    """The incident of that id (or an unmistakable beginning of it, or the last one of a deployment). Raises UsageError
-    with what there is; `JournalError`."""
+    """The incident of that id (or an unmistakable beginning of it, or the last one of a deployment, or the one of an
+    execution or a move). Raises UsageError with what there is; `JournalError`."""
     recorded = _recorded(journal)
-    incident_id = _named(name, recorded)
+    incident_id = _named(_incident_of(name, journal), recorded)
     entries, first, body, opened = recorded[incident_id]
     incident = incident_of(entries[-1], body)
     low = min(incident.onset, first.at) - _SLACK_S
@@ -190,6 +190,16 @@ def case_in(chains: Sequence[Recorder], name: str) -> Case:
 
 def _read() -> tuple[str, ...]:
     return tuple(kind for kind in k.KINDS if kind not in _NOISE or kind == "intent")
+
+
+def _incident_of(name: str, journal: Recorder) -> str:
+    """The incident of an execution or a move (`move:ENTRY`) that `name` is; else `name`."""
+    if not name.startswith(("ex-", "move:")):
+        return name
+    from rollback_console.review.docket import docket
+
+    subject = docket(journal).subject(name)
+    return subject.incident or name if subject is not None else name
 
 
 _Recorded = tuple[list[Entry], Entry, k.IncidentRecorded, k.IncidentRecorded]

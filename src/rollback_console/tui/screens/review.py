@@ -116,6 +116,11 @@ class ReviewScreen(ReviewBase):
         scrub.enter(self.chosen)
         self.app.push_screen(ReplayScreen())
 
+    def act_judge(self) -> None:
+        """The incident that is chosen."""
+        episode = self.chosen
+        self.console_app.acts.act_judge(episode.incident.id if episode is not None else "")
+
     def action_journal(self) -> None:
         if self.scrub is None or not self.scrub.ready:
             self.say("still reading", "warning")
