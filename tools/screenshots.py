@@ -394,6 +394,43 @@ def story(camera: Camera, seed: int, size: tuple[int, int], theme: str = "dark")
             camera.take(review, f"review-{where}", theme)
 
 
+def drill(camera: Camera, seed: int, size: tuple[int, int], theme: str = "dark") -> None:
+    """A newcomer's drill: the story, the tutorial's strip, the report."""
+    where = f"{size[0]}x{size[1]}"
+    if not any(camera.wants(f"{shot}-{where}") for shot in ("drill-story", "drill-tutorial", "drill-report")):
+        return
+    command = [PROGRAM, "rehearse", "conversion-regression", "--tutorial", "--seed", str(seed)]
+    with terminal(command, size) as shown:
+        shown.wait("nothing here is real")
+        shown.wait(r"journal ✓")
+        camera.take(shown, f"drill-story-{where}", theme)
+        shown.keys("Enter")
+        shown.wait("On-call")
+        _until(shown, ">", r"FIRED +checkout-ranker")
+        _gone(shown, " on: ")
+        shown.keys("Enter")
+        shown.wait("▸ Read who else")
+        camera.take(shown, f"drill-tutorial-{where}", theme)
+        shown.keys("r")
+        shown.wait("ready: x asks")
+        shown.keys("x")
+        shown.wait("enter +goes on")
+        shown.type("conversion fell with v8, v7 held")
+        shown.keys("Enter")
+        shown.wait("type exactly")
+        time.sleep(0.6)  # keys that come at once with the dialog are swallowed, on purpose
+        shown.type("rehearsal production/checkout-ranker v7")
+        shown.keys("Enter")
+        shown.wait("VERIFYING")
+        for _ in range(20):
+            if "PASSED" in shown.text():
+                break
+            shown.keys(">")
+            time.sleep(2.0)
+        shown.wait("best: the perfect")
+        camera.take(shown, f"drill-report-{where}", theme)
+
+
 def _gone(shown: Terminal, words: str) -> None:
     """Until `words` are no longer on the screen."""
     end = time.monotonic() + 15
@@ -442,6 +479,7 @@ def main() -> None:
           for size, theme in [((80, 24), "dark"), ((120, 40), "dark"), ((120, 40), "light"), ((120, 40), "mono"),
                               ((200, 60), "dark")]),
         *(lambda size=size: story(camera, asked.seed, size) for size in ((80, 24), (120, 40), (200, 60))),  # type: ignore[misc]
+        *(lambda size=size: drill(camera, asked.seed, size) for size in ((80, 24), (120, 40))),  # type: ignore[misc]
     ]  # fmt: skip
     for scene in scenes:
         scene()

@@ -47,6 +47,7 @@ def benches() -> dict[str, Callable[[bool], list[Figure]]]:
         "decide": decide,
         "learn": bench_learn.learning,
         "keys": bench_screen.keys,
+        "drill": bench_screen.drill,
         "rows": bench_screen.rows,
         "memory": bench_screen.memory,
         "journal": bench_journal.journal,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -10,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from rollback_console.cli.drill import last_begin
 from rollback_console.cli.rehearsal import Rehearsal
 from rollback_console.errors import Refused
 from rollback_console.model.drill import CONFIRMATION, WHEN, Hint
@@ -297,3 +299,13 @@ def test_a_result_reads_back_from_its_document() -> None:
 def test_a_scenario_without_hints_or_length_has_the_usual_ones() -> None:
     plain = Scenario(find("demo").listed, "", demo_setup)
     assert (plain.hints, plain.lasts_s) == ((), 3600.0)
+
+
+def test_a_drill_begins_when_its_story_says() -> None:
+    tuesday = 86_400.0 + 14 * 3_600.0  # at two in the afternoon
+    for now in (1_795_183_351.0, 1_795_183_351.0 + 3.3 * 86_400.0):
+        begins = time.gmtime(last_begin(now, tuesday))
+        assert (begins.tm_wday, begins.tm_hour, begins.tm_min, begins.tm_sec) == (1, 14, 0, 0)
+        assert now - 604_800.0 < last_begin(now, tuesday) <= now
+    assert last_begin(123.0, None) == 123.0
+    assert find("conversion-regression").begins_s == tuesday

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 FIRST = "conversion-regression"  # the one to begin with, for whom nothing is named
 _WIDEST = 100
+_WEEK_S, _MONDAY_S = 604_800.0, 4 * 86_400.0  # the epoch was a Thursday
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +54,12 @@ def rehearse_live(wanted: Wanted) -> None:
     if app.problem is not None:
         raise app.problem
     played.leave()
+
+
+def last_begin(now: float, begins_s: float | None) -> float:
+    """The last time of that time of the week (seconds since Monday, 00:00 UTC) until `now`, Unix seconds: the clock on
+    the screen then says what the story says. Now, where a scenario begins at any time."""
+    return now if begins_s is None else now - (now - _MONDAY_S - begins_s) % _WEEK_S
 
 
 def first(*, tutorial: bool) -> str:
@@ -83,7 +90,7 @@ class Played:
         self._word = wanted.scenario or first(tutorial=wanted.tutorial)
         scenario = find(self._word)
         self._wanted = wanted
-        self._begins = aligned(time.time())
+        self._begins = aligned(last_begin(time.time(), scenario.begins_s))
         self.path = wanted.journal or rehearsal_journal()
         self._record: Record = Record.find(wanted.config, make=wanted.record)
         clock = DrillClock(self._begins, 0.0)  # it stands until the story was read

@@ -57,6 +57,7 @@ class Scenario:
     hints: tuple[Hint, ...] = ()  # the tutorial's, in their order
     lasts_s: float = 3600.0  # the drill ends then at the latest
     careless: str = "fails"
+    begins_s: float | None = None  # the time of the week at which its story begins, seconds since Monday, 00:00 UTC
 
     @property
     def name(self) -> str:
@@ -121,8 +122,9 @@ def _scenario(loaded: LoadedScenario, path: Path | None) -> Scenario:
 
     hints = tuple(Hint(hint.when, hint.say) for hint in words.hints)
     return Scenario(
-        listed(words), loaded.digest, stage, " ".join(words.story.split()), hints, words.lasts, words.careless
-    )
+        listed(words), loaded.digest, stage, " ".join(words.story.split()), hints, words.lasts, words.careless,
+        words.begins.seconds,
+    )  # fmt: skip
 
 
 def listed(words: Words) -> Listed:

@@ -75,6 +75,7 @@ class ConsoleApp(App[None]):
     ModalScreen:ansi { background: transparent; }
     Toast { max-width: 76; padding: 0 1; margin-top: 0; max-height: 4; }
     ModalScreen Toast { display: none; }
+    .-tutorial ToastRack { margin-bottom: 5; }
     """  # under a dialog what it is about stays in sight, dimmed
 
     def __init__(

@@ -70,6 +70,7 @@ class ConsoleScreen(Screen[None]):
         if self.teaches and self.console_app.drill is not None and self.console_app.drill.view.tutorial:
             from rollback_console.tui.widgets.tutorial import TutorialStrip
 
+            self.add_class("-tutorial")
             yield TutorialStrip()
         yield Footer()
 
