@@ -19,13 +19,14 @@ from rollback_console.clock import VirtualClock
 from rollback_console.engine.acts import Acts
 from rollback_console.errors import BackendUnreachable, InputError, NotAuthorized, Refused, UsageError
 from rollback_console.journal.device import DeviceKey
-from rollback_console.journal.kinds import Body, FollowedUp, Judged
+from rollback_console.journal.kinds import Adopted, Body, FollowedUp, IncidentRecorded, Judged, PointerMoved
 from rollback_console.journal.persons import statement
 from rollback_console.journal.store import Journal
 from rollback_console.journal.verify import verify
 from rollback_console.model.judgement import CAUSES, INCIDENT_TAG, ROOT_CAUSE_TAG, Judgement
 from rollback_console.model.operator import Permission
 from rollback_console.review.causes import chosen, with_own
+from rollback_console.review.docket import docket
 from rollback_console.review.judgements import every, last
 
 ANA, EVE = PersonKey.from_seed(1, "ana"), PersonKey.from_seed(2, "eve")
@@ -196,6 +197,10 @@ async def test_the_rolled_back_version_gets_its_root_cause_intent_first(drill: P
         assert judged is not None
         await acts.judge(replace(judged, root_cause="upstream data issue", supersedes=judged.seq))
         assert (await setup.registry.read_tags("checkout-ranker", "8"))[ROOT_CAUSE_TAG] == "upstream data issue"
+        judged = (await acts.docket()).judgement(incident)
+        assert judged is not None
+        await acts.judge(replace(judged, root_cause="", right="right", supersedes=judged.seq))
+        assert (await setup.registry.read_tags("checkout-ranker", "8"))[ROOT_CAUSE_TAG] == "withdrawn"
         assert len(_bodies(seat, "execution")) == 1, "no execution was made of it"
         assert acts.engine.folded is not None
         assert [e.state.value for e in acts.engine.folded.executions] == ["done"]
@@ -238,15 +243,58 @@ async def test_what_could_not_be_set_stays_pending_and_is_set_later(drill: Playe
         assert await acts.set_tags() == ()
 
 
-# -- what was signed is what stands there -------------------------------------------------------------------------
-
-
 @pytest.fixture
 def journal(tmp_path: Path) -> Iterator[Journal]:
     with Journal.open(
         tmp_path / "j.db", device=DeviceKey.from_seed(b"d" * 32), clock=VirtualClock(1_780_000_000.0)
     ) as made:
         yield made
+
+
+# -- what waits ----------------------------------------------------------------------------------------------------
+
+
+def _moved(before: str, after: str, at: float, ours: str | None = None) -> PointerMoved:
+    return PointerMoved(at=at, model="m", alias="champion", before=before, after=after, ours=ours)
+
+
+def test_what_can_be_judged_and_what_waits(journal: Journal) -> None:
+    """By docs/measures.md: a rollback by hand is one, a planned switch and a deployment wait for nobody."""
+    mine, at = "production/ranker", 1_780_000_000.0
+    moves = [
+        _moved("6", "7", at), _moved("7", "8", at + 1_000), _moved("8", "7", at + 2_000),  # back, by hand
+        _moved("7", "9", at + 3_000), _moved("9", "10", at + 4_000), _moved("10", "9", at + 5_000),  # back, adopted
+        _moved("9", "7", at + 9_000),  # back, a planned switch
+    ]  # fmt: skip
+    seqs = [journal.append(move, deployment=mine).seq for move in moves]
+    adopted = Adopted(model="m", alias="champion", from_version="10", to_version="9", reason="x", moved_at=at + 5_030)
+    planned = Adopted(
+        model="m", alias="champion", from_version="9", to_version="7", reason="x", moved_at=at + 9_000, planned=True
+    )
+    by_hand = journal.append(adopted, deployment=mine, operator="ana").seq
+    switch = journal.append(planned, deployment=mine, operator="ana").seq
+    journal.append(PointerMoved(at=at, model="m", alias="champion", before=None, after="7"), deployment="not a name")
+    for event in ("opened", "closed"):  # it passed before it fired
+        journal.append(
+            IncidentRecorded.model_validate({
+                "event": event, "id": "inc-1", "members": [mine], "onset": at, "attribution": "unknown", "reasons": [],
+                "sentence": "x",
+            })
+        )  # fmt: skip
+    found = docket(journal)
+    assert found.waiting == (f"move:{seqs[2]}", f"move:{by_hand}")
+    kinds = {each.id: each.kind for each in found.subjects}
+    assert kinds[f"move:{seqs[5]}"] == "move", "the adoption speaks of it"
+    assert kinds[f"move:{switch}"] == "move"
+    (back,) = (each for each in found.subjects if each.id == f"move:{seqs[2]}")
+    assert back.rolled_back == (("m", "8"),)
+    assert found.subject("inc-1") is not None, "it can be judged all the same"
+    journal.append(Judged(subject=f"move:{seqs[2]}", counts_as="mistake", root_cause="safety concern"))
+    assert docket(journal).waiting == (f"move:{by_hand}",)
+    assert {(tag.version, tag.value) for tag in docket(journal).pending} >= {("8", "safety concern")}
+
+
+# -- what was signed is what stands there -------------------------------------------------------------------------
 
 
 def _judged(**said: Any) -> dict[str, Any]:

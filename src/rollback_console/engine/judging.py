@@ -81,8 +81,7 @@ class Judging(Acting):
             _follows(last(self._journal).get(said.subject), said)
 
         await self._append_if(body, subject, still)
-        if said.root_cause:
-            await self._set([tag for tag in (await self.docket()).pending if tag.subject == said.subject])
+        await self._set([tag for tag in (await self.docket()).pending if tag.subject == said.subject])
         return await self._do(lambda: last(self._journal)[said.subject])
 
     async def follow_up(self, subject: str, what: str, owner: str, due: str) -> FollowUp:

@@ -18,6 +18,7 @@ MARGINS = ("held", "too tight", "too wide")
 
 ROOT_CAUSE_TAG = "rollback-console.root_cause"  # of a version that was rolled back, in the registry
 INCIDENT_TAG = "rollback-console.incident"
+WITHDRAWN = "withdrawn"  # the root cause's tag, once a later judgement names none
 
 
 @dataclass(frozen=True, slots=True)

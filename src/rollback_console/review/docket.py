@@ -19,6 +19,7 @@ from rollback_console.model.judgement import (
     GATES,
     INCIDENT_TAG,
     ROOT_CAUSE_TAG,
+    WITHDRAWN,
     Docket,
     Judgement,
     Subject,
@@ -192,25 +193,27 @@ def _pending(
     subjects: Sequence[Subject], judged: Mapping[str, Judgement], entries: Iterable[Entry]
 ) -> Iterable[WantedTag]:
     """Tags that the judgements call for, and no `tag` entry tells of yet."""
-    set_already: dict[tuple[str, str, str], str] = {}
+    already: dict[tuple[str, str, str], str] = {}
     for entry in entries:
         if entry.kind == "tag" and isinstance(body := entry.parsed(), Tagged):
-            set_already[body.model, body.version, body.key] = body.value
-    wanted: dict[tuple[str, str, str], WantedTag] = {}
-    for tag in sorted((tag for each in subjects for tag in wanted_tags(each, judged)), key=lambda pair: pair[0]):
-        wanted[tag[1].model, tag[1].version, tag[1].key] = tag[1]
-    return [tag for key, tag in wanted.items() if set_already.get(key) != tag.value]
-
-
-def wanted_tags(subject: Subject, judged: Mapping[str, Judgement]) -> list[tuple[int, WantedTag]]:
-    """The tags that the judgement on a subject calls for, each with that judgement's number: of several judgements that
-    call for the same tag the last one counts."""
-    judgement = judged.get(subject.id)
-    if judgement is None or not judgement.root_cause:
-        return []
-    told_of = subject.incident or subject.id
+            already[body.model, body.version, body.key] = body.value
+    calls = sorted((call for each in subjects for call in _called_for(each, judged)), key=lambda call: call[0])
+    wanted = {(tag.model, tag.version, tag.key): tag for _, tag in calls}  # of several judgements the last one counts
     return [
-        (judgement.seq, WantedTag(model, version, key, value, subject.id, subject.deployments[0]))
-        for model, version in subject.rolled_back
-        for key, value in ((ROOT_CAUSE_TAG, judgement.root_cause), (INCIDENT_TAG, told_of))
+        tag
+        for key, tag in wanted.items()
+        if already.get(key) != tag.value and (key in already or tag.value != WITHDRAWN)
     ]
+
+
+def _called_for(subject: Subject, judged: Mapping[str, Judgement]) -> Iterable[tuple[int, WantedTag]]:
+    """The tags that the judgement on a subject calls for, each with that judgement's number. One that no longer names a
+    root cause takes back what an earlier one had set."""
+    judgement = judged.get(subject.id)
+    if judgement is None:
+        return
+    cause, told_of = judgement.root_cause or WITHDRAWN, subject.incident or subject.id
+    for model, version in subject.rolled_back:
+        for key, value in ((ROOT_CAUSE_TAG, cause), (INCIDENT_TAG, told_of)):
+            if judgement.root_cause or key == ROOT_CAUSE_TAG:
+                yield judgement.seq, WantedTag(model, version, key, value, subject.id, subject.deployments[0])
