@@ -198,6 +198,22 @@ def test_two_journals_that_saw_one_move_tell_of_one(tmp_path: Path) -> None:
     assert moves_of(past) == moves_of(read_past([other.path, one.path, one.path])), "in whatever order, also twice"
 
 
+def test_a_console_that_slept_finds_no_move_of_its_own(tmp_path: Path) -> None:
+    """It last saw v7; meanwhile v8 and v9 came, and v9 was rolled back: it writes 7 to 8, weeks later."""
+    awake, asleep = Team(tmp_path / "awake.db"), Team(tmp_path / "asleep.db", seed=b"asleep")
+    asleep.move(0.5, "6", "7")
+    awake.move(0.5, "6", "7")
+    awake.move(1, "7", "8")
+    awake.move(2, "8", "9")
+    awake.rollback(3, "9", "8")
+    asleep.move(20, "7", "8")
+    awake.move(21, "8", "10")
+    found = moves_of(read_past([awake.close(), asleep.close()]))
+    assert [(move.before, move.after, move.klass) for move in found] == [
+        ("6", "7", D), ("7", "8", D), ("8", "9", D), ("9", "8", R), ("8", "10", D),
+    ]  # fmt: skip
+
+
 def test_a_plan_that_is_gone_is_listed(team: Team) -> None:
     team.rollback(2, "8", "7", pointer=False, name="ex-gone")
     past = _past(team)
@@ -212,7 +228,8 @@ def test_a_plan_that_is_gone_is_listed(team: Team) -> None:
 def test_what_an_emergency_journal_holds_counts_once_it_is_merged(tmp_path: Path) -> None:
     from rollback_console.journal.device import DeviceKey
     from rollback_console.journal.emergency import open_emergency
-    from rollback_console.journal.kinds import PointerMoved, StandsIn
+    from rollback_console.journal.kinds import Judged, PointerMoved, StandsIn
+    from rollback_console.journal.store import Journal
 
     team = Team(tmp_path / "team.db")
     team.move(1, "7", "8")
@@ -231,6 +248,14 @@ def test_what_an_emergency_journal_holds_counts_once_it_is_merged(tmp_path: Path
     past = read_past([team.close()])
     assert [move.klass for move in moves_of(past)] == [D, H]
     assert moves_of(read_past([team.path, emergency])) == moves_of(past), "nor twice, read beside it"
+    with Journal.open(team.path, device=DeviceKey.from_seed(b"team"), clock=team.clock) as journal:
+        number = next(entry.seq for entry in journal.entries(kinds=("merge",)))
+        journal.append(Judged(subject=f"move:{number}", counts_as="planned"), operator="ada")
+        journal.append(
+            PointerMoved(at=team.clock.at, model="ranker", alias="champion", before="8", after="7"), deployment=RANKER
+        )
+    again = moves_of(read_past([team.path]))
+    assert [move.klass for move in again] == [D, P], "judged under the merge's number; what was seen late is no move"
 
 
 def test_who_waits_hears_how_far_it_is(tmp_path: Path) -> None:

@@ -54,6 +54,7 @@ class Move:
     undoes: int | None = None
     undone_by: int | None = None
     judgement: Judgement | None = None
+    also: tuple[tuple[str, int], ...] = ()  # (chain, number) of other journals' entries on it
 
     @property
     def is_rollback(self) -> bool:
@@ -66,7 +67,7 @@ class Move:
 
 def moves_of(past: Past) -> tuple[Move, ...]:
     """Every move in the order of their times, classed, each rollback with the deployment that it undoes."""
-    found = sorted(_raw(past), key=lambda move: (move.at, move.seq, move.chain))
+    found = _seen_once(sorted(_raw(past), key=lambda move: (move.at, move.seq, move.chain)))
     judged = [_judged(past, move) for move in found]
     classed = list(_by_record(judged))
     natural = list(classed)  # what each would be without its judgement
@@ -112,7 +113,7 @@ def _raw(past: Past) -> Iterator[Move]:
             continue
         move = Move(
             each.at, each.chain, each.seq, each.deployment, each.model, each.alias, each.before, each.after,
-            registered_at=each.registered_at,
+            registered_at=each.registered_at, also=each.also,
         )  # fmt: skip
         if each.ours:
             executed.add(each.ours)
@@ -137,6 +138,22 @@ def _raw(past: Past) -> Iterator[Move]:
             if before != after and at is not None:
                 move = Move(at, run.chain, run.ended_seq, run.deployment, model, alias, before, after)
                 yield _executed(move, run.id, run, past)
+
+
+def _seen_once(moves: Iterable[Move]) -> list[Move]:
+    """Without what another journal tells late: a console that slept, or that could not write, finds the pointer where
+    it was brought long ago, and takes that for a move of then."""
+    kept: list[Move] = []
+    last: dict[tuple[str, str], int] = {}
+    for move in moves:
+        place = last.get(move.pointer)
+        if place is not None and kept[place].after == move.after and kept[place].chain != move.chain:
+            also = (*kept[place].also, (move.chain, move.seq), *move.also)
+            kept[place] = replace(kept[place], also=also)
+            continue
+        last[move.pointer] = len(kept)
+        kept.append(move)
+    return kept
 
 
 def _adoptions(past: Past) -> dict[int, Adoption]:
@@ -177,7 +194,9 @@ def _adopted(move: Move, adoption: Adoption) -> Move:
 
 def _judged(past: Past, move: Move) -> Move:
     """With the last judgement on the execution, the pointer's entry or the adoption."""
-    found = [past.judgement(f"move:{seq}", move.chain) for seq in (move.seq, move.adopted) if seq]
+    entries = [(move.chain, move.seq), (move.chain, move.adopted), *move.also]
+    entries += [(home, seq) for chain, seq in entries if (home := past.homes.get(chain))]  # under the merge's number
+    found = [past.judgement(f"move:{seq}", chain) for chain, seq in entries if seq]
     if move.execution:
         found.append(past.judgement(move.execution))
     told = [each for each in found if each is not None]

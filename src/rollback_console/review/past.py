@@ -44,6 +44,7 @@ class Pointer:
     after: str | None
     ours: str = ""
     registered_at: float | None = None
+    also: tuple[tuple[str, int], ...] = ()  # (chain, number) of other journals' entries on the same move
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,6 +187,7 @@ class Past:
     judgements: dict[tuple[str, str], Judgement] = field(default_factory=dict)  # (chain, subject); last one
     unread: int = 0  # entries whose form is newer than this program
     drills: tuple[Drilled, ...] = ()
+    homes: dict[str, str] = field(default_factory=dict)  # a merged emergency chain -> the chain that took it in
 
     @property
     def first_at(self) -> float | None:

@@ -74,13 +74,16 @@ class Fold:
         self._taken: set[str] = set()
         self._unread = 0
         self._drills: list[Drilled] = []
+        self._homes: dict[str, str] = {}
 
     def take(self, entries: Iterable[Entry], blobs: Blobs) -> None:
         """Entries of one journal in their order (of `KINDS` and `merge`; others are passed over). What was taken
         already, by its hash, is not taken again."""
         for entry in entries:
             if entry.kind == MERGE:
-                self.take(_expanded(entry, blobs), blobs)
+                merged = _expanded(entry, blobs)
+                self._homes |= {each.chain: entry.chain for each in merged[:1]}
+                self.take(merged, blobs)
             elif entry.kind in KINDS and entry.hash not in self._taken:
                 self._taken.add(entry.hash)
                 self._one(entry, blobs)
@@ -183,6 +186,7 @@ class Fold:
             dict(self._judgements),
             self._unread,
             tuple(sorted(self._drills, key=lambda each: (each.at, each.chain, each.seq))),
+            dict(self._homes),
         )
 
 
@@ -206,7 +210,8 @@ def one_of_several(pointers: Iterable[Pointer]) -> tuple[Pointer, ...]:
         if place is not None and kept[place].chain != each.chain and each.at - kept[place].at <= SAME_S:
             known = kept[place]
             registered = known.registered_at if known.registered_at is not None else each.registered_at
-            kept[place] = replace(known, ours=known.ours or each.ours, registered_at=registered)
+            also = (*known.also, (each.chain, each.seq))
+            kept[place] = replace(known, ours=known.ours or each.ours, registered_at=registered, also=also)
             continue
         last[key] = len(kept)
         kept.append(each)
