@@ -281,6 +281,7 @@ def test_where_nothing_was_to_be_done_no_band_holds() -> None:
     assert "never" not in text
     assert "nothing was to be rolled back" in text
     assert "nothing that you could have saved" in text
+    assert "no money: what it harmed has no price" in told(result=result(cost=0.0, unavoidable=0.0))
 
 
 def test_ones_own_past_stands_beside_it() -> None:

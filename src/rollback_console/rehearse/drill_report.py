@@ -39,7 +39,7 @@ def report(
     )
     sections = (
         ("What was right", (right, *_standard(result))),
-        ("What it cost", tuple(_cost(result, best))),
+        ("What it cost", tuple(_cost(result, best, hands_off=hands_off))),
         ("Wrong turns and blind alleys", (*result.wrong_turns, *result.blind_alleys, *_refused(result))),
         ("The runbook", tuple(_steps(result))),
         ("What you looked at before you acted", result.evidence_used),
@@ -79,7 +79,7 @@ def _standard(result: DrillResult) -> Iterator[str]:
     yield f"the pointer was set after {took}: {'within' if result.within_standard else 'past'} the {limit} standard"
 
 
-def _cost(result: DrillResult, best: DrillResult | None) -> Iterator[str]:
+def _cost(result: DrillResult, best: DrillResult | None, *, hands_off: bool) -> Iterator[str]:
     unit = f" {result.cost_unit}" if result.cost_unit else ""
     if result.cost or result.unavoidable:
         yield f"{_money(result.cost)}{unit} from its onset to the end of the drill"
@@ -94,7 +94,9 @@ def _cost(result: DrillResult, best: DrillResult | None) -> Iterator[str]:
             same = "as much as the best drill" if abs(more) < 1.0 else f"{_money(abs(more))}{unit} {word} than the best"
             yield f"{same} ({_money(best.cost)}{unit})"
     else:
-        yield "nothing that you could have saved"
+        yield (
+            "nothing that you could have saved" if hands_off else "no money: what it harmed has no price in this world"
+        )
     if result.cost_elsewhere >= 1.0:
         yield f"{_money(result.cost_elsewhere)}{unit} elsewhere, which no rollback would have saved"
 
