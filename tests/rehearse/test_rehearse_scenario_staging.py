@@ -18,6 +18,7 @@ from rollback_console.execute.preflight import check_signatures
 from rollback_console.model.identity import DeploymentId
 from rollback_console.policy.load import load_scenario, parse_policy
 from rollback_console.rehearse.scenario import find, listed, right, shipped
+from rollback_console.rehearse.staging import stage
 from rollback_console.rehearse.truth import Bands, Cure
 
 CAMPAIGN = bool(os.environ.get("ROLLBACK_CONSOLE_CAMPAIGN"))
@@ -303,3 +304,20 @@ def test_the_demos_policy_can_be_replaced_as_any_others(tmp_path: Path) -> None:
     path = tmp_path / "p.yaml"
     path.write_bytes(plain.policy_bytes)
     assert demo.stage(7, START, VirtualClock(START), policy=path).rules() == plain.rules()
+
+
+async def test_the_same_scenario_under_another_noise() -> None:
+    written = words("world: {noise: mix, deployments: [{name: a}]}\n")
+    plain = words("world: {deployments: [{name: a}]}\n")
+    promql = "sum by (deployment) (increase(visits_total[5m]))"
+    under = stage(plain, 7, START, VirtualClock(START), noise="mix")
+    assert await under.metrics.query(promql, START) == await stage(
+        written, 7, START, VirtualClock(START)
+    ).metrics.query(promql, START)
+    assert await under.metrics.query(promql, START) != await stage(plain, 7, START, VirtualClock(START)).metrics.query(
+        promql, START
+    )
+    with pytest.raises(UsageError, match="there is no noise pink: take one of everyday, clean"):
+        stage(plain, 7, START, VirtualClock(START), noise="pink")
+    with pytest.raises(UsageError, match="a noise of its own"):
+        find("demo").stage(7, START, VirtualClock(START), noise="mix")

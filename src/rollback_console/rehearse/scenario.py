@@ -37,11 +37,12 @@ class Stage(Protocol):
     """Sets a scenario's stage."""
 
     def __call__(
-        self, seed: int, start: float, clock: Clock, *, policy: Path | None = None, mode: str | None = None
-    ) -> Setup:
+        self, seed: int, start: float, clock: Clock, *, policy: Path | None = None, mode: str | None = None,
+        noise: str | None = None,
+    ) -> Setup:  # fmt: skip
         """`start` in Unix seconds, on a step; the clock stands there. `policy`: a file that judges in place of the
-        scenario's own; `mode`: in place of the policy's. Raises FileProblems and UsageError for a policy that does not
-        do."""
+        scenario's own; `mode`: in place of the policy's; `noise`: in place of the world's. Raises FileProblems and
+        UsageError for a policy that does not do, UsageError for a noise that is none."""
         ...
 
 
@@ -100,9 +101,16 @@ def find(name: str) -> Scenario:
     )
 
 
-def _demo(seed: int, start: float, clock: Clock, *, policy: Path | None = None, mode: str | None = None) -> Setup:
-    """The demo is Python, so that it opens fast. Its policy can be replaced as any scenario's can."""
+def _demo(
+    seed: int, start: float, clock: Clock, *, policy: Path | None = None, mode: str | None = None,
+    noise: str | None = None,
+) -> Setup:  # fmt: skip
+    """The demo is Python, so that it opens fast. Its policy can be replaced as any scenario's can; its noise is its
+    own."""
     from rollback_console.rehearse.demo import demo_setup
+
+    if noise not in (None, "everyday"):
+        raise UsageError("the demo has a noise of its own", "rehearse another scenario under that noise")
 
     found = demo_setup(seed, start, clock)
     if policy is None and mode is None:
@@ -115,10 +123,13 @@ def _demo(seed: int, start: float, clock: Clock, *, policy: Path | None = None, 
 def _scenario(loaded: LoadedScenario, path: Path | None) -> Scenario:
     words = loaded.scenario
 
-    def stage(seed: int, start: float, clock: Clock, *, policy: Path | None = None, mode: str | None = None) -> Setup:
+    def stage(
+        seed: int, start: float, clock: Clock, *, policy: Path | None = None, mode: str | None = None,
+        noise: str | None = None,
+    ) -> Setup:  # fmt: skip
         from rollback_console.rehearse import staging
 
-        return staging.stage(words, seed, start, clock, path=path, policy=policy, mode=mode)
+        return staging.stage(words, seed, start, clock, path=path, policy=policy, mode=mode, noise=noise)
 
     hints = tuple(Hint(hint.when, hint.say) for hint in words.hints)
     return Scenario(

@@ -48,16 +48,19 @@ _MONDAY_S = 3 * _DAY  # the epoch was a Thursday
 
 def stage(
     words: Scenario, seed: int, start: float, clock: Clock, *, path: Path | None = None, policy: Path | None = None,
-    mode: str | None = None,
+    mode: str | None = None, noise: str | None = None,
 ) -> Setup:  # fmt: skip
     """A scenario's stage, whose story begins at `start` (Unix seconds, on a step), where the clock stands.
 
     `path`: the scenario's own file, beside which its policy lies (None: it is one of the wheel's). `policy`: a file
     that judges in its place; deployments that only it names serve quietly beside the others. `mode`: takes the place of
-    the policy's. The same words, seed and start give the same bytes throughout. Raises FileProblems for a bad policy
-    and UsageError for one that does not name what the scenario is about.
+    the policy's; `noise`: of the world's. The same words, seed and start give the same bytes throughout. Raises
+    FileProblems for a bad policy, UsageError for one that does not name what the scenario is about, or a noise that is
+    none.
     """
     start = aligned(start)
+    if noise is not None:
+        words = _noisy(words, noise)
     judged = paper(words, path, policy, mode)
     quiet = _quiet(words, judged, start, seed)
     world = _world(words, seed, start, clock, quiet)
@@ -73,6 +76,15 @@ def stage(
         truth=truth(words),
         runbooks=("model-version-rollback", "upstream-fault", "blind-telemetry", "rollback-of-a-rollback"),
     )
+
+
+def _noisy(words: Scenario, noise: str) -> Scenario:
+    """The same scenario under another noise."""
+    from rollback_console.policy.scenario import NOISES
+
+    if noise not in NOISES:
+        raise UsageError(f"there is no noise {plain(noise, 40)}", f"take one of {', '.join(NOISES)}")
+    return words.model_copy(update={"world": words.world.model_copy(update={"noise": noise})})
 
 
 def _id(words: Scenario, name: str) -> DeploymentId:
