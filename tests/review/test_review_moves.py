@@ -214,6 +214,17 @@ def test_a_console_that_slept_finds_no_move_of_its_own(tmp_path: Path) -> None:
     ]  # fmt: skip
 
 
+def test_an_adoption_in_another_journal_is_judged_by_its_own_number(tmp_path: Path) -> None:
+    one, other = Team(tmp_path / "one.db"), Team(tmp_path / "other.db", seed=b"other")
+    one.move(1, "7", "8")
+    one.move(2, "8", "7")
+    other.note(2.001)
+    number = other.adopt(2.002, "8", "7", moved=2.0)
+    other.judge(3, f"move:{number}", counts_as="planned")
+    found = moves_of(read_past([one.close(), other.close()]))
+    assert [move.klass for move in found] == [D, P]
+
+
 def test_a_plan_that_is_gone_is_listed(team: Team) -> None:
     team.rollback(2, "8", "7", pointer=False, name="ex-gone")
     past = _past(team)

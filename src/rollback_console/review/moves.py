@@ -188,15 +188,15 @@ def _executed(move: Move, execution: str, run: Run | None, past: Past) -> Move:
 def _adopted(move: Move, adoption: Adoption) -> Move:
     return replace(
         move, adopted=adoption.seq, operator=adoption.operator, reason=adoption.reason, planned=adoption.planned,
-        decided_at=move.at,
+        decided_at=move.at, also=(*move.also, (adoption.chain, adoption.seq)),
     )  # fmt: skip
 
 
 def _judged(past: Past, move: Move) -> Move:
     """With the last judgement on the execution, the pointer's entry or the adoption."""
-    entries = [(move.chain, move.seq), (move.chain, move.adopted), *move.also]
+    entries = [(move.chain, move.seq), *move.also]
     entries += [(home, seq) for chain, seq in entries if (home := past.homes.get(chain))]  # under the merge's number
-    found = [past.judgement(f"move:{seq}", chain) for chain, seq in entries if seq]
+    found = [past.judgement(f"move:{seq}", chain) for chain, seq in entries]
     if move.execution:
         found.append(past.judgement(move.execution))
     told = [each for each in found if each is not None]
