@@ -9,7 +9,7 @@ from rollback_console.model.review import Episode, Mark
 from rollback_console.review.replay_index import Index
 
 _BEFORE_STEPS = 3.0  # how much earlier than its onset a member's first change of state may stand, in evaluations
-_AROUND = 12  # ticks before and after that are looked at, too
+_AROUND = 12  # ticks before and after that are looked at, too: while all is calm that is an hour
 
 
 def episodes(index: Index) -> tuple[Episode, ...]:
@@ -75,8 +75,8 @@ def window(index: Index, episode: Episode | None) -> tuple[int, int]:
     if episode is None:
         return 0, end
     places = index.ticks.places
-    before = max(0, bisect_left(places, episode.first) - _AROUND)
-    after = min(len(places) - 1, bisect_right(places, episode.last) + _AROUND)
     if not len(places):
         return episode.first, episode.last
+    before = max(0, bisect_left(places, episode.first) - _AROUND)
+    after = min(len(places) - 1, bisect_right(places, episode.last) + _AROUND)
     return min(places[before], episode.first), min(end, max(index.settled(places[after]), episode.last))

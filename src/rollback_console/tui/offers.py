@@ -26,7 +26,7 @@ def standing_here(snapshot: Snapshot, deployment: DeploymentId | None) -> tuple[
 def offered(snapshot: Snapshot, deployment: DeploymentId) -> Incident | None:
     """The last incident of a deployment, where it closed within a day and its baselines still learn from it."""
     found = None
-    for incident in snapshot.over:
+    for incident in () if snapshot.review else snapshot.over:  # a review changes nothing
         if deployment in incident.members and incident.closed_at is not None:
             found = incident
     if found is None or found.closed_at is None or not 0 <= snapshot.at - found.closed_at < _OFFERED_S:
