@@ -15,9 +15,8 @@ import pytest
 from click.testing import CliRunner
 
 from review.year import SMALL, write_year
-from review.year_scribe import SetClock
 from review.year_story import YearTruth
-from review.year_world import START, Papers, World, first_papers
+from review.year_world import START, Papers, SetClock, World, first_papers
 from rollback_console.cli.rehearsal import HEADLESS_START, rehearsal
 from rollback_console.cli.report import command
 from rollback_console.clock import VirtualClock

@@ -20,9 +20,9 @@ from pathlib import Path
 if __name__ == "__main__":
     sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # where the tests' own modules are
 
-from review.year_scribe import Scribe, SetClock
+from review.year_scribe import Scribe
 from review.year_story import HOUR_S, Act, Story, YearTruth, story
-from review.year_world import START, World
+from review.year_world import START, SetClock, World
 
 DAYS, SEED, SMALL = 400, 1, 60
 

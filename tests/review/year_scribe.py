@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from review.year_world import MODELS, Model, World, first_papers, roster_text, rules_of
+from review.year_world import MODELS, Model, SetClock, World, first_papers, roster_text, rules_of
 from rollback_console.authorize.keys import PersonKey
 from rollback_console.decide.attribution import Release
 from rollback_console.decide.incidents import Fleet, Trouble, group
@@ -39,28 +39,13 @@ from rollback_console.model.incident import Incident
 from rollback_console.model.observation import Tick
 from rollback_console.model.plan import Check, StepState
 from rollback_console.model.verdict import TriggerMemory, TriggerState, Verdict
+from rollback_console.rehearse.score import DrillResult
 from rollback_console.runbook.library import shipped_folder
 from rollback_console.runbook.parse import parse
 from rollback_console.runbook.walk import end, mark, start, walks
 
-_RUNBOOK = "model-version-rollback.md"
+_RUNBOOK = "model-version-rollback"
 _RECENT_S = 3 * 86_400.0  # releases that grouping is told of
-
-
-class SetClock:
-    """A clock that is set by hand: the wall's time may jump, the monotonic one never."""
-
-    def __init__(self, at: float) -> None:
-        self.wall = self.true = at
-
-    def now(self) -> float:
-        return self.wall
-
-    def monotonic(self) -> float:
-        return self.true
-
-    async def sleep(self, seconds: float) -> None:
-        raise AssertionError("nobody waits in a simulated year")
 
 
 class Scribe:
@@ -87,7 +72,7 @@ class Scribe:
         self._seq = 1
         self._papers_known: dict[tuple[str, str], str] = {}
         self._roster = Paper("roster", "roster.yaml", 1, "", b"")
-        self.source = (shipped_folder() / _RUNBOOK).read_bytes()  # type: ignore[operator]  # it is beside the sources
+        self.source = (shipped_folder() / f"{_RUNBOOK}.md").read_bytes()  # type: ignore[operator]  # it is beside the sources
         self.runbook = parse(self.source, _RUNBOOK)
 
     # -- writing
@@ -374,9 +359,18 @@ class Scribe:
         self.put(body, "", who)
 
     def drill(self, day: int, passed: bool, who: str) -> None:
-        scenario = ("demo", "conversion-regression", "slow-ramp", "tracking-loss")[day % 4]
-        detail = {"operator": who, "decision": "right" if passed else "wrong", "recovered_s": 700.0 + day}
-        self.put(k.DrillSummary(scenario=scenario, seed=day, passed=passed, detail=detail), "", who)
+        """One line of a drill that was played elsewhere, as a drill with a screen leaves it."""
+        scenario, klass = (
+            ("demo", "release"), ("conversion-regression", "release"), ("slow-ramp", "ramp"),
+            ("tracking-loss", "telemetry"), ("blip", "blip"),
+        )[day % 5]  # fmt: skip
+        late = 240.0 + 37.0 * (day % 11)
+        found = DrillResult(
+            scenario, day, who, passed, "right" if passed else "wrong", late / 4, late / 2, late, late + 600.0, 9,
+            0 if passed else 2, (), (), () if passed else ("2 steps of a runbook were skipped",), 1_800.0,
+            authorized_s=late - 20.0, cost=90_000.0 + late, cost_unit="EUR", klass=klass, path="version",
+        )  # fmt: skip
+        self.put(k.DrillSummary(scenario=scenario, seed=day, passed=passed, detail=found.detail()), "", who)
 
     def note(self, text: str, who: str) -> None:
         self.put(k.Note(text=text), "", who)

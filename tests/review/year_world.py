@@ -190,6 +190,22 @@ def roster_text(people: Sequence[str], seed: int) -> bytes:
     return f"schema: rollback-console/roster/v1\noperators:\n{rows}".encode()
 
 
+class SetClock:
+    """A clock that is set by hand: the wall's time may jump, the monotonic one never."""
+
+    def __init__(self, at: float) -> None:
+        self.wall = self.true = at
+
+    def now(self) -> float:
+        return self.wall
+
+    def monotonic(self) -> float:
+        return self.true
+
+    async def sleep(self, seconds: float) -> None:
+        raise AssertionError("nobody waits in a simulated year")
+
+
 class World:
     """What the metrics would say. Deterministic: noise comes out of one table drawn from the seed."""
 
