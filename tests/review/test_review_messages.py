@@ -18,6 +18,7 @@ from rollback_console.policy.load import load_settings
 from rollback_console.policy.templates import filled, load_templates, placeholders
 from rollback_console.review.case import Case, case_of
 from rollback_console.review.messages import SHIPPED, draft, drafts, facts, named, with_own
+from rollback_console.review.postmortem import Checked, postmortem
 
 SECRETS = ("oncall-1", "ana", "checkout-ranker", "production", "v8", "v7", "USD", "grafana", "http", "version-rollback")
 
@@ -82,6 +83,14 @@ def test_every_template_is_filled_and_no_free_text_comes_in(cases: dict[str, Cas
         assert len(message.text.splitlines()) > 4
     assert set(facts(case, "internal")) == {*PLACEHOLDERS, *INTERNAL}
     assert set(facts(case, "external")) == set(PLACEHOLDERS)
+
+
+@pytest.mark.parametrize("at", [1e300, -1e300, 0.0])
+def test_a_time_that_no_clock_shows_ends_nothing(cases: dict[str, Case], at: float) -> None:
+    case = cases["home-feed"]
+    odd = replace(case, incident=replace(case.incident, onset=at), until=at, opened_at=at)
+    assert all(message.text for message in drafts(odd, SHIPPED))
+    assert postmortem(odd, Checked(True, "verified"))
 
 
 def test_shipped_wording_asks_for_what_there_is() -> None:

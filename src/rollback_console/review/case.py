@@ -31,6 +31,7 @@ _AFTER_S = 900.0  # notes are still written so long after it is over
 _RELEASE_S = 14 * 86_400.0  # how long before the onset a move still belongs to the story
 _FLEET = ("backend", "clock", "break-glass", "merge", "note")  # told where they concern no deployment in particular
 _NOISE = ("tick", "intent", "checkpoint", "session", "policy", "segment", "retention")
+_READ = tuple(kind for kind in k.KINDS if kind not in _NOISE or kind == "intent")  # executions fold intents
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,7 +143,7 @@ def case_of(journal: Recorder, name: str) -> Case:
     low = min(incident.onset, first.at) - _SLACK_S
     high = incident.closed_at if incident.closed_at is not None else float("inf")
     members = {str(member) for member in incident.members}
-    every = [entry for entry in told(journal, _read()) if entry.kind not in _NOISE or entry.kind == "intent"]
+    every = list(told(journal, _READ))
     asked = tuple(_asked(every, members, low, high))
     names = {each.execution for each in asked}
     walks = {
@@ -186,10 +187,6 @@ def case_in(chains: Sequence[Recorder], name: str) -> Case:
         except UsageError as error:
             problem = problem or error
     raise problem or UsageError("there is no entry here", "name another journal")
-
-
-def _read() -> tuple[str, ...]:
-    return tuple(kind for kind in k.KINDS if kind not in _NOISE or kind == "intent")
 
 
 def _incident_of(name: str, journal: Recorder) -> str:
@@ -259,6 +256,8 @@ def _tells(
         body = json.loads(entry.body)
     except ValueError:
         return False
+    if not isinstance(body, dict):
+        return False
     named = {str(body.get(key)) for key in ("incident", "subject")} | (
         {str(body.get("id"))} if entry.kind == "incident" else set()
     )
@@ -269,7 +268,7 @@ def _tells(
     if body.get("execution") is not None:
         return False
     at = body.get("at", entry.at) if entry.kind in ("transition", "pointer") else entry.at
-    if not low <= at <= high + (_AFTER_S if entry.kind == "note" else 0.0):
+    if not isinstance(at, int | float) or not low <= at <= high + (_AFTER_S if entry.kind == "note" else 0.0):
         return False
     return entry.deployment in members or (not entry.deployment and entry.kind in _FLEET)
 

@@ -8,9 +8,9 @@ a template asks for `{revenue}` by name. No free text of the journal (notes, rea
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from datetime import UTC, datetime
 
 from rollback_console.errors import UsageError
+from rollback_console.journal.timeline import clock_text
 from rollback_console.model.incident import AttributionKind
 from rollback_console.model.message import INTERNAL, PLACEHOLDERS, Message, Template
 from rollback_console.model.plan import ExecutionState
@@ -284,4 +284,5 @@ def _amount(case: Case, name: str) -> str:
 
 
 def _utc(at: float | None) -> str:
-    return datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%d %H:%M UTC") if at is not None else _NOT_YET
+    """To the minute: `2026-11-20 14:06 UTC`."""
+    return clock_text(at).removesuffix(" UTC").rpartition(":")[0] + " UTC" if at is not None else _NOT_YET
