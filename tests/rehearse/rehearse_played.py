@@ -53,8 +53,8 @@ class Played:
         return verify(self.journal, recompute=Recomputation(rules))
 
 
-def played(folder: Path, scenario: str, operator: str, seed: int) -> Played:
-    """Play a scenario into a journal of its own in `folder`."""
+def played(folder: Path, scenario: str, operator: str, seed: int, policy: Path | None = None) -> Played:
+    """Play a scenario into a journal of its own in `folder`, judged by its own policy or the one in a file."""
     path = folder / f"{Path(scenario).stem}-{operator.replace(':', '-')}-{seed}.db"
-    result, journal = asyncio.run(headless_drill(find(scenario), operator, seed, path))
+    result, journal = asyncio.run(headless_drill(find(scenario), operator, seed, path, policy))
     return Played(result, journal)

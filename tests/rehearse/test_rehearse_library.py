@@ -130,6 +130,18 @@ def test_nobody_is_there_and_the_policy_acts(play: Play) -> None:
     assert advised.result.decision == "right", "put into the mode `act`, the practice policy acts: " + advised.why()
 
 
+def test_a_rehearsal_shows_what_a_policy_lacks(play: Play, tmp_path: Path) -> None:
+    """Cold caches after every release: a policy that acts moves the pointer for nothing, until it says `not_before`."""
+    hasty = play("heals-by-itself", "automatic", 7)
+    assert hasty.result.decision == "wrong"
+    file = tmp_path / "patient.yaml"
+    words = (FOLDER.parent / "policies" / "practice.yaml").read_text()
+    file.write_text(words.replace("  dwell: 2m\n", "  dwell: 2m\n  not_before: 8m\n"))
+    patient = played(tmp_path, "heals-by-itself", "automatic", 7, file)
+    assert patient.result.passed, patient.why()
+    assert "request" not in [kind for kind, _ in patient.kinds()]
+
+
 def test_a_registry_that_goes_down_leaves_something_to_resume(play: Play) -> None:
     found = play("registry-outage", "perfect", 7)
     kinds = [kind for kind, _ in found.kinds()]
