@@ -36,6 +36,7 @@ class Line:
     deployment: str
     operator: str
     body: dict[str, Any]
+    merged: int = 0  # the number of the `merge` entry that took it in
 
 
 @dataclass
@@ -125,7 +126,7 @@ class Measured:
                 for text in self._blob(found[-1].body["blob"]).decode().splitlines():
                     row = json.loads(text)
                     found.append(Line(seq, len(found), int(row["at"]) / NS, row["kind"], row["deployment"],
-                                      row["operator"], json.loads(row["body"])))  # fmt: skip
+                                      row["operator"], json.loads(row["body"]), seq))  # fmt: skip
         return found
 
     def _blob(self, digest: str) -> bytes:
@@ -193,7 +194,7 @@ class Measured:
             if state in ("done", "not confirmed") and name not in named:
                 found.append(self._of_execution(name, requests[name]))
         found.sort(key=lambda m: (m.at, m.line.order))
-        return found
+        return _found_late(found)
 
     def _of_execution(self, name: str, request: Line) -> Mv:
         plan = json.loads(self._blob(request.body["plan_blob"]))
@@ -483,6 +484,20 @@ def _read(points: list[tuple[float, float]], at: float) -> float:
         if at <= b:
             return y if b <= a else x + (y - x) * (at - a) / (b - a)
     return points[-1][1]
+
+
+def _found_late(moves: list[Mv]) -> list[Mv]:
+    """Without what one journal tells of a move that another told before it: it stays one move, judged by any name."""
+    kept: list[Mv] = []
+    last: dict[tuple[str, str], Mv] = {}
+    for move in moves:
+        known = last.get(move.pointer)
+        if known is not None and known.line.merged != move.line.merged and known.after == move.after:
+            known.subjects |= move.subjects
+            continue
+        kept.append(move)
+        last[move.pointer] = move
+    return kept
 
 
 def _higher(move: Mv) -> bool:

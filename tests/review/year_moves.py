@@ -185,6 +185,8 @@ def _by_execution(
     plan.do(ends - 1.0, lambda s: s.outcome(key, "unlock"))
     plan.do(ends, lambda s: s.ended(key, state))
     plan.urgent = False
+    if emergency:  # another console, which slept meanwhile, finds where the pointer stands
+        plan.do(decided + 39 * MINUTE_S, lambda s: s.pointer(model, now, to, f"{key} found late"))
     told.completed_at = plan.wall(ends) if state == "done" else None
 
 
