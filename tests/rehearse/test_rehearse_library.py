@@ -110,6 +110,12 @@ def test_slow_decides_right_and_late(play: Play) -> None:
     assert slow.cost > perfect.cost, "waiting costs"
 
 
+@pytest.mark.parametrize("name", SCENARIOS if CAMPAIGN else ("heals-by-itself", "two-at-once"))
+def test_who_is_slow_is_not_wrong(play: Play, name: str) -> None:
+    slow = play(name, "slow", 7)
+    assert slow.result.decision == "right", slow.why()
+
+
 def test_asleep_does_nothing_and_wakes_at_its_minute(play: Play) -> None:
     never, late = play("conversion-regression", "asleep", 7), play("conversion-regression", "asleep:15", 7)
     assert (never.result.passed, never.result.decision) == (False, "none")
