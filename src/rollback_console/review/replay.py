@@ -317,22 +317,17 @@ class Replay:
                 found.append(self._walks[key])
         return tuple(found)
 
-    def _entries(self, kind: str, place: int) -> Sequence[Entry]:
-        series = self.index.series[kind]
-        return series.things[: series.until(place)]
-
     def _pointers(self, place: int) -> dict[tuple[str, str], str | None]:
         return {(body.model, body.alias): body.after for _, body in self.index.moves(place)}
 
     def _snoozed(self, place: int) -> dict[str, float]:
-        bodies = ((entry.deployment, entry.parsed()) for entry in self._entries("snooze", place))
-        return {name: body.until for name, body in bodies if isinstance(body, Snoozed)}
+        said = self.index.series["snooze"].said(place)
+        return {entry.deployment: body.until for entry, body in said if isinstance(body, Snoozed)}
 
     def _backends(self, place: int) -> tuple[BackendHealth, ...]:
         """The backends that the journal names, as they last answered; those of which it says nothing are not told."""
         found: dict[str, BackendHealth] = {}
-        for entry in self._entries("backend", place):
-            body = entry.parsed()
+        for _, body in self.index.series["backend"].said(place):
             if isinstance(body, BackendChanged):
                 states = {str(each): each for each in BackendState}
                 state = states.get(body.state, BackendState.FAILING)

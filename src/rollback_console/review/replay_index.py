@@ -15,6 +15,7 @@ from collections.abc import Iterator, Sequence
 
 from rollback_console.engine.folding import incident_of
 from rollback_console.errors import ConsoleError
+from rollback_console.journal.body import Body
 from rollback_console.journal.entry import Entry
 from rollback_console.journal.kinds import Adopted, Claimed, IncidentRecorded, Judged, PointerMoved, PolicyInForce
 from rollback_console.journal.merged import KIND as MERGE
@@ -33,17 +34,24 @@ _STEP_S = 60.0  # between evaluations, where no two ticks tell
 
 
 class Series:
-    """Things of one kind with their places, rising."""
+    """Entries of one kind with their places, rising; and what they say (None: it cannot be read), each read once."""
 
-    __slots__ = ("places", "things")
+    __slots__ = ("bodies", "places", "things")
 
     def __init__(self) -> None:
         self.places = array("q")
         self.things: list[Entry] = []
+        self.bodies: list[Body | None] = []
 
     def add(self, place: int, thing: Entry) -> None:
         self.places.append(place)
         self.things.append(thing)
+        self.bodies.append(thing.parsed())
+
+    def said(self, place: int) -> Iterator[tuple[Entry, Body | None]]:
+        """Each at this place or before, with what it says."""
+        count = self.until(place)
+        return zip(self.things[:count], self.bodies[:count], strict=True)
 
     def until(self, place: int) -> int:
         """How many stand at this place or before."""
@@ -260,37 +268,31 @@ class Index:
 
     def moves(self, place: int) -> Sequence[tuple[Entry, PointerMoved]]:
         """The pointers' moves up to a place."""
-        series = self.series["pointer"]
-        found = ((entry, entry.parsed()) for entry in series.things[: series.until(place)])
-        return [(entry, body) for entry, body in found if isinstance(body, PointerMoved)]
+        said = self.series["pointer"].said(place)
+        return [(entry, body) for entry, body in said if isinstance(body, PointerMoved)]
 
     def policies(self) -> list[str]:
         """The digests of all policies that came into force, in order."""
-        bodies = (entry.parsed() for entry in self.series["policy"].things)
+        bodies = self.series["policy"].bodies
         return [body.digest for body in bodies if isinstance(body, PolicyInForce) and body.what == "policy"]
 
     def papers(self, place: int) -> dict[tuple[str, str], str]:
         """(what, name) -> digest of what was in force."""
-        series = self.series["policy"]
-        bodies = (entry.parsed() for entry in series.things[: series.until(place)])
-        return {(body.what, body.name): body.digest for body in bodies if isinstance(body, PolicyInForce)}
+        said = self.series["policy"].said(place)
+        return {(body.what, body.name): body.digest for _, body in said if isinstance(body, PolicyInForce)}
 
     def commanders(self, place: int) -> dict[str, str]:
         """Who commanded which incident; "" where it was given up."""
-        series = self.series["claim"]
         found: dict[str, str] = {}
-        for entry in series.things[: series.until(place)]:
-            body = entry.parsed()
+        for entry, body in self.series["claim"].said(place):
             if isinstance(body, Claimed) and body.role == "commander" and body.action != "handover":
                 found[body.incident] = plain(entry.operator, 100) if body.action == "take" else ""
         return found
 
     def adopted(self, place: int) -> list[tuple[str, float, str]]:
         """(deployment, at, to version) of every rollback that was done by hand and adopted."""
-        series = self.series["adopt"]
-        found = ((entry, entry.parsed()) for entry in series.things[: series.until(place)])
         return [
             (entry.deployment, body.moved_at or entry.at, body.to_version)
-            for entry, body in found
+            for entry, body in self.series["adopt"].said(place)
             if isinstance(body, Adopted)
         ]

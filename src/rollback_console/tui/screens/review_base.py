@@ -144,7 +144,7 @@ class Driven(ReviewBase):
         )
 
     def on_scrubbed(self) -> None:
-        super().on_scrubbed()
+        """Band and footer follow with the Snapshot."""
         for scrubber in self.query(Scrubber):
             scrubber.about(self.acts_on)
             scrubber.tick()
