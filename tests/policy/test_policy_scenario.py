@@ -14,7 +14,7 @@ from rollback_console.errors import FileProblems, Problem
 from rollback_console.model import drill
 from rollback_console.policy import load, scenario
 from rollback_console.policy.schema import schema
-from rollback_console.rehearse import backends, noises
+from rollback_console.rehearse import noises, series
 from rollback_console.rehearse.truth import Bands
 
 SHORTEST = """\
@@ -65,7 +65,7 @@ def test_what_two_places_must_know_is_the_same_in_both() -> None:
     """`policy` cannot import `rehearse`, and a screen's value cannot import either."""
     assert scenario.WHEN == drill.WHEN
     assert ("everyday", *noises.KINDS) == scenario.NOISES
-    assert set(scenario.METRICS) == set(backends.METRICS)
+    assert set(scenario.METRICS) == set(series.METRICS)
 
 
 def test_everything_probably_not_meant_is_a_warning() -> None:

@@ -5,7 +5,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from rollback_console.rehearse.backends import METRICS, WorldMetrics
+from rollback_console.rehearse.backends import WorldMetrics
+from rollback_console.rehearse.series import METRICS
 from rollback_console.rehearse.world import World
 
 

@@ -10,7 +10,7 @@ from rollback_console.errors import UsageError
 from rollback_console.model.identity import DeploymentId
 from rollback_console.model.text import plain
 from rollback_console.rehearse import registered
-from rollback_console.rehearse.backends import Names, WorldMetrics, WorldRegistry
+from rollback_console.rehearse.backends import WorldMetrics, WorldRegistry
 from rollback_console.rehearse.fleet import (
     Behaviour,
     Breakage,
@@ -27,6 +27,7 @@ from rollback_console.rehearse.grid import STEP_S, aligned
 from rollback_console.rehearse.noises import Noises
 from rollback_console.rehearse.papers import Paper, paper
 from rollback_console.rehearse.reactions import Reactions
+from rollback_console.rehearse.series import Names
 from rollback_console.rehearse.setup import Setup
 from rollback_console.rehearse.truth import Bands, Cure, Truth
 from rollback_console.rehearse.world import World
