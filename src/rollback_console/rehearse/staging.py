@@ -34,13 +34,8 @@ from rollback_console.rehearse.world import World
 
 if TYPE_CHECKING:
     from rollback_console.clock import Clock
-    from rollback_console.policy.scenario import (
-        Scenario,
-        ScenarioDeployment,
-        ScenarioEffect,
-        ScenarioEvent,
-        ScenarioVersion,
-    )
+    from rollback_console.policy.scenario import Scenario, ScenarioDeployment, ScenarioVersion
+    from rollback_console.policy.scenario_timeline import ScenarioEffect, ScenarioEvent
 
 _DAY = 86_400.0
 _WEEK = 7 * _DAY
