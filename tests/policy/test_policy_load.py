@@ -111,7 +111,7 @@ def test_a_policy_becomes_rules() -> None:
 
 def test_every_key_of_the_design_is_understood() -> None:
     loaded = parse_policy((Path(__file__).parent / "every_key.yaml").read_bytes(), "f")
-    assert [warning.path for warning in loaded.warnings] == ["stakeholders", "escalation", "review_every"]
+    assert [warning.path for warning in loaded.warnings] == ["stakeholders", "escalation"]
     evidence = loaded.rules[0].signals[0].evidence
     assert evidence is not None
     assert (evidence.margin, evidence.maturity_s, evidence.least_margin) == (0.02, 180, 0.02)  # the last by risk: high

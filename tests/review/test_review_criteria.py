@@ -22,6 +22,7 @@ from rollback_console.cli.report import command
 from rollback_console.clock import VirtualClock
 from rollback_console.decide.judge import FRESH
 from rollback_console.engine.backtest import Lane
+from rollback_console.errors import UsageError
 from rollback_console.journal import kinds as k
 from rollback_console.journal.device import DeviceKey
 from rollback_console.journal.store import Journal
@@ -296,6 +297,13 @@ def test_judged_drills_change_the_audit(drilled: Path, tmp_path: Path) -> None:
     assert second.needed_s >= 240.0
 
 
+def test_a_diff_that_there_is_not_says_why(drilled: Path) -> None:
+    for policy, words in (("demo-shop", "no change of demo-shop is proposed"), ("other", "knows no policy other")):
+        found = CliRunner().invoke(command, ["criteria", "--journal", str(drilled), "--diff", policy])
+        assert isinstance(found.exception, UsageError)
+        assert words in str(found.exception)
+
+
 def test_a_rehearsal_counts_nowhere(tmp_path: Path) -> None:
     path = tmp_path / "drill.db"
     Journal.open(path, device=DeviceKey.from_seed(b"x"), clock=SetClock(START), rehearsal=True, chain="6" * 32).close()
@@ -402,6 +410,19 @@ def test_a_margin_that_avoids_what_was_wrong_is_proposed_with_its_backtest() -> 
     ]  # fmt: skip
     again = parse_policy(found.tried.change.data, "again")
     assert again.rules[0].signals[1].breach.above == pytest.approx(0.025)
+
+
+def test_the_diff_is_one_that_patch_takes() -> None:
+    """Its headers name the file twice, and its lines are the file's own."""
+    policy = loaded()
+    real = [trouble(policy, number, 0.06, 20, "right") for number in range(5)]
+    found = proposed(policy, real)
+    assert found.tried is not None
+    assert found.diff[:2] == ("--- a/risk.yaml", "+++ b/risk.yaml")
+    kept = [line[1:] for line in found.diff[3:] if line[0] in " -"]
+    made = [line[1:] for line in found.diff[3:] if line[0] in " +"]
+    assert "\n".join(kept) in policy.data.decode()
+    assert "\n".join(made) in found.tried.change.data.decode()
 
 
 def test_a_dwell_is_proposed_where_only_time_tells_blips_apart() -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from rollback_console.cli.common import config_option
+from rollback_console.cli.common import config_option, emit_lines
 from rollback_console.cli.progress import progress
 from rollback_console.cli.report_reading import (
     day,
@@ -23,7 +23,8 @@ from rollback_console.cli.report_reading import (
     sources_sheet,
 )
 from rollback_console.cli.sheets import Cell, Column, Sheet
-from rollback_console.model.text import span
+from rollback_console.errors import UsageError
+from rollback_console.model.text import plain, span
 
 if TYPE_CHECKING:
     from rollback_console.review.criteria import Policies, TriggerAudit
@@ -35,14 +36,17 @@ if TYPE_CHECKING:
 
 @click.command("criteria", epilog="Example: rollback-console report criteria --since 180d")
 @click.option("--since", metavar="T", help="From then on: 2026-09-01, RFC 3339, or 180d ago (default: all).")
+@click.option(
+    "--diff", "policy", metavar="POLICY", help="Print the change proposed for it alone, as `patch -p1` takes it."
+)
 @journals_option
 @config_option
 @format_option
 @sheet_option
 @click.pass_context
 def command(
-    ctx: click.Context, since: str | None, journals: tuple[Path, ...], config: Path | None, form: str, as_json: bool,
-    only: tuple[str, ...],
+    ctx: click.Context, since: str | None, policy: str | None, journals: tuple[Path, ...], config: Path | None,
+    form: str, as_json: bool, only: tuple[str, ...],
 ) -> None:  # fmt: skip
     """How each policy's trigger and signals did: fires right and wrong as people judged them, what was missed, which
     signal led, how good the data were; and a change to review where the record calls for one.
@@ -60,8 +64,22 @@ def command(
     audits = audit(past, policies, fires, window)
     sampled = _sampled(past, policies, paths, window)
     proposals = [propose(each, policies.last(each.policy).loaded, sampled) for each in audits]
+    if policy is not None:
+        emit_lines(_diff_of(policy, proposals))
+        ctx.exit(exit_code(past))
     print_sheets((*sheets(audits, sampled, proposals), sources_sheet(past)), form, as_json, only)
     ctx.exit(exit_code(past))
+
+
+def _diff_of(policy: str, proposals: Sequence[Proposal]) -> tuple[str, ...]:
+    """The proposed diff of one policy. Raises UsageError where there is none, with why."""
+    found = next((each for each in proposals if each.policy == policy), None)
+    if found is None:
+        names = ", ".join(each.policy for each in proposals) or "none"
+        raise UsageError(f"the journal knows no policy {plain(policy, 60)}", f"there are: {names}")
+    if found.tried is None:
+        raise UsageError(f"no change of {policy} is proposed", found.why)
+    return found.diff
 
 
 def _sampled(past: Past, policies: Policies, paths: Sequence[Path], window: Window) -> Sampled:

@@ -150,7 +150,7 @@ def _warn(document: Document, loc: Loc, message: str, remedy: str) -> Problem:
 
 
 def _unused(policy: Policy) -> Iterator[Loc]:
-    for key in ("stakeholders", "escalation", "review_every"):
+    for key in ("stakeholders", "escalation"):
         if key in policy.model_fields_set:
             yield (key,)
     evidence = any(signal.by_evidence for signal in policy.signals.values())

@@ -110,8 +110,8 @@ def propose(audit: TriggerAudit, loaded: LoadedPolicy | None, sampled: Sampled) 
         return Proposal(audit.policy, why)
     name = f"{audit.policy}.yaml"
     lines = difflib.unified_diff(
-        loaded.data.decode().splitlines(), best.change.data.decode().splitlines(), f"{name} (in force)",
-        f"{name} (proposed)", lineterm="", n=2,
+        loaded.data.decode().splitlines(), best.change.data.decode().splitlines(), f"a/{name}", f"b/{name}",
+        lineterm="", n=2,
     )  # fmt: skip
     return Proposal(audit.policy, why, best, tuple(lines))
 
