@@ -20,6 +20,7 @@ from rollback_console.engine.acts import Acts
 from rollback_console.errors import BackendUnreachable, InputError, NotAuthorized, Refused, UsageError
 from rollback_console.journal.device import DeviceKey
 from rollback_console.journal.kinds import Adopted, Body, FollowedUp, IncidentRecorded, Judged, PointerMoved
+from rollback_console.journal.locks import ExecutionLock
 from rollback_console.journal.persons import statement
 from rollback_console.journal.store import Journal
 from rollback_console.journal.verify import verify
@@ -97,6 +98,17 @@ async def test_what_two_write_at_once_is_not_lost(drill: Played, tmp_path: Path)
         with pytest.raises(Refused, match=f"bo judged {incident}"):
             await acts.judge(Judgement(incident, right="right"))
         assert [j.by for j in every(journal)] == ["bo"]
+
+
+async def test_two_processes_cannot_both_look_and_then_both_write(drill: Played, tmp_path: Path) -> None:
+    async with seated(drill, tmp_path / "j.db") as seat:
+        acts = seat.acts
+        incident = await _release(acts)
+        with ExecutionLock(tmp_path / "j.db", f"judgement of {incident}") as theirs:
+            assert theirs.try_acquire("another process")
+            with pytest.raises(Refused, match="somebody else writes a judgement on it this moment"):
+                await acts.judge(Judgement(incident, right="right"))
+        assert (await acts.judge(Judgement(incident, right="right"))).seq
 
 
 async def test_the_answers_are_checked_and_the_words_are_the_teams(drill: Played, tmp_path: Path) -> None:

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import date
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rollback_console.engine.acting import Acting
 from rollback_console.errors import BackendError, InputError, Refused, UsageError
 from rollback_console.journal.kinds import Body, FollowedUp, Intent, Judged, Outcome, Tagged, Told
+from rollback_console.journal.locks import ExecutionLock
 from rollback_console.model.identity import DeploymentId
 from rollback_console.model.judgement import (
     CAUSES,
@@ -29,7 +31,6 @@ from rollback_console.model.text import plain
 
 if TYPE_CHECKING:
     from rollback_console.execute.protocol import Driver
-    from rollback_console.journal.entry import Entry
 
 _LONGEST = 4_000  # characters of one answer
 _MOST = 50  # lessons, or deviations, of one judgement
@@ -176,9 +177,18 @@ class Judging(Acting):
         deployment = str(only[0]) if len(only) == 1 else ""
         signed = await self._signed(body, deployment)
 
-        def write() -> Entry:
-            look()
-            return self._journal.append(signed, deployment=deployment, operator=self._operator)
+        def write() -> None:
+            # Held from the look to the append: another process on this journal may judge the same this moment.
+            path, about = Path(self.engine.options.journal_path), subject.id if subject is not None else ""
+            lock = ExecutionLock(path, f"judgement of {about}") if path.is_file() else None
+            if lock is not None and not lock.try_acquire("judging"):
+                raise Refused("somebody else writes a judgement on it this moment", "look at theirs first, then again")
+            try:
+                look()
+                self._journal.append(signed, deployment=deployment, operator=self._operator)
+            finally:
+                if lock is not None:
+                    lock.release()
 
         await self._do(write)
         self._seen()
