@@ -18,10 +18,14 @@ if TYPE_CHECKING:
 
     from rollback_console.actions import Commands
     from rollback_console.cli.drill_record import Record
+    from rollback_console.cli.rehearsal import Rehearsal
     from rollback_console.model.drill import DrillReport
     from rollback_console.model.snapshot import Snapshot
     from rollback_console.rehearse.drill import LiveDrill
+    from rollback_console.rehearse.drill_clock import DrillClock
+    from rollback_console.rehearse.scenario import Scenario
     from rollback_console.rehearse.score import DrillResult
+    from rollback_console.rehearse.setup import Setup
     from rollback_console.tui.app import ConsoleApp
 
 FIRST = "conversion-regression"  # the one to begin with, for whom nothing is named
@@ -83,7 +87,6 @@ class Played:
         from rollback_console.cli.drill_record import Record
         from rollback_console.cli.rehearsal import rehearsal_journal
         from rollback_console.rehearse.drill import LiveDrill
-        from rollback_console.rehearse.drill_clock import DrillClock
         from rollback_console.rehearse.grid import aligned
         from rollback_console.rehearse.scenario import find
 
@@ -93,14 +96,26 @@ class Played:
         self._begins = aligned(last_begin(time.time(), scenario.begins_s))
         self.path = wanted.journal or rehearsal_journal()
         self._record: Record = Record.find(wanted.config, make=wanted.record)
-        clock = DrillClock(self._begins, 0.0)  # it stands until the story was read
-        self._setup = scenario.stage(wanted.seed, self._begins, clock)
+        self._setup, clock = self._staged(scenario)
         self.drill: LiveDrill = LiveDrill(
             scenario, self._setup, "you", clock, speed=wanted.speed, tutorial=wanted.tutorial
         )  # fmt: skip
         self.drill.on_over = self._over
         self._person: str | None = None
         self._beside: set[asyncio.Task[None]] = set()
+
+    def _staged(self, scenario: Scenario) -> tuple[Setup, DrillClock]:
+        """The stage, and the clock that the operator has in hand."""
+        from rollback_console.rehearse.drill_clock import DrillClock
+
+        clock = DrillClock(self._begins, 0.0)  # it stands until the story was read
+        return scenario.stage(self._wanted.seed, self._begins, clock), clock
+
+    def _rehearsal(self) -> Rehearsal:
+        """The console's parts on that stage."""
+        from rollback_console.cli.rehearsal import Rehearsal
+
+        return Rehearsal(self._setup, self.path, command="rehearse")
 
     def app(self) -> ConsoleApp:
         """The console on it, not yet running."""
@@ -109,9 +124,9 @@ class Played:
         return ConsoleApp(self._start, drill=self.drill)
 
     async def _start(self, publish: Callable[[Snapshot], None]) -> Commands:
-        from rollback_console.cli.rehearsal import Rehearsal, opening
+        from rollback_console.cli.rehearsal import opening
 
-        played = Rehearsal(self._setup, self.path, command="rehearse")
+        played = self._rehearsal()
         clock = self.drill.clock
         seat = await opening(
             played, self.drill.tap(publish), speed=self._wanted.speed, set_speed=clock.set_speed

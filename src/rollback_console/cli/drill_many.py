@@ -43,6 +43,7 @@ class Order:
     refresh: bool
     at_least: float
     as_json: bool
+    config: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +61,7 @@ def rehearse_many(order: Order) -> int:
     from rollback_console.rehearse.operators import operator_named
 
     operator_named(order.operator)  # a name that nobody bears is said before anything is played
-    path = library_path(order.library) if order.runs is not None else None
+    path = library_path(order.library, order.config) if order.runs is not None else None
     library = _library(path)
     chosen, skipped = choose(order)
     if order.refresh and path is not None and library is not None:

@@ -82,13 +82,13 @@ async def headless_drill(
             scenario.name, seed, operator, script, setup.truth, setup.step_s, limit_s=scenario.lasts_s,
             world=setup.world, about=About.of(scenario, setup),
         )  # fmt: skip
-        after = _by_itself(seat)
+        after = by_itself(seat)
         return await run_headless(drill, seat.engine, seat.acts, clock, after=after), path
     finally:
         await seat.close()
 
 
-def _by_itself(seat: Seat) -> Callable[[], Coroutine[None, None, None]] | None:
+def by_itself(seat: Seat) -> Callable[[], Coroutine[None, None, None]] | None:
     """What policies in the mode `act` let go by itself, looked at after every evaluation; None where none is."""
     from rollback_console.model.rules import Mode
 

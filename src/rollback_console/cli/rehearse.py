@@ -66,6 +66,9 @@ _FILE = click.Path(path_type=Path, dir_okay=False)
     "--shadow", type=_FILE, metavar="JOURNAL", help="Relive a journal's incident up to the decision, and decide."
 )
 @click.option("--incident", metavar="ID", help="Which incident of --shadow (default: the newest that was decided).")
+@click.option(
+    "--real", is_flag=True, help="On a real Prometheus and MLflow (make sandbox's), in the time that it takes."
+)
 @click.option("--tutorial", is_flag=True, help="For newcomers: says at each step why it is needed, and the key.")
 @click.option(
     "--record", is_flag=True, help="Make the main journal where there is none, and keep the drill's line there."
@@ -77,7 +80,7 @@ _FILE = click.Path(path_type=Path, dir_okay=False)
 def command(
     ctx: click.Context, scenario: str | None, listing: bool, headless: bool, operator: str, seed: int, speed: float,
     policy: Path | None, every: bool, runs: int | None, at_least: float, refresh: bool, library: Path | None,
-    keep_failed: Path | None, junit: Path | None, jobs: int | None,
+    keep_failed: Path | None, junit: Path | None, jobs: int | None, real: bool,
     shadow: Path | None, incident: str | None, tutorial: bool, record: bool,
     config: Path | None, journal: Path | None, as_json: bool,
 ) -> None:  # fmt: skip
@@ -88,6 +91,8 @@ def command(
     if listing:
         _list(as_json)
         return
+    if real:
+        _real_alone(ctx)
     if not headless:
         _needs_headless(ctx)
         if shadow is not None:
@@ -99,11 +104,24 @@ def command(
             raise UsageError("--incident goes with --shadow JOURNAL", "leave it away, or name the journal")
         from rollback_console.cli.drill import Wanted, rehearse_live
 
-        rehearse_live(Wanted(scenario, seed, speed, tutorial, journal, config, record))
+        wanted = Wanted(scenario, seed, speed, tutorial, journal, config, record)
+        if real:
+            from rollback_console.cli.real_screen import rehearse_real
+
+            rehearse_real(wanted)
+        else:
+            rehearse_live(wanted)
         return
     _needs_screen(ctx)
     many = every or runs is not None or junit is not None or (scenario is not None and Path(scenario).is_dir())
     _together(many=many, runs=runs, journal=journal, refresh=refresh, library=library)
+    if real:
+        from rollback_console.cli.real_drill import real_drill
+        from rollback_console.rehearse.scenario import find
+
+        result, path = real_drill(find(scenario or "demo"), operator, seed, journal, policy)
+        _report(result, path, as_json)
+        ctx.exit(0 if result.passed else 1)
     if many:
         from rollback_console.cli.drill_many import Order, rehearse_many
 
@@ -112,7 +130,7 @@ def command(
             rehearse_many(
                 Order(
                     named, every, operator, seed, runs, jobs, policy, junit, keep_failed, library, refresh,
-                    at_least / 100.0, as_json,
+                    at_least / 100.0, as_json, config,
                 )
             )
         )  # fmt: skip
@@ -137,6 +155,18 @@ def _needs_headless(ctx: click.Context) -> None:
         given = ctx.get_parameter_source(parameter.name or "")
         if parameter.name in alone and given is ParameterSource.COMMANDLINE:
             raise UsageError(f"{parameter.opts[0]} goes with a drill that nobody watches", "add --headless")
+
+
+def _real_alone(ctx: click.Context) -> None:
+    """Raises UsageError for an option that goes with a simulated world's time alone."""
+    from click.core import ParameterSource
+
+    for word in ("speed", "every", "runs", "junit", "jobs", "keep_failed"):
+        if ctx.get_parameter_source(word) is ParameterSource.COMMANDLINE:
+            raise UsageError(
+                f"--{'all' if word == 'every' else word.replace('_', '-')} does not go with --real",
+                "real servers take one drill at a time, and the wall's own time",
+            )
 
 
 def _needs_screen(ctx: click.Context) -> None:

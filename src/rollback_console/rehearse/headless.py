@@ -1,4 +1,4 @@
-"""A drill without a screen: the engine's evaluations and an operator's script on one virtual clock."""
+"""A drill without a screen: the engine's evaluations and an operator's script on one clock, nearly always virtual."""
 
 from __future__ import annotations
 
@@ -18,6 +18,14 @@ from rollback_console.rehearse.truth import Truth
 from rollback_console.rehearse.world import World
 
 _T = TypeVar("_T")
+
+
+class Steps(Protocol):
+    """The time of a drill's evaluations, Unix seconds: it stands until it is moved on."""
+
+    def now(self) -> float: ...
+
+    async def advance(self, seconds: float) -> None: ...
 
 
 class Evaluations(Protocol):
@@ -49,7 +57,7 @@ async def run_headless(
     drill: Drill,
     engine: Evaluations,
     commands: Commands,
-    clock: VirtualClock,
+    clock: Steps,
     settle: Callable[[], Awaitable[None]] | None = None,
     after: Callable[[], Awaitable[None]] | None = None,
 ) -> DrillResult:
@@ -63,7 +71,9 @@ async def run_headless(
     """
 
     async def taken(awaitable: Awaitable[_T]) -> _T:
-        return await awaitable if drill.world is None else await paced(awaitable, drill.world, clock)
+        if drill.world is None or not isinstance(clock, VirtualClock):
+            return await awaitable
+        return await paced(awaitable, drill.world, clock)
 
     desk, scorer, origins = Desk(commands), Scorer(drill.truth, drill.world, drill.about), Origins()
     script = drill.script(desk)

@@ -19,8 +19,8 @@ from rollback_console.rehearse.sandbox.rest import Mlflow
 
 _RATES = {"checkout-ranker": (30.0, 12.0), "home-feed": (25.0, 2.0), "search-rank": (25.0, 4.0)}  # visitors/s, value
 _EAGERNESS = 0.7
-_STARTS_S = 120.0  # MLflow makes its tables first; slow on a busy machine
-_LIGHT = {
+STARTS_S = 120.0  # MLflow makes its tables first; slow on a busy machine
+LIGHT = {
     "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "GIT_PYTHON_REFRESH": "quiet",
@@ -44,7 +44,7 @@ class Stack:
     def __init__(self, wanted: Wanted) -> None:
         """Raises `UsageError` where a program that is needed is not there."""
         self._wanted = wanted
-        self._prometheus = _program(wanted.prometheus)
+        self._prometheus = program(wanted.prometheus)
         if importlib.util.find_spec("mlflow") is None or importlib.util.find_spec("prometheus_client") is None:
             raise UsageError(
                 "the sandbox needs MLflow and prometheus-client", "pip install 'rollback-console[sandbox]'"
@@ -91,13 +91,13 @@ class Stack:
                 "--backend-store-uri", f"sqlite:///{folder / 'mlflow.db'}",
                 "--artifacts-destination", str(folder / "artifacts"),
             ],
-            {**os.environ, **_LIGHT},
+            {**os.environ, **LIGHT},
         )  # fmt: skip
         self._start_prometheus()
         write_configuration(
             self.places, self.prometheus_url, self.registry_url, self._wanted.dwell, self._wanted.target
         )
-        self.group.wait_for("mlflow", self.registry.alive, _STARTS_S)
+        self.group.wait_for("mlflow", self.registry.alive, STARTS_S)
         registry.fill(self.registry)
         for name, port in self.ports.items():
             self.group.start(
@@ -143,7 +143,8 @@ class Stack:
         whole.replace(self.places.facts)  # whoever waits for the file finds all of it
 
 
-def _program(named: str) -> str:
+def program(named: str) -> str:
+    """Where Prometheus is: the path named, or the one on PATH. Raises UsageError."""
     found = shutil.which(named or "prometheus")
     if found is None:
         what = f"{named} is not a program" if named else "there is no prometheus on PATH"
