@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import importlib
 from typing import TYPE_CHECKING, ClassVar
 
 from rich.text import Text
@@ -74,6 +76,7 @@ class ReviewScreen(ReviewBase):
 
     def on_mount(self) -> None:
         self.query_one("#list", Lines).focus()
+        self.run_worker(asyncio.to_thread(_load), group="load", exit_on_error=False)
 
     def footer_hints(self) -> tuple[tuple[str, str], ...]:
         return (("enter", "open"), ("t", "timeline"), ("/", "search"), ("d", "differences"))
@@ -200,6 +203,12 @@ class ReviewScreen(ReviewBase):
         judged = f"judged: {plain(episode.judged, 80)}" if episode.judged else "not judged"
         rows.append(line((f"incident {plain(episode.incident.id, 40)}, {judged}", "dim")))
         return rows
+
+
+def _load() -> None:
+    """What opens with the first keys, before they are pressed."""
+    for name in ("review_moment", "review_timeline", "review_sheets", "deployment"):
+        importlib.import_module(f"rollback_console.tui.screens.{name}")
 
 
 def _believed(scrub: Scrub, width: int) -> list[Text]:
