@@ -208,6 +208,15 @@ async def test_what_somebody_else_judged_meanwhile_is_shown_before_it_is_replace
     assert [each[1].supersedes for each in commands.of("judge")] == [231, 236]
 
 
+async def test_the_mouse_chooses_a_row_and_a_second_click_answers() -> None:
+    async with opened(form, shown(), Commands()) as (app, pilot, _):
+        row = next(y for y, line in enumerate(screen_text(app).splitlines()) if "Margins" in line)
+        await pilot.click(offset=(10, row))
+        await settle(pilot, lambda: "‹ held ›" in screen_text(app))
+        await pilot.click(offset=(10, row))
+        await settle(pilot, lambda: "‹ too tight ›" in screen_text(app))
+
+
 async def test_leaving_what_is_not_signed_asks() -> None:
     async with opened(form, shown(), Commands()) as (app, pilot, _):
         await press(pilot, "down", "right", "escape")

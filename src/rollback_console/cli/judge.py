@@ -66,6 +66,9 @@ def command(**words: Any) -> None:
 
     Every judgement is signed; a later one supersedes an earlier one (--supersedes) and erases nothing. What it does not
     say stays as it was; "" clears it. --list and --show need no key and no network.
+
+    JSON: the judgement with all its answers, seq, by, signed and tags_pending; a follow-up; with --list {waiting,
+    overdue, open, tags_pending}; with --show {subject, kind, title, judgements, follow_ups, tags_pending}.
     """
     subject, config, journal, as_json = (words.pop(name) for name in ("subject", "config", "journal", "as_json"))
     if words["listing"] or words["show"]:

@@ -137,7 +137,7 @@ class JudgingScreen(ConsoleScreen):
 
     def on_lines_chosen(self, message: Lines.Chosen) -> None:
         at = message.row - getattr(self, "_first", 0)
-        if 0 <= at < len(self._rows):
+        if message.view.id == "form" and 0 <= at < len(self._rows):
             again, self._chosen = at == self._chosen, at
             self._draw()
             if again:
