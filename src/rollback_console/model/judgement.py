@@ -5,10 +5,11 @@ from __future__ import annotations
 from rollback_console.model.identity import DeploymentId
 from rollback_console.model.value import dataclass
 
+FALSE_ALARM = "false alarm"  # there was nothing: what a fire is judged by that no degradation stood behind
 # Root causes that every team has; a team adds its own in its settings (`causes:`).
 CAUSES = (
     "performance degradation", "safety concern", "infrastructure incompatibility", "upstream data issue",
-    "business rule violation",
+    "business rule violation", FALSE_ALARM,
 )  # fmt: skip
 # Validation gates that could have caught a cause before it served; the settings may name others (`gates:`).
 GATES = ("offline evaluation", "shadow traffic", "canary", "data validation", "contract test", "load test")

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from rollback_console.errors import ConsoleError
 from rollback_console.journal.entry import Entry
-from rollback_console.model.judgement import Judgement
+from rollback_console.model.judgement import FALSE_ALARM, Judgement
 from rollback_console.model.rules import DeploymentRule
 from rollback_console.model.text import plain
 from rollback_console.model.value import dataclass
@@ -25,7 +25,6 @@ from rollback_console.review.past import Episode, Past
 from rollback_console.review.rates import Window
 from rollback_console.review.sources import open_source
 
-FALSE_ALARM = "false alarm"  # the root cause of a fire behind which there was nothing
 LOOK_BACK_S = 86_400.0  # a fire so long before a rollback's decision is the one that led to it
 
 
