@@ -163,7 +163,7 @@ def _versions(case: Case) -> Iterator[str]:
         yield f"- {text(plan.deployment)}: from v{text(plan.from_version)} to v{text(plan.to_version)} ({text(run.id)})"
     yield from (f"- {_entry(line.seq, line.hash)} {_utc(line.at)}: {text(line.text)}" for line in case.moves)
     if not case.runs and not case.moves:
-        yield "- No version changed in this journal, from two weeks before it began on."
+        yield "- No pointer moved in this journal; what was released before it began, the registry knows."
     yield f"- Likely origin, as the console saw it: {text(case.incident.attribution.kind)}"
     yield from (f"  - {text(reason)}" for reason in case.incident.attribution.reasons)
 
@@ -268,8 +268,11 @@ def _cost(cost: Cost) -> Iterator[tuple[str, ...]]:
     for name in dict.fromkeys([*totals, *parts]):
         amount, part = totals.get(name), parts.get(name)
         told = f"{number(amount[0])} {text(amount[1])}" if amount is not None else "not an amount"
-        now = f"{number(part.value)} {text(part.unit)}" if part is not None and part.value is not None else ""
-        now = now or (text(part.unit) if part is not None else "")
+        now = ""
+        if part is not None and part.value is not None:
+            now = f"{number(part.value)} {text(part.unit)}"
+        elif part is not None:  # a tier is its own word; of an amount that is blind there is none
+            now = "not told" if "/min" in part.unit else text(part.unit)
         source = text(part.source) if part is not None else text(cost.why)
         yield (
             text(cost.deployment), f"{text(name)}: {told}", counted if amount is not None else "",
