@@ -149,7 +149,7 @@ def test_a_drill_that_passed_leaves_no_journal_and_a_policy_is_put_in_place_of_i
     assert run([*words, "--policy", "mine.yaml"]) == 0
     (drill,) = facts(capsys)["drills"]
     assert drill["journal"] is None
-    assert not (tmp_path / "kept").exists()
+    assert list((tmp_path / "kept").iterdir()) == []
     assert drill["policy"] == hashlib.sha256(own + b"\n# mine\n").hexdigest()
     assert next(valid((tmp_path / "drills.xml").read_text()).iter("testcase")).find("failure") is None
 
@@ -177,6 +177,11 @@ def test_a_policy_of_other_deployments_cannot_be_rehearsed_on_it(
         (["--headless", "--library", "x.json"], "--library goes with --runs N"),
         (["--headless", "--all", "--operator", "nobody"], "there is no headless operator"),
         (["empty", "--headless"], "empty holds no *.yaml"),
+        (["--headless", "--real", "--runs", "2"], "--runs does not go with --real"),
+        (["--headless", "--real", "--all"], "--all does not go with --real"),
+        (["--headless", "--real", "--speed", "3"], "--speed does not go with --real"),
+        (["--headless", "--junit", "bad.json/x.xml"], "name another place for --junit"),
+        (["--headless", "--all", "--keep-failed", "bad.json/x"], "name another place for --keep-failed"),
         (["--headless", "--runs", "2", "--library", "bad.json"], "bad.json:1: the evidence library is not JSON"),
     ],
 )
@@ -219,14 +224,19 @@ def test_jobs_are_no_more_than_drills() -> None:
     assert jobs_of(2, 100) == 2
 
 
-def test_ctrl_c_ends_all_children_at_once(tmp_path: Path) -> None:
+def started(folder: Path) -> tuple[subprocess.Popen[bytes], list[int]]:
+    """Two hundred runs under way in two processes of a program of its own."""
     words = [*PROGRAM, "rehearse", "demo", "--headless", "--runs", "200", "--jobs", "2", "--library", "lib.json"]
     process = subprocess.Popen(
-        words, cwd=tmp_path, env={**os.environ, "HOME": str(tmp_path)}, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        words, cwd=folder, env={**os.environ, "HOME": str(folder)}, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
         start_new_session=True, preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
     )  # fmt: skip
+    return process, eventually(lambda: children_of(process.pid), 60.0)
+
+
+def test_ctrl_c_ends_all_children_at_once(tmp_path: Path) -> None:
+    process, children = started(tmp_path)
     try:
-        children = eventually(lambda: children_of(process.pid), 60.0)
         assert len(children) == 2
         os.killpg(process.pid, signal.SIGINT)
         out, err = process.communicate(timeout=20)
@@ -238,6 +248,22 @@ def test_ctrl_c_ends_all_children_at_once(tmp_path: Path) -> None:
             process.kill()
     assert not (tmp_path / "lib.json").exists()
     assert out == b""
+
+
+def test_a_process_that_dies_is_said_and_ends_the_others(tmp_path: Path) -> None:
+    process, children = started(tmp_path)
+    try:
+        assert len(children) == 2
+        os.kill(children[0], signal.SIGKILL)
+        _, err = process.communicate(timeout=20)
+        assert process.returncode == 1
+        assert err.decode().endswith(
+            "error: a process of the rehearsal has ended: is there memory enough? give --jobs 1\n"
+        )
+        assert eventually(lambda: [True] if gone(children[1]) else [], 10.0)
+    finally:
+        if process.poll() is None:
+            process.kill()
 
 
 def children_of(pid: int) -> list[int]:

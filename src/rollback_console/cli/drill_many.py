@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -61,6 +62,9 @@ def rehearse_many(order: Order) -> int:
     from rollback_console.rehearse.operators import operator_named
 
     operator_named(order.operator)  # a name that nobody bears is said before anything is played
+    for written, option in ((order.junit and order.junit.parent, "--junit"), (order.keep_failed, "--keep-failed")):
+        if written is not None:
+            _usable(written, option)
     path = library_path(order.library, order.config) if order.runs is not None else None
     library = _library(path)
     chosen, skipped = choose(order)
@@ -266,11 +270,18 @@ def _library(path: Path | None) -> Library | None:
     from rollback_console.rehearse.library import load
 
     library = load(path)
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UsageError(f"{plain(str(path.parent), 200)}: {error.strerror}", "name another --library") from None
+    _usable(path.parent, "--library")
     return library
+
+
+def _usable(folder: Path, option: str) -> None:
+    """Raises UsageError for a folder that nothing can be written in, before anything is played."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UsageError(f"{plain(str(folder), 200)}: {error.strerror}", f"name another place for {option}") from None
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise UsageError(f"nothing may be written in {plain(str(folder), 200)}", f"name another place for {option}")
 
 
 # -- JUnit ------------------------------------------------------------------------------------------------------------
