@@ -153,7 +153,7 @@ class Scrubber(LinewiseWidget):
             kind = self._made[1].get(cell)
             sign, style = ("─", ink.rule) if kind is None else (_SIGNS[kind], _style(kind, ink))
             if cell == at:
-                parts.append(("█" if kind is None else sign, (ink.strong if kind is None else style) + ink.selected))
+                parts.append(("█", ink.strong) if kind is None else (sign, style + Style(reverse=True)))
             else:
                 parts.append((sign, style))
         parts.append((f" {last}", ink.dim))
