@@ -18,7 +18,7 @@ from rollback_console.journal.store import Journal
 from rollback_console.model.judgement import Judgement
 from rollback_console.model.message import Message
 from rollback_console.review.case import Case, case_of
-from rollback_console.review.markdown import link, quoted, table, text
+from rollback_console.review.markdown import link, table, text, verbatim
 from rollback_console.review.postmortem import Checked, postmortem
 
 OK = Checked(True, "verified: all of it")
@@ -133,7 +133,7 @@ def test_the_blanks_are_apart_and_shrink_with_what_was_judged(drill: Played, tmp
     assert "ana, until 2026-12-24, open: a canary by segment" in found
     assert "rollback-console.root\\_cause" not in found  # within a word an underscore is one
     assert "tagged checkout-ranker v8 in the registry: rollback-console.root_cause = performance degradation" in found
-    assert "> All is well.\n> \\# again" in _section(after, "Messages to stakeholders")
+    assert "\n```text\nAll is well.\n# again\n```\n" in _section(after, "Messages to stakeholders")
 
 
 def test_the_same_journal_gives_the_same_bytes(drill: Played, tmp_path: Path) -> None:
@@ -228,7 +228,7 @@ def _with(case: Case, words: str) -> Case:
         runs=tuple(replace(run, detail=words, plan=replace(run.plan, why_target=words, path=words, against=words))
                    for run in case.runs),
         first_advice=(words,), owners=(words,), commander=words,
-        messages=((line, "internal", words, words.replace("\n", " ")),),
+        messages=((line, "internal", words, words),),
         judgements=(Judgement(case.incident.id, lessons=(words,), expected=words, by=words, seq=1, at=1.0),),
     )  # fmt: skip
 
@@ -246,7 +246,8 @@ def test_any_text_is_one_line_of_text(words: str) -> None:
         assert {child.type for child in token.children or ()} <= {"text", "text_special"}
     rows = _tokens("\n".join(table(("a", "b"), [(text(words), "x")])))
     assert [t.type for t in rows].count("td_open") == 2
-    assert all(line.startswith(">") for line in quoted(words))
+    (fence,) = _tokens("\n".join(verbatim(words)))
+    assert fence.type == "fence", "nothing inside closes it"
 
 
 def test_only_an_address_becomes_a_link() -> None:

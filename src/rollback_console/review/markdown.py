@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 
-from rollback_console.model.text import plain
+from rollback_console.model.text import plain, plain_block
 
 _ACTIVE = re.compile(r"[\\`*\[\]<>|~]|(?<![A-Za-z0-9])_|_(?![A-Za-z0-9])|&(?=#?[A-Za-z0-9]+;)")
 _OPENING = re.compile(r"^(#{1,6}(?=\s|$)|[-+=](?=[\s=-]|$)|\d{1,9}[.)](?=\s|$))")
@@ -33,6 +33,9 @@ def link(title: str, url: str) -> str:
     return f"{text(title)}: <{url}>" if safe and "<" not in url else f"{text(title)}: {text(url)}"
 
 
-def quoted(block: str, limit: int = 20_000) -> list[str]:
-    """Several lines as a quotation, each of them text."""
-    return ["> " + text(line) if line.strip() else ">" for line in block[:limit].splitlines()]
+def verbatim(block: str, limit: int = 20_000) -> list[str]:
+    """Several lines word for word, in a fence that nothing inside can close."""
+    lines = plain_block(block, limit).split("\n")
+    longest = max((len(run) for line in lines for run in re.findall("`+", line)), default=0)
+    fence = "`" * max(3, longest + 1)
+    return [f"{fence}text", *lines, fence]

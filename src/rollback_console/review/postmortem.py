@@ -15,7 +15,7 @@ from rollback_console.model.text import number, span
 from rollback_console.model.value import dataclass
 from rollback_console.review.case import Asked, Case
 from rollback_console.review.case_cost import Cost
-from rollback_console.review.markdown import link, quoted, table, text
+from rollback_console.review.markdown import link, table, text, verbatim
 from rollback_console.review.messages import as_measured, responders
 
 STANDARD_S = 900.0  # decision to completion: the 15-minute standard
@@ -289,7 +289,7 @@ def _messages(case: Case) -> Iterator[str]:
             f" {text(line.operator) or 'somebody'}:"
         )
         yield ""
-        yield from quoted(words)
+        yield from verbatim(words.rstrip("\n"))
     if not case.messages:
         yield ""
         yield "None is in the journal."
