@@ -176,6 +176,20 @@ def test_a_hub_download_holds_several_chains_in_the_order_of_their_times(past: P
     assert "begins with entry 5 here" in found.problems[0]
 
 
+def test_two_machines_that_watch_the_same_fleet_are_shown_as_one(past: Path, tmp_path: Path) -> None:
+    other = make(tmp_path / "other.db", device=DeviceKey.from_seed(b"o" * 32), chain="cd" * 16)
+    path = tmp_path / "hub.jsonl"
+    path.write_text("\n".join([*hub_lines(past), *hub_lines(other), *blob_lines(past)]))
+    with Replay.open(path) as replay, Replay.open(past) as alone:
+        for place in range(0, len(alone.index), 5):
+            at = alone.index.ats[place]
+            mine, both = alone.at(at), replay.at(at)
+            assert [(v.id, v.verdict and v.verdict.state) for v in both.deployments] == [
+                (v.id, v.verdict and v.verdict.state) for v in mine.deployments
+            ]
+        assert not any(a.differs for p in replay.index.ticks.places for a in replay.moment(p).again)
+
+
 # ── what is wrong
 
 

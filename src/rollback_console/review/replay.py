@@ -41,6 +41,7 @@ _OVER_S, _OVERS = 7 * 86_400.0, 20  # closed incidents that a Snapshot still nam
 _CALM_S = 300.0  # a calm fleet's samples are recorded this often
 _SLICE = 8  # ticks unpacked, or deployments judged, between two chances for a key
 _ACTED = (ExecutionState.DONE, ExecutionState.NOT_CONFIRMED, ExecutionState.VERIFYING)
+_OTHERS = 40  # ticks before this one among which another machine's last is looked for
 _FURTHEST = 1_500  # ticks that a trace reaches back over, however short their steps
 _CALM = "healthy: only every few minutes is recorded"
 _LATER = "in a moment"
@@ -120,7 +121,7 @@ class Replay:
         number = index.ticks.until(place)
         sampled = self.samples.tick(number) if number >= 0 else None
         base = self._base(place, index.ats[place] if at is None else max(at, index.ats[place]), number, sampled)
-        rows = self._rows(place, sampled)
+        rows = self._rows(place, number, sampled)
         cooling = self._cooling(base.snapshot.executions, place, rows)
         told: dict[str, tuple[Verdict | None, Again]] = {}
         for count, (name, rule, observed) in enumerate(rows):
@@ -147,11 +148,16 @@ class Replay:
                 yield None
         yield self._with(base, rows, told, grid, whole=True)
 
-    def _rows(self, place: int, sampled: Sampled | None) -> list[_Line]:
-        """Every deployment that was watched then: as its samples name it, else as its policy did."""
+    def _rows(self, place: int, number: int, sampled: Sampled | None) -> list[_Line]:
+        """Every deployment that was watched then: as its samples name it (of several machines, as each of them saw it
+        last), else as its policy did."""
         if sampled is not None:
-            observed = zip(sampled.rules, sampled.tick.observations, strict=False)
-            return [(str(rule.deployment.id), rule, obs) for rule, obs in observed if rule is not None]
+            found = {name: (name, rule, seen) for name, rule, seen in _seen(sampled)}
+            if len(self.index.chains) > 1:
+                for each in range(number - 1, max(-1, number - _OTHERS), -1):
+                    for name, rule, seen in _seen(self.samples.tick(each)):
+                        found.setdefault(name, (name, rule, seen))
+            return list(found.values())
         digests = [digest for (what, _), digest in self.index.papers(place).items() if what == "policy"]
         return [(str(rule.deployment.id), rule, None) for each in digests for rule in self.samples.rules(each)]
 
@@ -168,8 +174,9 @@ class Replay:
             return None, Again(who, "?", "", exact=False, note="a newer program wrote its last decision")
         if observation is None:
             return None, Again(who, recorded, "", exact=False, note="no samples of then are kept")
-        verdict = self.samples.jumped(rule, observation, turned, cooling=cooling(name, observation.at))
         own = turned is not None and turned.body.at >= observation.at - ON_GRID
+        cools = turned.body.cooling if turned is not None and own else cooling(name, observation.at)
+        verdict = self.samples.jumped(rule, observation, turned, cooling=cools)
         if own or (turned is not None and index.ticks.until(turned.place) >= number):  # nothing was evaluated since
             said = str(verdict.state) if verdict is not None else ""
             return _as_recorded(verdict, recorded), Again(who, recorded, said, exact=bool(said))
@@ -409,6 +416,14 @@ class _Grid:
     step_s: float
     until: float
     numbers: tuple[int | None, ...]
+
+
+def _seen(sampled: Sampled | None) -> Iterator[_Line]:
+    """The rows of a tick whose policy can be read."""
+    if sampled is not None:
+        for rule, seen in zip(sampled.rules, sampled.tick.observations, strict=False):
+            if rule is not None:
+                yield str(rule.deployment.id), rule, seen
 
 
 def _as_recorded(verdict: Verdict | None, state: str) -> Verdict | None:

@@ -191,9 +191,10 @@ class Samples:
                 most -= 1
                 if most < 0:
                     return None
-            row = row_of(self.tick(at), deployment)
-            if row is None:
-                exact = False
+            sampled = self.tick(at)
+            row = row_of(sampled, deployment)
+            if row is None:  # another machine's, which does not watch it; or gone
+                exact = exact and sampled is not None
                 continue
             rule, observation = row
             if memory.at is not None and observation.at <= memory.at + ON_GRID:
