@@ -198,7 +198,7 @@ def outcome_cells(outcome: Outcome) -> tuple[Cell, ...]:
     share, slow, unit = outcome.success, outcome.recover_p90, outcome.cost_unit
     return (
         f"{share.held} of {share.runs}",
-        f"{100 * share.low:.0f}-{100 * share.high:.0f} %",
+        f"{math.floor(100 * share.low)}-{math.ceil(100 * share.high)} %",  # never narrower than it is
         _bounded(outcome.recover_median, duration),
         "-" if slow is None else "never" if math.isinf(slow.value) else duration(slow.value),
         f"{_bounded(outcome.cost_median, number)} {unit}".rstrip(),
