@@ -68,7 +68,7 @@ Since {since} some results of our service may be worse than you are used to. Aff
 Next message: {next_update}.
 """),
     Template("update", "internal", """\
-**Update on {incident}: {deployments}** ({state}, {duration} so far, written {time})
+**Update on {incident}: {deployments}** ({state}, {duration} from the first breach, written {time})
 
 - Decision: {decision}
 - Versions: {versions}
