@@ -60,6 +60,17 @@ async def test_a_sleeper_knows_at_once_that_the_clock_runs_again() -> None:
     assert clock.now() >= START + 60.0
 
 
+async def test_a_sleeper_that_is_cancelled_as_it_wakes_does_not_sleep_on() -> None:
+    clock = DrillClock(START, 0.0)
+    sleeping = asyncio.create_task(clock.sleep(60.0))
+    await asyncio.sleep(0)
+    clock.set_speed(1.0)
+    clock.set_speed(0.0)
+    sleeping.cancel()
+    await asyncio.wait({sleeping}, timeout=5.0)
+    assert sleeping.cancelled()
+
+
 async def test_a_clock_is_moved_on_only_while_it_stands_and_never_back() -> None:
     clock = DrillClock(START, 1.0)
     with pytest.raises(ValueError, match="moved on"):

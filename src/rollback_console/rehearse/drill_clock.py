@@ -16,7 +16,7 @@ class DrillClock(ScaledClock):
 
     def __init__(self, start: float, speed: float = 1.0) -> None:
         super().__init__(start, speed)
-        self._moved = asyncio.Event()
+        self._waiting: set[asyncio.Future[None]] = set()
         self._due: dict[int, float] = {}
         self._numbers = itertools.count()
 
@@ -29,13 +29,23 @@ class DrillClock(ScaledClock):
         self._due[number] = until
         try:
             while (left := until - self.now()) > 1e-9:
-                moved = self._moved
-                try:
-                    await asyncio.wait_for(moved.wait(), left / self.speed if self.speed else None)
-                except TimeoutError:
-                    continue
+                await self._moved(left / self.speed if self.speed else None)
         finally:
             del self._due[number]
+
+    async def _moved(self, within: float | None) -> None:
+        """Until the clock was set or moved, at most so many of the wall's seconds. Without `asyncio.wait_for`, which
+        swallows a cancellation that comes with the waking: who sleeps on a clock that stands would then sleep on."""
+        loop = asyncio.get_running_loop()
+        woken: asyncio.Future[None] = loop.create_future()
+        self._waiting.add(woken)
+        timer = loop.call_later(within, _set, woken) if within is not None else None
+        try:
+            await woken
+        finally:
+            self._waiting.discard(woken)
+            if timer is not None:
+                timer.cancel()
 
     async def move_to(self, moment: float) -> None:
         """Move on to that Unix time, waking whoever sleeps until a moment before it. Raises ValueError for a moment
@@ -43,15 +53,20 @@ class DrillClock(ScaledClock):
         if self.speed or moment < self.now() - 1e-6:
             raise ValueError("a clock that stands is moved on, not back")
         while (due := min((each for each in self._due.values() if each <= moment), default=None)) is not None:
-            await self._set(max(due, self.now()))
-        await self._set(moment)
+            await self._go_to(max(due, self.now()))
+        await self._go_to(moment)
 
-    async def _set(self, moment: float) -> None:
+    async def _go_to(self, moment: float) -> None:
         self._origin = moment
         self._wake()
         for _ in range(_LOOKS):
             await asyncio.sleep(0)
 
     def _wake(self) -> None:
-        self._moved.set()
-        self._moved = asyncio.Event()
+        for woken in tuple(self._waiting):
+            _set(woken)
+
+
+def _set(woken: asyncio.Future[None]) -> None:
+    if not woken.done():
+        woken.set_result(None)
