@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from rollback_console.engine.board import TRACE_POINTS, urgency
+from rollback_console.engine.board import TRACE_POINTS
 from rollback_console.engine.declared import Declared
 from rollback_console.engine.record import redecide
 from rollback_console.errors import InputError, OtherEngine
@@ -19,18 +19,18 @@ from rollback_console.execute.fold import executions
 from rollback_console.journal.announced import Announced
 from rollback_console.journal.entry import Entry
 from rollback_console.journal.kinds import BackendChanged, Snoozed
-from rollback_console.model.identity import DeploymentId
 from rollback_console.model.incident import Incident
-from rollback_console.model.observation import BackendHealth, BackendState, Observation
+from rollback_console.model.observation import BackendHealth, BackendState
 from rollback_console.model.plan import Execution, ExecutionState
 from rollback_console.model.review import Again, Difference, Moment
 from rollback_console.model.rules import DeploymentRule
-from rollback_console.model.snapshot import DeploymentView, JournalStatus, Snapshot, Trace
+from rollback_console.model.snapshot import DeploymentView, JournalStatus, Snapshot
 from rollback_console.model.text import plain
 from rollback_console.model.value import dataclass
-from rollback_console.model.verdict import TriggerState, Verdict
+from rollback_console.model.verdict import Verdict
 from rollback_console.model.walk import Walk
 from rollback_console.review.replay_index import Index
+from rollback_console.review.replay_panels import Grid, Line, as_recorded, in_order, seen_in, traces
 from rollback_console.review.replay_samples import ON_GRID, Sampled, Samples, Turned
 from rollback_console.review.sources import Source, open_source
 from rollback_console.runbook.walk import walks
@@ -45,8 +45,6 @@ _OTHERS = 40  # ticks before this one among which another machine's last is look
 _FURTHEST = 1_500  # ticks that a trace reaches back over, however short their steps
 _CALM = "healthy: only every few minutes is recorded"
 _LATER = "in a moment"
-_STATES = {str(each): each for each in TriggerState}
-_Line = tuple[str, DeploymentRule, Observation | None]  # environment/name, its rule then, what was seen of it
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,21 +146,21 @@ class Replay:
                 yield None
         yield self._with(base, rows, told, grid, whole=True)
 
-    def _rows(self, place: int, number: int, sampled: Sampled | None) -> list[_Line]:
+    def _rows(self, place: int, number: int, sampled: Sampled | None) -> list[Line]:
         """Every deployment that was watched then: as its samples name it (of several machines, as each of them saw it
         last), else as its policy did."""
         if sampled is not None:
-            found = {name: (name, rule, seen) for name, rule, seen in _seen(sampled)}
+            found = {name: (name, rule, seen) for name, rule, seen in seen_in(sampled)}
             if len(self.index.chains) > 1:
                 for each in range(number - 1, max(-1, number - _OTHERS), -1):
-                    for name, rule, seen in _seen(self.samples.tick(each)):
+                    for name, rule, seen in seen_in(self.samples.tick(each)):
                         found.setdefault(name, (name, rule, seen))
             return list(found.values())
         digests = [digest for (what, _), digest in self.index.papers(place).items() if what == "policy"]
         return [(str(rule.deployment.id), rule, None) for each in digests for rule in self.samples.rules(each)]
 
     def _told(
-        self, place: int, number: int, row: _Line, most: int, cooling: Callable[[str, float], bool]
+        self, place: int, number: int, row: Line, most: int, cooling: Callable[[str, float], bool]
     ) -> tuple[Verdict | None, Again]:
         """A deployment's verdict as it was shown, and what the engine comes to."""
         name, rule, observation = row
@@ -179,18 +177,18 @@ class Replay:
         verdict = self.samples.jumped(rule, observation, turned, cooling=cools)
         if own or (turned is not None and index.ticks.until(turned.place) >= number):  # nothing was evaluated since
             said = str(verdict.state) if verdict is not None else ""
-            return _as_recorded(verdict, recorded), Again(who, recorded, said, exact=bool(said))
+            return as_recorded(verdict, recorded), Again(who, recorded, said, exact=bool(said))
         if turned is None or recorded == "healthy":
-            return _as_recorded(verdict, recorded), Again(who, recorded, "", exact=False, note=_CALM)
+            return as_recorded(verdict, recorded), Again(who, recorded, "", exact=False, note=_CALM)
         walked = self.samples.walked(turned, name, number, most, lambda at: cooling(name, at))
         if walked is None or walked.verdict is None:
             note = _LATER if walked is None else "samples between are not kept"
-            return _as_recorded(verdict, recorded), Again(who, recorded, "", exact=False, note=note)
+            return as_recorded(verdict, recorded), Again(who, recorded, "", exact=False, note=note)
         note = "" if walked.exact else "evaluations between are not recorded"
         again = Again(who, recorded, str(walked.verdict.state), walked.exact, note)
-        return _as_recorded(walked.verdict, recorded), again
+        return as_recorded(walked.verdict, recorded), again
 
-    def _cooling(self, done: Sequence[Execution], place: int, rows: Sequence[_Line]) -> Callable[[str, float], bool]:
+    def _cooling(self, done: Sequence[Execution], place: int, rows: Sequence[Line]) -> Callable[[str, float], bool]:
         """Was a cool-down running: from the action, for as long as the policy says."""
         lengths = {name: rule.trigger.cool_down_s for name, rule, _ in rows}
         made = [(str(e.plan.deployment), e.started_at) for e in done if e.state in _ACTED]
@@ -202,8 +200,8 @@ class Replay:
         return cooling
 
     def _with(
-        self, base: Moment, rows: Sequence[_Line], told: Mapping[str, tuple[Verdict | None, Again]],
-        grid: _Grid, *, whole: bool,
+        self, base: Moment, rows: Sequence[Line], told: Mapping[str, tuple[Verdict | None, Again]],
+        grid: Grid, *, whole: bool,
     ) -> Moment:  # fmt: skip
         """The moment with its panels: most urgent first, members of an incident together, as live."""
         self._revision += 1
@@ -218,28 +216,28 @@ class Replay:
         for row, (name, rule, _) in enumerate(rows):
             who = rule.deployment
             view = DeploymentView(
-                rule, told[name][0], _traces(rule, name, row, ticks, grid),
+                rule, told[name][0], traces(rule, name, row, ticks, grid),
                 pointers.get((who.model, who.alias)), member_of.get(who.id), snoozed.get(name), self._revision,
                 expected=expected.get(name),
             )  # fmt: skip
             views.append(view)
-        views = _in_order(views)
+        views = in_order(views)
         shown = replace(snapshot, deployments=tuple(views))
         return replace(base, snapshot=shown, again=tuple(told[name][1] for name, _, _ in rows), whole=whole)
 
-    def _grid(self, number: int) -> _Grid:
+    def _grid(self, number: int) -> Grid:
         """Which tick stands in each cell of the traces that end with tick `number`: as dense as the evaluations were;
         where that would be holes for the most part, as a calm fleet's samples are."""
         ticks = self.index.ticks
         if number < 0:
-            return _Grid(ticks.step_s, 0.0, ())
+            return Grid(ticks.step_s, 0.0, ())
         dense = self._cells(number, ticks.step_s)
         filled = sum(1 for each in dense.numbers if each is not None)
         if 3 * filled >= len(dense.numbers) or ticks.step_s >= _CALM_S:
             return dense
         return self._cells(number, _CALM_S)
 
-    def _cells(self, number: int, step: float) -> _Grid:
+    def _cells(self, number: int, step: float) -> Grid:
         ticks = self.index.ticks
         end = ticks.ats[number]
         cells: list[int | None] = [None] * TRACE_POINTS
@@ -251,7 +249,7 @@ class Replay:
             if back > 0 and cells[-1 - back] is None:
                 cells[-1 - back] = each
         filled = next(n for n, each in enumerate(cells) if each is not None)
-        return _Grid(step, end, tuple(cells[filled:]))
+        return Grid(step, end, tuple(cells[filled:]))
 
     # -- what surrounds the panels ------------------------------------------------------------------------------------
 
@@ -407,70 +405,3 @@ class Replay:
         entry = decision.entry
         where = plain(entry.deployment, 200)
         return Difference(decision.place, entry.seq, entry.at, where, decision.differs, decision.difference)
-
-
-@dataclass(frozen=True, slots=True)
-class _Grid:
-    """The cells of traces: so many seconds each, up to `until`; each has a tick by number, or none."""
-
-    step_s: float
-    until: float
-    numbers: tuple[int | None, ...]
-
-
-def _seen(sampled: Sampled | None) -> Iterator[_Line]:
-    """The rows of a tick whose policy can be read."""
-    if sampled is not None:
-        for rule, seen in zip(sampled.rules, sampled.tick.observations, strict=False):
-            if rule is not None:
-                yield str(rule.deployment.id), rule, seen
-
-
-def _as_recorded(verdict: Verdict | None, state: str) -> Verdict | None:
-    """What was shown is what was recorded, whatever is made of it now."""
-    if verdict is None or str(verdict.state) == state:
-        return verdict
-    return replace(verdict, state=_STATES[state]) if state in _STATES else verdict
-
-
-def _traces(
-    rule: DeploymentRule, name: str, row: int, ticks: Sequence[Sampled | None], grid: _Grid
-) -> tuple[Trace, ...]:
-    """A deployment's traces: one a signal, a hole where nothing was recorded."""
-    observations = []
-    for each in ticks:
-        found = None
-        if each is not None:
-            own = each.tick.observations
-            if row < len(own) and str(own[row].deployment) == name:
-                found = own[row]
-            else:
-                found = next((o for o in own if str(o.deployment) == name), None)
-        observations.append(found)
-    traces = []
-    for number, signal in enumerate(rule.signals):
-        readings = [
-            None if o is None or number >= len(o.readings) else o.readings[number] for o in observations
-        ]  # fmt: skip
-        values = tuple([None if r is None else r.value for r in readings])
-        bases = tuple([None if r is None else r.baseline for r in readings])
-        traces.append(Trace(signal.name, grid.step_s, grid.until, values, bases))
-    return tuple(traces)
-
-
-def _in_order(views: list[DeploymentView]) -> list[DeploymentView]:
-    """Most urgent first; members of one incident stand together, at their most urgent's place."""
-
-    def place(view: DeploymentView) -> tuple[int, float]:
-        return urgency(view.verdict), -view.verdict.impact.score if view.verdict is not None else 0.0
-
-    first: dict[str, tuple[int, float]] = {}
-    for view in views:
-        if view.incident is not None:
-            first[view.incident] = min(first.get(view.incident, place(view)), place(view))
-
-    def key(view: DeploymentView) -> tuple[tuple[int, float], str, tuple[int, float], DeploymentId]:
-        own = place(view)
-        return (own if view.incident is None else first[view.incident]), view.incident or "~", own, view.id
-
-    return sorted(views, key=key)
