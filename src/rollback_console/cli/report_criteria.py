@@ -202,17 +202,20 @@ def _missed(audits: Sequence[TriggerAudit]) -> Sheet:
 def _quality(sampled: Sampled) -> Sheet:
     columns = (
         Column("policy", "policy"), Column("signal", "signal"), _n("hours", "hours", 0),
-        _n("judged_pct", "judged", 2), _n("no_data_pct", "no data", 2), _n("not_a_number_pct", "NaN", 2),
-        _n("query_failed_pct", "failed", 2), _n("stale_pct", "stale", 2), _n("too_few_pct", "too few", 2),
-        _n("no_baseline_pct", "no base", 2),
+        _n("judged_pct", "judged", 2), _n("no_data_pct", "none", 2), _n("not_a_number_pct", "NaN", 2),
+        _n("query_failed_pct", "fail", 2), _n("stale_pct", "stale", 2), _n("too_few_pct", "few", 2),
+        _n("no_baseline_pct", "base", 2),
     )  # fmt: skip
     rows = tuple(
         (each.policy, each.signal, each.hours,
          *(_percent(share) for share in (each.seen, *each.blind, each.too_few, each.no_baseline)))
         for each in sampled.quality
     )  # fmt: skip
-    notes = ["hours: of its deployments together; NaN: not a number; no base: nothing to compare it with yet"]
-    notes += [f"of {sampled.ticks:,} recorded evaluations, each standing for the time to the next, at most an hour"]
+    notes = [
+        "hours: of its deployments together; none: no data; NaN: not a number; fail: the query failed;"
+        " few: too few trials; base: nothing to compare it with yet",
+        f"of {sampled.ticks:,} recorded evaluations, each standing for the time to the next, at most an hour",
+    ]
     if sampled.gone:
         notes.append(f"the samples of {sampled.gone:,} of them are gone (retention)")
     if sampled.other:
@@ -242,8 +245,8 @@ def _drift(sampled: Sampled) -> Sheet:
 def _proposals(proposals: Sequence[Proposal]) -> Sheet:
     columns = (
         Column("policy", "policy"),
-        Column("change", "proposed change"),
-        Column("why", "what it gains, or why not"),
+        Column("change", "change"),
+        Column("why", "why"),
     )
     rows = tuple((each.policy, _in_words(each), each.why) for each in proposals)
     return Sheet("proposals", "Proposed changes", columns, rows,

@@ -249,8 +249,9 @@ class Walk:
         stretches: dict[str, list[Stretch]] = {}
         for one in self._ones.values():
             stretches.setdefault(one.policy, []).extend(one.stretches)
+        counted = sorted(self._counted.items(), key=lambda item: item[0][0])  # a policy's signals in their own order
         return Sampled(
-            tuple(_quality(policy, signal, each) for (policy, signal), each in self._counted.items() if each.total),
+            tuple(_quality(policy, signal, each) for (policy, signal), each in counted if each.total),
             tuple(each for one in self._ones.values() for each in _drift(one)),
             {policy: tuple(found) for policy, found in stretches.items()},
             self.ticks,
