@@ -212,8 +212,8 @@ def _quality(sampled: Sampled) -> Sheet:
         for each in sampled.quality
     )  # fmt: skip
     notes = [
-        "hours: of its deployments together; none: no data; NaN: not a number; fail: the query failed;"
-        " few: too few trials; base: nothing to compare it with yet",
+        "hours: of its deployments together; none: no data; NaN: not a number; fail: the query failed",
+        "few: too few trials; base: nothing to compare it with yet",
         f"of {sampled.ticks:,} recorded evaluations, each standing for the time to the next, at most an hour",
     ]
     if sampled.gone:
