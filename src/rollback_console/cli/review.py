@@ -212,7 +212,7 @@ def _episode_facts(episode: Episode) -> dict[str, Any]:
         "fired": when(episode.fired_at), "rollback_asked": when(episode.decided_at),
         "recovered": when(episode.ends), "rolled_back_to": episode.moved_to or None,
         "attribution": str(incident.attribution.kind), "reasons": list(incident.attribution.reasons),
-        "sentence": incident.sentence, "judged": episode.judged or None,
+        "sentence": incident.sentence, "transitions": episode.transitions, "judged": episode.judged or None,
     }  # fmt: skip
 
 

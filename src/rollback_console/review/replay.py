@@ -22,7 +22,7 @@ from rollback_console.journal.kinds import BackendChanged, Snoozed
 from rollback_console.model.incident import Incident
 from rollback_console.model.observation import BackendHealth, BackendState
 from rollback_console.model.plan import Execution, ExecutionState
-from rollback_console.model.review import Again, Difference, Moment
+from rollback_console.model.review import Again, Moment
 from rollback_console.model.rules import DeploymentRule
 from rollback_console.model.snapshot import DeploymentView, JournalStatus, Snapshot
 from rollback_console.model.text import plain
@@ -74,7 +74,6 @@ class Replay:
         self._executions: dict[tuple[str, int], Execution] = {}
         self._walks: dict[tuple[str, int], Walk] = {}
         self._declared: tuple[tuple[int, int], Declared] = ((0, 0), Declared())
-        self._announced: tuple[int, Announced] = (-1, Announced())
         self._revision = 0
 
     @classmethod
@@ -399,9 +398,3 @@ class Replay:
         if not rules:
             raise InputError(self.samples.unreadable.get(digest, "it names no deployment"), "")
         return rules
-
-    def difference(self, decision: Decision) -> Difference:
-        """A decision that is not the same again, as a line of a list."""
-        entry = decision.entry
-        where = plain(entry.deployment, 200)
-        return Difference(decision.place, entry.seq, entry.at, where, decision.differs, decision.difference)
