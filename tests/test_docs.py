@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -14,7 +15,7 @@ from markdown_it import MarkdownIt
 
 from docs_reading import COMMANDS, ROOT, Block, blocks_of, documents
 from rollback_console.actions import ACTIONS, BY_ID
-from rollback_console.cli.main import group
+from rollback_console.cli.main import group, run
 from rollback_console.policy.load import parse_policy
 from rollback_console.rehearse.demo import demo_setup
 from rollback_console.tui.keys import SHELL_KEYS
@@ -35,6 +36,7 @@ RUN_BY = {
         "tests/cli/test_cli_live.py",
         "first_live_use_exactly_as_the_readme_has_it",
     ),
+    ("README.md", "rollback-console rehearse"): ("tests/test_docs.py", "the_readmes_drill_runs_as_it_stands"),
     ("README.md", "eval"): ("tests/test_docs.py", "completion_as_the_readme_has_it"),
     ("docs/journal-format.md", "set -eu"): (
         "tests/journal/test_journal_format.py",
@@ -292,6 +294,24 @@ def test_make_demo_runs_the_demo() -> None:
         ["make", "--dry-run", "test"], cwd=ROOT, capture_output=True, text=True, check=True, env=alone
     )
     assert "pytest" in tested.stdout.splitlines()[-1]
+
+
+def test_the_readmes_drill_runs_as_it_stands(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What has a screen says that it needs one (tests/e2e plays a drill in a real terminal); the rest answers."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (block,) = [each for each in _blocks("README.md") if "rehearse" in each.commands[0]]
+    codes, said = [], ""
+    for command in block.commands:
+        codes.append(run(shlex.split(command, comments=True)[1:]))
+        shown = capsys.readouterr()
+        said += shown.out + shown.err
+    assert codes == [2, 0, 0, 2, 0]
+    assert said.count("a screen needs a terminal") == 2
+    assert "PASSED: blip by perfect" in said
+    assert "rehearsal" in said.partition("PASSED")[2]
 
 
 def test_completion_as_the_readme_has_it(tmp_path: Path) -> None:
