@@ -12,8 +12,9 @@ import pytest
 
 from rollback_console.cli.main import run
 from rollback_console.cli.real_drill import WallSteps
+from rollback_console.cli.real_screen import RealClock
 from rollback_console.clock import VirtualClock, WallClock
-from rollback_console.errors import UsageError
+from rollback_console.errors import Refused, UsageError
 from rollback_console.model.identity import DeploymentId
 from rollback_console.rehearse import scenario as scenarios
 from rollback_console.rehearse.evaluate import evaluate
@@ -179,6 +180,15 @@ async def test_evaluation_times_stand_until_the_next_is_due() -> None:
     await steps.due()
     await steps.advance(15.0)
     assert steps.now() == first + 15.0, "an evaluation that is late is made, not left out"
+
+
+async def test_nobody_pauses_real_servers_or_moves_them_on() -> None:
+    clock = RealClock()
+    clock.set_speed(0.0)
+    assert clock.speed == 1.0
+    assert abs(clock.now() - time.time()) < 5.0
+    with pytest.raises(Refused, match="real servers take the time that they take"):
+        await clock.move_to(clock.now() + 60.0)
 
 
 @pytest.mark.real
