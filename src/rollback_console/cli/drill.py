@@ -49,7 +49,14 @@ class Wanted:
 
 def rehearse_live(wanted: Wanted) -> None:
     """The drill from its story to its report. Raises `ConsoleError` for whatever a person wrote wrong."""
-    need_terminal("without one, `rollback-console rehearse --headless` plays a scenario by an operator of its own")
+    try:
+        need_terminal("without one, `rollback-console rehearse --headless` plays a scenario by an operator of its own")
+    except UsageError:
+        if wanted.scenario is not None:
+            from rollback_console.rehearse.scenario import find
+
+            find(wanted.scenario)  # a scenario that there is not is what to say first
+        raise
     if wanted.journal is not None and wanted.journal.exists():
         raise UsageError(f"{wanted.journal} exists", "a drill makes its own journal: name a new file")
     played = Played(wanted)
