@@ -56,6 +56,10 @@ class DrillClock(ScaledClock):
             await self._go_to(max(due, self.now()))
         await self._go_to(moment)
 
+    def next_due(self, earliest: float, latest: float) -> float:
+        """When the next sleeper wakes, Unix seconds, between these bounds; the earlier bound where none does."""
+        return max(earliest, min((each for each in self._due.values() if each <= latest), default=earliest))
+
     async def _go_to(self, moment: float) -> None:
         self._origin = moment
         self._wake()
