@@ -8,6 +8,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 import xml.etree.ElementTree as ET
 from pathlib import Path
@@ -241,11 +242,12 @@ def started(folder: Path) -> tuple[subprocess.Popen[bytes], list[int]]:
     return process, eventually(lambda: children_of(process.pid), 60.0)
 
 
-def test_ctrl_c_ends_all_children_at_once(tmp_path: Path) -> None:
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["ctrl-c", "a server that gives up"])
+def test_who_is_asked_to_end_ends_all_children_at_once(tmp_path: Path, number: signal.Signals) -> None:
     process, children = started(tmp_path)
     try:
         assert len(children) == 2
-        os.killpg(process.pid, signal.SIGINT)
+        os.killpg(process.pid, number) if number is signal.SIGINT else process.send_signal(number)
         out, err = process.communicate(timeout=20)
         assert process.returncode == 130, err.decode()
         assert b"Traceback" not in err
@@ -255,6 +257,8 @@ def test_ctrl_c_ends_all_children_at_once(tmp_path: Path) -> None:
             process.kill()
     assert not (tmp_path / "lib.json").exists()
     assert out == b""
+    for place in (Path("/dev/shm"), Path(tempfile.gettempdir())):
+        assert not list(place.glob(f"rollback-console-drills-{process.pid}-*"))
 
 
 def test_a_process_that_dies_is_said_and_ends_the_others(tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rollback_console.cli.drilling import collected_between, headless_drill, scratch
+from rollback_console.cli.drilling import collected_between, ends_when_asked, headless_drill, scratch
 from rollback_console.errors import ConsoleError
 from rollback_console.model.text import plain
 from rollback_console.model.value import dataclass
@@ -68,7 +68,7 @@ def play_all(tasks: Sequence[Task], jobs: int, take: Callable[[Played], None]) -
         found[played.number] = played
         take(played)
 
-    with scratch() as folder:
+    with ends_when_asked(), scratch() as folder:
         if jobs == 1:
             for task in tasks:
                 keep(play(task, folder))
@@ -182,6 +182,7 @@ def _load() -> None:
 def _work(end: Connection, others: Sequence[Connection], folder: Path) -> None:
     """One process: plays what it is given until there is no more, or nobody listens."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # whoever began it hears Ctrl-C, and ends it
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)  # which is how
     for other in others:
         other.close()
     gc.freeze()  # what was loaded before stays: between two drills it need not be looked through

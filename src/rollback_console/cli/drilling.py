@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import gc
 import hashlib
+import os
 import shutil
+import signal
 import tempfile
+import threading
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -105,7 +108,7 @@ def scratch() -> Iterator[Path]:
     """A folder for journals that nobody keeps: in memory where there is such a place, for a journal waits for its disk
     at every entry. The journal is the very same, and goes with the folder."""
     there = _MEMORY if _MEMORY.is_dir() and _usable(_MEMORY) else None
-    folder = Path(tempfile.mkdtemp(prefix="rollback-console-drills-", dir=there))
+    folder = Path(tempfile.mkdtemp(prefix=f"rollback-console-drills-{os.getpid()}-", dir=there))
     try:
         yield folder
     finally:
@@ -119,6 +122,26 @@ def _usable(folder: Path) -> bool:
             return shutil.disk_usage(folder).free > 256_000_000
     except OSError:
         return False
+
+
+@contextmanager
+def ends_when_asked() -> Iterator[None]:
+    """A CI server that gives up (SIGTERM) and a terminal that closes (SIGHUP) end it as Ctrl-C does: what was started
+    ends with it, and nothing is left lying in memory or on the disk."""
+
+    def end(_number: int, _frame: object) -> None:
+        raise KeyboardInterrupt
+
+    asked = [signal.SIGTERM, *([signal.SIGHUP] if hasattr(signal, "SIGHUP") else [])]
+    if threading.current_thread() is not threading.main_thread():  # nobody but the main thread may listen
+        yield
+        return
+    before = {number: signal.signal(number, end) for number in asked}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 @contextmanager

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from rollback_console.cli.common import warn
+from rollback_console.cli.drilling import ends_when_asked
 from rollback_console.errors import BackendUnreachable, UsageError
 
 if TYPE_CHECKING:
@@ -63,7 +64,7 @@ def real_drill(
     path = journal or rehearsal_journal()
     if path.exists():
         raise UsageError(f"{path} exists", "a drill makes its own journal: name a new file")
-    with tempfile.TemporaryDirectory(prefix="rollback-console-real-") as folder:
+    with ends_when_asked(), tempfile.TemporaryDirectory(prefix="rollback-console-real-") as folder:
         scene = Scene(scenario, seed, Path(folder), policy=policy, mode=mode_for(operator))
         warn("starting Prometheus, MLflow and the scenario's services; then it takes the time that it takes")
         with scene:

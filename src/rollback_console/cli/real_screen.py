@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from rollback_console.cli.common import need_terminal, warn
 from rollback_console.cli.drill import Played, Wanted, first
+from rollback_console.cli.drilling import ends_when_asked
 from rollback_console.errors import Refused, UsageError
 from rollback_console.rehearse.drill_clock import DrillClock
 
@@ -62,7 +63,7 @@ def rehearse_real(wanted: Wanted) -> None:
     from rollback_console.rehearse.scenario import find
 
     scenario = find(wanted.scenario or first(tutorial=wanted.tutorial))
-    with tempfile.TemporaryDirectory(prefix="rollback-console-real-") as folder:
+    with ends_when_asked(), tempfile.TemporaryDirectory(prefix="rollback-console-real-") as folder:
         scene = Scene(scenario, wanted.seed, Path(folder))
         warn("starting Prometheus, MLflow and the scenario's services: a minute, and then the story begins")
         with scene:
