@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from journal_tools import BLOB, CHAIN, DEPLOYMENT, LAST, device, full_journal, unguarded
+from journal_tools import BLOB, CHAIN, DEPLOYMENT, LAST, SAMPLES, device, full_journal, unguarded
 
 from rollback_console.cli.main import run
 from rollback_console.clock import VirtualClock
@@ -126,11 +126,12 @@ def test_list_filters(path: Path, capfd: pytest.CaptureFixture[str]) -> None:
 
 
 def test_show(path: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    assert run(["journal", "show", "18", "--journal", str(path), "--json"]) == 0
+    note = str([body.kind for body in SAMPLES].index("note") + 2)  # behind the genesis
+    assert run(["journal", "show", note, "--journal", str(path), "--json"]) == 0
     found = _json(capfd)
     assert isinstance(found, dict)
     assert found["body"]["text"].startswith("é [/prod]")
-    assert run(["journal", "show", "18", "--journal", str(path)]) == 0
+    assert run(["journal", "show", note, "--journal", str(path)]) == 0
     out = capfd.readouterr().out
     assert "\x1b" not in out
     assert "note: é [/prod]" in out
