@@ -101,6 +101,13 @@ async def test_pictures(past: Path, size: tuple[int, int]) -> None:
         assert_golden(f"review-entry-{name}", shown(pilot))
 
 
+async def test_escape_leaves_a_moment_for_the_incidents(past: Path) -> None:
+    async with reviewed(past) as (pilot, scrub):
+        await enter(pilot, scrub)
+        await press(pilot, scrub, "escape")
+        assert isinstance(top(pilot), ReviewScreen)
+
+
 async def test_every_key_of_the_scrubber_moves_as_it_says(past: Path) -> None:
     async with reviewed(past) as (pilot, scrub):
         await enter(pilot, scrub)

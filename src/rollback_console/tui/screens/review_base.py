@@ -141,6 +141,7 @@ class Driven(ReviewBase):
             ("0-9", "jump"),
             ("/", "search"),
             ("W", "what if"),
+            ("escape", "back"),
         )
 
     def on_scrubbed(self) -> None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, cast
 
 from rich.style import Style
 from textual import events
+from textual.actions import SkipAction
 from textual.binding import Binding
 from textual.geometry import Region, Size
 from textual.message import Message
@@ -317,7 +318,9 @@ class FleetView(FilteredView, can_focus=True):
         self._to(self._index() + step * max(1, self.size.height // (PANEL_LINES if self._panels else 1) - 1))
 
     def action_clear_filter(self) -> None:
-        self.clear_filter()
+        """Raises SkipAction without a filter: then the key is the screen's."""
+        if not self.clear_filter():
+            raise SkipAction
 
     def on_click(self, event: events.Click) -> None:
         number = event.y + round(self.scroll_offset.y)
