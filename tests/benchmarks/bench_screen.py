@@ -49,7 +49,7 @@ def drill(quick: bool) -> list[Figure]:
             console.wait(b"nothing here is real")
             console.press(b"\r", b"oncall")  # keys act from here on: the first states are shown before keys load
             time.sleep(12.0)  # the best operator plays beside it, at a lower priority, and is done
-            latencies = _press(console, 8 if quick else 30)
+            latencies = _press(console, 8 if quick else 30, rows=8)
         finally:
             console.stop()
     note = f"{len(latencies)} presses; a one-Static app just before: {percentile(floor, 0.99) * 1000:.1f} ms"
@@ -119,14 +119,15 @@ def _floor(env: dict[str, str], seconds: float) -> list[float]:
         app.stop()
 
 
-def _press(console: Pty, seconds: float) -> list[float]:
-    """Press j and k every 50 ms; j twice as often, so that the list scrolls too."""
+def _press(console: Pty, seconds: float, rows: int = 60) -> list[float]:
+    """Press j and k every 50 ms; j more often, so that the list scrolls too, but never past `rows`: where a list ends
+    a key changes nothing, and there is nothing to wait for."""
     found = []
     end = time.monotonic() + seconds
     pick = Random(1)
     depth = 0
     while time.monotonic() < end:
-        down = depth < 1 or (depth < 60 and pick.random() < 0.6)
+        down = depth < 1 or (depth < rows and pick.random() < 0.6)
         depth += 1 if down else -1
         took = console.press(b"j" if down else b"k", _CURSOR)
         found.append(took)
