@@ -9,6 +9,8 @@ import pytest
 from rollback_console.cli.main import run
 from rollback_console.model.snapshot import Snapshot
 from rollback_console.review.replay import Replay
+from rollback_console.review.scrub import Scrub
+from rollback_console.review.sources import open_source
 
 RANKER = "production/checkout-ranker"
 
@@ -120,3 +122,23 @@ def test_the_ticks_between_decisions_lead_to_the_recorded_states_again(replay: R
             if again.exact:
                 seen.add(again.recorded)
     assert seen >= exact
+
+
+async def test_what_turned_at_one_evaluation_is_one_press_away(drill: Path) -> None:
+    scrub = Scrub(open_source(drill), lambda _: None)
+    scrub.begin()
+    await scrub.settled()
+    index = scrub.replay.index
+    moments = sorted({index.settled(place) for place in index.turns})
+    assert len(moments) < len(index.turns), "several deployments turned at once"
+    scrub.edge(False)
+    there = []
+    for _ in moments:
+        scrub.turn(1)
+        there.append(index.settled(scrub.place))
+    assert there == moments
+    back = []
+    for _ in moments[1:]:
+        scrub.turn(-1)
+        back.append(index.settled(scrub.place))
+    assert back == moments[-2::-1]

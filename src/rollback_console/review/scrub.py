@@ -275,11 +275,19 @@ class Scrub:
         self._along(self.replay.index.item_places, step)
 
     def turn(self, step: int) -> None:
-        """To the next change of state (or the one before)."""
-        self._along(self.replay.index.turns, step)
+        """To the next change of state (or the one before). What turned at one evaluation is one moment, one key."""
+        index = self.replay.index
+        here = index.settled(self._place)
+        number = bisect_right(index.turns, here) if step > 0 else bisect_left(index.turns, self._place) - 1
+        while step < 0 <= number and index.settled(index.turns[number]) == here:
+            number -= 1
+        self._to_place(index.turns, number, step)
 
     def _along(self, places: array[int], step: int) -> None:
         number = bisect_right(places, self._place) if step > 0 else bisect_left(places, self._place) - 1
+        self._to_place(places, number, step)
+
+    def _to_place(self, places: array[int], number: int, step: int) -> None:
         self.go(places[number] if 0 <= number < len(places) else self.window[1 if step > 0 else 0])
 
     def edge(self, end: bool) -> None:
