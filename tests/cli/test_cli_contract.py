@@ -31,7 +31,10 @@ SUBCOMMANDS = {
         "verify", "list", "show", "note", "export", "status", "sync", "merge", "rotate", "prune",
     },
     "identity": {"init", "show"},
-    "report": {"postmortem", "message", "rollback-rate", "history", "coverage", "calibration", "criteria", "evidence", "practice"},
+    "report": {
+        "postmortem", "message", "rollback-rate", "history", "coverage", "calibration", "criteria", "evidence",
+        "practice",
+    },
     "hub": {"serve", "migrate", "enrol", "devices", "revoke", "evidence", "backup", "restore", "join"},
 }  # fmt: skip
 

@@ -24,7 +24,7 @@ from rollback_console.cli.drill_junit import Case
 from rollback_console.cli.drilling import staged
 from rollback_console.cli.main import run
 from rollback_console.rehearse import scenario as scenarios
-from rollback_console.rehearse.montecarlo import wilson
+from rollback_console.rehearse.montecarlo import share
 from rollback_console.rehearse.scenario import find, shipped
 
 CAMPAIGN = bool(os.environ.get("ROLLBACK_CONSOLE_CAMPAIGN"))
@@ -304,7 +304,7 @@ def test_why_runs_failed_is_counted_without_its_numbers() -> None:
         Played(k, result_with(seed=k, passed=False, failed_because=(f"recovered after {k} s; the band ends at 9 s",)))
         for k in range(3)
     )
-    many = drill_words.Many("demo", "release", "perfect", "0..2", wilson(0, 3), (), played)
+    many = drill_words.Many("demo", "release", "perfect", "0..2", share(0, 3), (), played)
     assert many.reasons == (("recovered", 3, 0),)
 
 

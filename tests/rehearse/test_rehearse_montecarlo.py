@@ -17,7 +17,7 @@ from rollback_console.cli.drill_jobs import Task, play
 from rollback_console.cli.drilling import collected_between, headless_drill, scratch
 from rollback_console.journal.export import lines
 from rollback_console.journal.store import Journal
-from rollback_console.rehearse.montecarlo import Run, outcomes, quantile, wilson
+from rollback_console.rehearse.montecarlo import Run, outcomes, quantile, share
 from rollback_console.rehearse.scenario import find
 
 
@@ -39,13 +39,13 @@ def run_with(seed: int = 1, **more: object) -> Run:
     ],
 )
 def test_a_share_has_wilsons_interval(held: int, runs: int, low: float, high: float) -> None:
-    found = wilson(held, runs)
+    found = share(held, runs)
     assert (round(found.low, 4), round(found.high, 4)) == (low, high)
     assert found.share == held / runs
 
 
 def test_nothing_tried_says_nothing() -> None:
-    assert (wilson(0, 0).low, wilson(0, 0).high) == (0.0, 1.0)
+    assert (share(0, 0).low, share(0, 0).high) == (0.0, 1.0)
     assert quantile([], 0.5) is None
     assert outcomes([]) == ()
 
@@ -55,7 +55,7 @@ def test_nothing_tried_says_nothing() -> None:
 def test_wilson_solves_its_equation(runs: int, held: int) -> None:
     """Its bounds are where the share lies 1.96 standard errors *of the bound* away."""
     held = min(held, runs)
-    found = wilson(held, runs)
+    found = share(held, runs)
     assert 0.0 <= found.low <= held / runs <= found.high <= 1.0
     for bound in (found.low, found.high):
         if 0.0 < bound < 1.0:

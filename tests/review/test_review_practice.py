@@ -7,12 +7,14 @@ from pathlib import Path
 
 import pytest
 
+from rollback_console.authorize.keys import PersonKey
 from rollback_console.cli.drill_record import Record
 from rollback_console.cli.main import run
 from rollback_console.clock import VirtualClock
 from rollback_console.journal.device import DeviceKey
-from rollback_console.journal.kinds import DrillSummary, StepMarked, WalkEvent
+from rollback_console.journal.kinds import DrillSummary, PolicyInForce, StepMarked, WalkEvent
 from rollback_console.journal.store import Journal
+from rollback_console.rehearse.setup import roster_text
 from rollback_console.review.practice import QUARTER_S, practised, standing
 
 DAY = 86_400.0
@@ -110,6 +112,20 @@ def test_the_report_prints_it(journal: Path, capsys: pytest.CaptureFixture[str])
     assert [(r["operator"], r["times"], r["passed"]) for r in found["drills"]["rows"]] == [("jo", 2, 1), ("kim", 1, 0)]
     assert {r["runbook"] for r in found["walks"]["rows"]} == {"upstream-fault", "model-version-rollback"}
     assert run(["report", "practice", "--journal", str(journal), "--every", "soon"]) == 2
+
+
+def test_who_left_the_roster_is_not_overdue(
+    journal: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    line = PersonKey.from_seed(1, "jo").line
+    with Journal.open(journal, device=DeviceKey.from_seed(b"d" * 32), clock=VirtualClock(NOW)) as book:
+        digest = book.put_blob(roster_text("jo", "Jo", line).encode())
+        book.append(PolicyInForce(what="roster", name="roster.yaml", version=2, digest=digest))
+    assert run(["report", "practice", "--journal", str(journal), "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert {row["operator"] for row in found["overdue"]["rows"]} == {"jo"}
+    assert {row["operator"] for row in found["drills"]["rows"]} == {"jo", "kim"}, "what was, was"
 
 
 def test_a_drill_is_put_on_record_where_there_is_a_journal_and_makes_none_by_itself(

@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from review.small_past import BEGUN, DAY, FEED, HOUR, RANKER, Team
+from rollback_console.model.intervals import wilson
 from rollback_console.review.measures import Measures, measures
 from rollback_console.review.measures_cost import lost_by, troubles
 from rollback_console.review.moves import MoveClass, moves_of
@@ -25,7 +26,6 @@ from rollback_console.review.rates import (
     spread,
     times,
     trend,
-    wilson,
 )
 
 WEEK = 7 * DAY

@@ -316,7 +316,7 @@ async def test_speed_keys_belong_to_simulated_time() -> None:
         await settle(pilot)
         assert "PAUSED" in screen_text(app)
         await pilot.press("space")
-        assert [asked[1] for asked in commands.asked] == [20.0, 5.0, 0.0, 10.0]
+        assert [asked[1] for asked in commands.asked] == [20.0, 10.0, 0.0, 10.0], "each from where the one before went"
 
 
 def luminance(colour: str) -> float:

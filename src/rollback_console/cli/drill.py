@@ -131,6 +131,7 @@ class Played:
         return ConsoleApp(self._start, drill=self.drill)
 
     async def _start(self, publish: Callable[[Snapshot], None]) -> Commands:
+        from rollback_console.cli.drilling import by_itself
         from rollback_console.cli.rehearsal import opening
 
         played = self._rehearsal()
@@ -138,6 +139,7 @@ class Played:
         seat = await opening(
             played, self.drill.tap(publish), speed=self._wanted.speed, set_speed=clock.set_speed
         )  # fmt: skip
+        by_itself(seat)
         self._keep(self._play_best())
         self._keep(self._look_back())
 

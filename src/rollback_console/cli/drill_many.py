@@ -241,9 +241,9 @@ def _tell_runs(
 
 def _many(result: Result, group: Sequence[Played]) -> Many:
     from rollback_console.rehearse.library import by_path
-    from rollback_console.rehearse.montecarlo import wilson
+    from rollback_console.rehearse.montecarlo import share
 
-    passed = wilson(sum(run.passed for run in result.runs), len(result.runs))
+    passed = share(sum(run.passed for run in result.runs), len(result.runs))
     return Many(
         result.scenario, result.klass, result.operator, result.seeds, passed, by_path([result]), tuple(group)
     )  # fmt: skip

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import importlib
 import io
 import os
 import re
@@ -13,6 +12,7 @@ from collections.abc import Sequence
 import click
 
 from rollback_console.cli import common
+from rollback_console.cli.lazy import LazyGroup
 from rollback_console.errors import ConsoleError, FileProblems, UsageError
 from rollback_console.model.text import plain, plain_block
 
@@ -51,24 +51,10 @@ _ANSWERS = {"--version", "-V", "--help", "-h"}
 _OWN_OPTIONS = {"--debug", *_ANSWERS}
 
 
-class _Families(click.Group):
-    """Loads a family when it is called; an unknown first word is a deployment or an alert to open the console on."""
+class _Families(LazyGroup):
+    """An unknown first word is a deployment or an alert to open the console on."""
 
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        return list(COMMANDS)
-
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        if cmd_name not in COMMANDS:
-            return None
-        module, attribute, _ = COMMANDS[cmd_name]
-        loaded = getattr(importlib.import_module(f"rollback_console.cli.{module}"), attribute)
-        if not isinstance(loaded, click.Command):
-            raise TypeError(f"cli.{module}.{attribute} is not a command")
-        return loaded
-
-    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        with formatter.section("Commands"):
-            formatter.write_dl([(name, help_line) for name, (_, _, help_line) in COMMANDS.items()])
+    table = COMMANDS
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """What is neither an option of ours nor a command is the console's: `rollback-console --theme light ranker`."""

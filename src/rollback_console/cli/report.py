@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import importlib
-
 import click
+
+from rollback_console.cli.lazy import LazyGroup
 
 # name -> (module, attribute, one line for --help)
 REPORTS: dict[str, tuple[str, str, str]] = {
@@ -20,24 +20,9 @@ REPORTS: dict[str, tuple[str, str, str]] = {
 }
 
 
-class _Reports(click.Group):
-    """Loads a report when it is called."""
-
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        return list(REPORTS)
-
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        if cmd_name not in REPORTS:
-            return None
-        module, attribute, _ = REPORTS[cmd_name]
-        loaded = getattr(importlib.import_module(f"rollback_console.cli.{module}"), attribute)
-        if not isinstance(loaded, click.Command):
-            raise TypeError(f"cli.{module}.{attribute} is not a command")
-        return loaded
-
-    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        with formatter.section("Reports"):
-            formatter.write_dl([(name, line) for name, (_, _, line) in REPORTS.items()])
+class _Reports(LazyGroup):
+    table = REPORTS
+    heading = "Reports"
 
 
 @click.command("report", cls=_Reports, epilog="Example: rollback-console report rollback-rate --format md")

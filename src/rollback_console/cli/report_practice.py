@@ -35,20 +35,26 @@ def command(
     from rollback_console.review.practice import practised, standing
 
     every_s = length_of("--every", every)
-    known = practised(find_journal(journal, config))
-    people = [operator] if operator is not None else _people(config, known)
+    path = find_journal(journal, config)
+    known = practised(path)
+    people = [operator] if operator is not None else _people(config, path, known)
     due = list(standing(known, people, _classes(), _runbooks(config), time.time(), every_s))
     drills = [d for d in known.drills if operator in (None, d.operator)]
     walks = [w for w in known.walks if operator in (None, w.operator)]
     show([_overdue(due, every), _drills(drills), _walks(walks)], "json" if as_json else form)
 
 
-def _people(config: Path | None, known: Practised) -> list[str]:
-    """The roster's operators; where there is no roster, whoever practised."""
+def _people(config: Path | None, path: Path, known: Practised) -> list[str]:
+    """The operators of the settings' roster, else of the last that the journal recorded, else whoever practised."""
     from rollback_console.cli.identity import roster_of
+    from rollback_console.review.practice import rostered
 
-    rostered = [each.id for each in roster_of(config).operators] if find_config(config) is not None else []
-    return rostered or sorted({d.operator for d in known.drills} | {w.operator for w in known.walks} - {""})
+    ours = [each.id for each in roster_of(config).operators] if find_config(config) is not None else []
+    return (
+        ours
+        or list(rostered(path))
+        or sorted({d.operator for d in known.drills} | {w.operator for w in known.walks} - {""})
+    )
 
 
 def _classes() -> list[str]:

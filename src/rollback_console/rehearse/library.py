@@ -19,7 +19,8 @@ from rollback_console.errors import ConsoleError, UsageError
 from rollback_console.model.incident import AttributionKind, PathRecord
 from rollback_console.model.text import plain
 from rollback_console.model.value import dataclass
-from rollback_console.rehearse.montecarlo import Outcome, Run, outcomes, quantile, wilson
+from rollback_console.rehearse.montecarlo import Outcome, Run, outcomes, quantile
+from rollback_console.rehearse.montecarlo import share as share_of
 from rollback_console.version import __version__
 
 SCHEMA = "rollback-console/evidence/v1"
@@ -132,7 +133,7 @@ def record(results: Iterable[Result], policy_digest: str, path: str, origin: Att
     ]
     if not runs:
         return None
-    share = wilson(sum(run.held for run in runs), len(runs))
+    share = share_of(sum(run.held for run in runs), len(runs))
     middle = quantile([run.recovered_s for run in runs], 0.5)
     return PathRecord(
         path, origin, share.runs, share.held, round(share.low, 4), round(share.high, 4),

@@ -13,10 +13,10 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 
+from rollback_console.model.intervals import wilson
 from rollback_console.model.value import dataclass
 from rollback_console.rehearse.score import DrillResult
 
-Z95 = 1.959963984540054  # the standard normal's 97.5 % point
 _TAIL = 0.025
 
 
@@ -95,15 +95,9 @@ def held(result: DrillResult) -> bool:
     return result.decision == "right" and (result.recovered_s is not None or not result.path)
 
 
-def wilson(successes: int, trials: int) -> Share:
+def share(successes: int, trials: int) -> Share:
     """The share with its 95 % interval; (0, 1) where nothing was tried."""
-    if trials <= 0:
-        return Share(0, 0, 0.0, 1.0)
-    share, z2 = successes / trials, Z95 * Z95
-    middle = (share + z2 / (2 * trials)) / (1 + z2 / trials)
-    half = Z95 / (1 + z2 / trials) * math.sqrt(share * (1 - share) / trials + z2 / (4 * trials * trials))
-    low = 0.0 if successes == 0 else max(0.0, middle - half)
-    return Share(successes, trials, low, 1.0 if successes == trials else min(1.0, middle + half))
+    return Share(successes, trials, *wilson(successes, trials))
 
 
 def quantile(values: Sequence[float | None], q: float) -> Bounded | None:
@@ -154,7 +148,7 @@ def _outcome(klass: str, path: str, found: Sequence[tuple[Run, str]]) -> Outcome
     return Outcome(
         klass,
         path,
-        wilson(sum(run.held for run in runs), len(runs)),
+        share(sum(run.held for run in runs), len(runs)),
         quantile(times, 0.5),
         quantile(times, 0.9),
         quantile(costs, 0.5),

@@ -7,12 +7,13 @@ import math
 import statistics
 from collections.abc import Iterable, Iterator, Sequence
 
+from rollback_console.model.intervals import wilson
 from rollback_console.model.judgement import FALSE_ALARM
 from rollback_console.model.value import dataclass
 from rollback_console.review.measures_cost import lost_by
 from rollback_console.review.moves import Move, by_deployment, moves_of
 from rollback_console.review.past import Episode, Past, Point, Turn
-from rollback_console.review.rates import Cuts, Window, wilson
+from rollback_console.review.rates import Cuts, Window
 
 WAIT_S = 600.0  # what "10 more minutes cost" looks ahead
 LEAST_S = 60.0  # less time than this says nothing of a rate

@@ -10,8 +10,9 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from rollback_console.errors import ConsoleError
 from rollback_console.journal.entry import Entry
-from rollback_console.journal.kinds import DrillSummary, StepMarked, WalkEvent
+from rollback_console.journal.kinds import DrillSummary, PolicyInForce, StepMarked, WalkEvent
 from rollback_console.journal.merged import told
 from rollback_console.journal.store import Journal
 from rollback_console.model.value import dataclass
@@ -84,6 +85,23 @@ def practised(path: Path) -> Practised:
     """All of it in the journal at `path`. Raises `JournalError`, and UsageError where there is no such file."""
     with Journal.open_read_only(path) as journal:
         return gathered(told(journal, KINDS))
+
+
+def rostered(path: Path) -> tuple[str, ...]:
+    """Who is in the roster that the journal recorded last; nobody where it holds none that can be read."""
+    from rollback_console.policy.load import parse_roster
+
+    digest = ""
+    with Journal.open_read_only(path) as journal:
+        for entry in journal.entries(kinds=("policy",)):
+            body = entry.parsed()
+            if isinstance(body, PolicyInForce) and body.what == "roster":
+                digest = body.digest
+        data = journal.get_blob(digest) if digest else None
+    try:
+        return tuple(each.id for each in parse_roster(data, "the recorded roster").roster.operators) if data else ()
+    except ConsoleError:
+        return ()
 
 
 def gathered(entries: Iterable[Entry]) -> Practised:

@@ -7,11 +7,11 @@ from bisect import bisect_right
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 
+from rollback_console.model.intervals import wilson
 from rollback_console.model.value import dataclass
 from rollback_console.review.moves import Move, MoveClass, by_deployment
 from rollback_console.review.past import Past, Ruled
 
-Z95 = 1.959964  # the normal distribution's 97.5 % point
 DAY_S = 86_400.0
 WITHIN_S = 7 * DAY_S
 STANDARD_S = 900.0  # from decision to completion
@@ -80,18 +80,6 @@ class Times:
     within_standard: tuple[int, int]
     automatic: tuple[int, int]
     repeated: tuple[int, int]
-
-
-def wilson(hits: int, of: int, z: float = Z95) -> tuple[float, float]:
-    """Wilson's score interval for a share (E. B. Wilson 1927): the shares p with |hits/of - p| <= z sqrt(p(1-p)/of).
-    (0, 1) where `of` is 0."""
-    if of == 0:
-        return 0.0, 1.0
-    p, square = hits / of, z * z
-    middle = (p + square / (2 * of)) / (1 + square / of)
-    half = z * math.sqrt(p * (1 - p) / of + square / (4 * of * of)) / (1 + square / of)
-    # at the ends the formula is exactly 0 or 1, and the arithmetic only nearly
-    return (0.0 if hits == 0 else max(0.0, middle - half), 1.0 if hits == of else min(1.0, middle + half))
 
 
 def nearest_rank(values: Iterable[float], percent: float) -> float | None:

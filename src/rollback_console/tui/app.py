@@ -107,6 +107,7 @@ class ConsoleApp(App[None]):
         self._monotonic = monotonic
         self._received = monotonic()
         self._resume_speed = 1.0
+        self._asked_speed: float | None = None  # until a Snapshot tells: keys may follow each other faster
         self._held: list[tuple[str, str, Any, float]] = []  # notices that wait for a dialog to close
         self._herald = Herald(self, herald_simulated)
         self.drill = drill
@@ -175,6 +176,7 @@ class ConsoleApp(App[None]):
 
     def on_snapshot_arrived(self, message: SnapshotArrived) -> None:
         before, self.snapshot = self.snapshot, message.snapshot
+        self._asked_speed = None
         self._received = self._monotonic()
         self._herald.tell(before, message.snapshot)
         self._deliver()
@@ -385,15 +387,19 @@ class ConsoleApp(App[None]):
 
     def action_pause(self) -> None:
         if self._simulated() and self.snapshot is not None:
-            if self.snapshot.speed:
-                self._resume_speed = self.snapshot.speed
-            self._set_speed(0.0 if self.snapshot.speed else self._resume_speed)
+            running = self._speed(self.snapshot)
+            if running:
+                self._resume_speed = running
+            self._set_speed(0.0 if running else self._resume_speed)
 
     def action_speed(self, step: int) -> None:
         if self._simulated() and self.snapshot is not None:
-            current = self.snapshot.speed or self._resume_speed
+            current = self._speed(self.snapshot) or self._resume_speed
             at = min(range(len(SPEEDS)), key=lambda i: abs(SPEEDS[i] - current))
             self._set_speed(SPEEDS[max(0, min(len(SPEEDS) - 1, at + step))])
+
+    def _speed(self, snapshot: Snapshot) -> float:
+        return snapshot.speed if self._asked_speed is None else self._asked_speed
 
     def _simulated(self) -> bool:
         if self.commands is None or self.snapshot is None:
@@ -414,6 +420,7 @@ class ConsoleApp(App[None]):
         except ConsoleError as error:
             self.say(str(error), "warning")
         else:
+            self._asked_speed = speed
             self.say(f"speed x{speed:g}" if speed else "paused: space goes on")
 
     def action_leave(self) -> None:
