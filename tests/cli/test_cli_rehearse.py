@@ -59,6 +59,10 @@ def test_the_list_says_what_is_right_and_what_is_needed(capsys: pytest.CaptureFi
     assert [each["name"] for each in listed] == [each.name for each in shipped()]
     assert all(set(each) == {"name", "title", "class", "right", "needs"} for each in listed)
     assert run(["rehearse", "--list"]) == 0
+    said = capsys.readouterr().out
+    assert not any(each["right"] in said for each in listed), "who is about to rehearse is not told the answer"
+    assert "needs: quorum" in said
+    assert run(["rehearse", "--list", "--answers"]) == 0
     assert f"right: {listed[0]['right']}" in capsys.readouterr().out
 
 

@@ -23,6 +23,7 @@ _FILE = click.Path(path_type=Path, dir_okay=False)
 )
 @click.argument("scenario", required=False)
 @click.option("--list", "listing", is_flag=True, help="The scenarios there are.")
+@click.option("--answers", is_flag=True, help="Of --list: with what is right in each, which spoils the drill.")
 @click.option("--headless", is_flag=True, help="Without a screen; exit 0 passed, 1 failed.")
 @click.option(
     "--operator",
@@ -78,9 +79,9 @@ _FILE = click.Path(path_type=Path, dir_okay=False)
 @json_option
 @click.pass_context
 def command(
-    ctx: click.Context, scenario: str | None, listing: bool, headless: bool, operator: str, seed: int, speed: float,
-    policy: Path | None, every: bool, runs: int | None, at_least: float, refresh: bool, library: Path | None,
-    keep_failed: Path | None, junit: Path | None, jobs: int | None, real: bool,
+    ctx: click.Context, scenario: str | None, listing: bool, answers: bool, headless: bool, operator: str, seed: int,
+    speed: float, policy: Path | None, every: bool, runs: int | None, at_least: float, refresh: bool,
+    library: Path | None, keep_failed: Path | None, junit: Path | None, jobs: int | None, real: bool,
     shadow: Path | None, incident: str | None, tutorial: bool, record: bool,
     config: Path | None, journal: Path | None, as_json: bool,
 ) -> None:  # fmt: skip
@@ -89,7 +90,7 @@ def command(
     SCENARIO is a name of --list, a scenario's file, or (headless) a folder of them.
     """
     if listing:
-        _list(as_json)
+        _list(as_json, answers)
         return
     if real:
         _real_alone(ctx)
@@ -195,7 +196,7 @@ def _together(
                 raise UsageError(f"{word} goes with --runs N", "a single drill measures nothing")
 
 
-def _list(as_json: bool) -> None:
+def _list(as_json: bool, answers: bool) -> None:
     from rollback_console.rehearse.scenario import shipped
 
     if as_json:
@@ -206,10 +207,16 @@ def _list(as_json: bool) -> None:
             ]
         )
         return
-    width = max(len(s.name) for s in shipped())
-    for s in shipped():
-        emit_lines([f"{s.name:<{width}}  {s.title}", f"{'':<{width}}  right: {s.right}"])
-        emit_lines([f"{'':<{width}}  needs: {', '.join(s.needs)}"] if s.needs else [])
+    found = shipped()
+    width = max(len(s.name) for s in found)
+    for s in found:
+        lines = [f"{s.name:<{width}}  {s.title}"]
+        if s.needs:
+            lines.append(f"{'':<{width}}  needs: {', '.join(s.needs)}")
+        if answers:
+            lines.append(f"{'':<{width}}  right: {s.right}")
+        emit_lines(lines)
+    emit_lines([] if answers else ["what is right in each spoils the drill: --answers shows it"])
 
 
 def _report(result: DrillResult, path: Path, as_json: bool) -> None:
