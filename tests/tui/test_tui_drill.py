@@ -58,7 +58,7 @@ REPORT = DrillReport(
 
 
 class FakeDrill:
-    """A fake of `actions.DrillControl`: remembers what was asked; `end` makes it over."""
+    """A fake of `commands.DrillControl`: remembers what was asked; `end` makes it over."""
 
     def __init__(self, view: DrillView = VIEW) -> None:
         self.view = view

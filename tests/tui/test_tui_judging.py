@@ -17,7 +17,7 @@ from tui_detail_samples import AT, ID, assert_safe, opened, press, settle, told,
 
 from review.review_past import make
 from rollback_console.actions import BY_ID, Context
-from rollback_console.actions import Commands as Asked
+from rollback_console.commands import Commands as Asked
 from rollback_console.errors import NotAuthorized, Refused
 from rollback_console.model.identity import DeploymentId
 from rollback_console.model.incident import Attribution, AttributionKind, Incident

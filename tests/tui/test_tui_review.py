@@ -13,7 +13,7 @@ from textual.app import App
 from textual.pilot import Pilot
 
 from review.review_past import make
-from rollback_console.actions import Commands
+from rollback_console.commands import Commands
 from rollback_console.model.snapshot import Snapshot
 from rollback_console.review.desk import ReviewCommands
 from rollback_console.review.scrub import Scrub

@@ -17,7 +17,8 @@ from golden import assert_golden, screen_text
 from textual.command import CommandPalette
 from textual.pilot import Pilot
 
-from rollback_console.actions import ACTIONS, Commands, Context
+from rollback_console.actions import ACTIONS, Context
+from rollback_console.commands import Commands
 from rollback_console.errors import BackendUnreachable
 from rollback_console.model.identity import DeploymentId
 from rollback_console.model.observation import BackendHealth, BackendState

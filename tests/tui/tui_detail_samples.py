@@ -15,7 +15,7 @@ from textual import events
 from textual.keys import _character_to_key
 from textual.pilot import Pilot
 
-from rollback_console.actions import Commands
+from rollback_console.commands import Commands
 from rollback_console.errors import ConsoleError, NotAuthorized
 from rollback_console.model.identity import DeploymentId
 from rollback_console.model.observation import Blind

@@ -7,7 +7,7 @@ import math
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from rollback_console.actions import Commands
+from rollback_console.commands import Commands
 from rollback_console.errors import Refused, UsageError
 from rollback_console.model.identity import Deployment, DeploymentId
 from rollback_console.model.incident import Attribution, AttributionKind, Incident, Recommendation

@@ -20,7 +20,7 @@ from rollback_console.errors import ConsoleError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from rollback_console.actions import Commands
+    from rollback_console.commands import Commands
     from rollback_console.model.snapshot import Snapshot
     from rollback_console.tui.app import ConsoleApp
 

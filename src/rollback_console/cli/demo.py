@@ -16,7 +16,7 @@ from rollback_console.model.text import plain
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from rollback_console.actions import Commands
+    from rollback_console.commands import Commands
     from rollback_console.model.snapshot import Snapshot
 
 

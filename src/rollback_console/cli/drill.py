@@ -16,9 +16,9 @@ from rollback_console.errors import ConsoleError, UsageError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from rollback_console.actions import Commands
     from rollback_console.cli.drill_record import Record
     from rollback_console.cli.rehearsal import Rehearsal
+    from rollback_console.commands import Commands
     from rollback_console.model.drill import DrillReport
     from rollback_console.model.snapshot import Snapshot
     from rollback_console.rehearse.drill import LiveDrill

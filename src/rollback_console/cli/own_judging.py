@@ -28,7 +28,7 @@ def own_judging(config: Path | None, journal: Path) -> OwnJudging | None:
 
 
 class OwnJudging:
-    """Implements `actions.Judges`. Nothing is asked on the terminal: a screen is on it."""
+    """Implements `commands.Judges`. Nothing is asked on the terminal: a screen is on it."""
 
     def __init__(self, settings: Path, journal: Path) -> None:
         self._settings, self._journal = settings, journal

@@ -23,7 +23,7 @@ from rollback_console.model.text import plain
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from rollback_console.actions import Commands
+    from rollback_console.commands import Commands
     from rollback_console.model.review import Checked, Difference, Episode, Supposed
     from rollback_console.model.snapshot import Snapshot, TimelineItem
     from rollback_console.review.replay import Replay

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import click
 
-from rollback_console.actions import Commands
 from rollback_console.cli.common import config_option, emit_json, emit_lines, journal_option, json_option, rfc3339
 from rollback_console.cli.emergency import emergency_option
+from rollback_console.commands import Commands
 from rollback_console.errors import Refused, UsageError
 from rollback_console.model.text import plain
 

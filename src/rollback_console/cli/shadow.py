@@ -12,7 +12,7 @@ from rollback_console.cli.drill import show_report
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from rollback_console.actions import Commands
+    from rollback_console.commands import Commands
     from rollback_console.model.snapshot import Snapshot
     from rollback_console.rehearse.shadow import Shadow, ShadowResult
     from rollback_console.tui.app import ConsoleApp

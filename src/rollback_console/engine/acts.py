@@ -64,7 +64,7 @@ LAST_KNOWN_GOOD = "last_known_good"
 
 
 class Acts(Declaring, Judging, Walking):
-    """Implements `actions.Commands` over an engine. Raises `ConsoleError` with its reason when an act is not done."""
+    """Implements `commands.Commands` over an engine. Raises `ConsoleError` with its reason when an act is not done."""
 
     def __init__(
         self,

@@ -1,4 +1,4 @@
-"""Where a headless operator sits: it sees Snapshots, as a person does, and asks through `actions.Commands`.
+"""Where a headless operator sits: it sees Snapshots, as a person does, and asks through `commands.Commands`.
 
 A script is an asynchronous generator that yields whenever it would look again at the next evaluation.
 """
@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 
-from rollback_console.actions import Commands
+from rollback_console.commands import Commands
 from rollback_console.errors import ConsoleError
 from rollback_console.model.identity import DeploymentId
 from rollback_console.model.plan import Plan, StepState

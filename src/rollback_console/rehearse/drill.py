@@ -25,7 +25,7 @@ from rollback_console.rehearse.tutorial import Tutor
 from rollback_console.rehearse.witness import Witness
 
 if TYPE_CHECKING:
-    from rollback_console.actions import Commands
+    from rollback_console.commands import Commands
     from rollback_console.model.identity import DeploymentId
     from rollback_console.model.snapshot import Snapshot
     from rollback_console.rehearse.drill_clock import DrillClock

@@ -6,8 +6,8 @@ from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from typing import Protocol, TypeVar
 
-from rollback_console.actions import Commands
 from rollback_console.clock import VirtualClock
+from rollback_console.commands import Commands
 from rollback_console.model.snapshot import Snapshot
 from rollback_console.model.value import dataclass
 from rollback_console.model.verdict import TriggerState

@@ -66,7 +66,7 @@ class ShadowResult:
 
 
 class ShadowCommands:
-    """`actions.Commands` of a shadow: looking goes on, time can be turned, everything else is refused and says why."""
+    """`commands.Commands` of a shadow: looking goes on, time can be turned, everything else is refused and says why."""
 
     def __init__(self, shadow: Shadow) -> None:
         self._shadow = shadow

@@ -10,7 +10,7 @@ from rollback_console.model.identity import DeploymentId
 from rollback_console.rehearse.desk import Act
 
 if TYPE_CHECKING:
-    from rollback_console.actions import Commands
+    from rollback_console.commands import Commands
     from rollback_console.model.automatic import Announcement
     from rollback_console.model.plan import Plan, StepState
     from rollback_console.model.walk import CheckResult
@@ -19,7 +19,7 @@ _T = TypeVar("_T")
 
 
 class Witness:
-    """`actions.Commands` of a drill: passes on what is asked for, and remembers it with the refusal if it was one. What
+    """`commands.Commands` of a drill: passes on what is asked for, and remembers it with a refusal if it was one. What
     tells nothing of how an operator works (a summary, a key's passphrase) is passed on unseen."""
 
     def __init__(self, commands: Commands, now: Callable[[], float], told: Callable[[], None] = lambda: None) -> None:

@@ -16,7 +16,7 @@ from rollback_console.review.replay import CHANGES_NOTHING
 from rollback_console.review.scrub import Scrub
 
 if TYPE_CHECKING:
-    from rollback_console.actions import Judges
+    from rollback_console.commands import Judges
     from rollback_console.model.judgement import Docket, FollowUp, Judgement
     from rollback_console.model.message import Message
 
@@ -28,7 +28,7 @@ def _refuse() -> NoReturn:
 
 
 class ReviewCommands:
-    """Implements `actions.Commands` for a journal that is only read. Without one nothing is told."""
+    """Implements `commands.Commands` for a journal that is only read. Without one nothing is told."""
 
     def __init__(self, scrub: Scrub | None = None) -> None:
         self.scrub = scrub

@@ -14,7 +14,7 @@ from rollback_console.model.plan import ExecutionState
 from rollback_console.model.snapshot import Snapshot
 
 if TYPE_CHECKING:
-    from rollback_console.actions import DrillControl
+    from rollback_console.commands import DrillControl
     from rollback_console.model.judgement import Docket
     from rollback_console.model.message import Message
     from rollback_console.tui.app import ConsoleApp

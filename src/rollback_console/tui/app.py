@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from textual.command import Provider
     from textual.screen import Screen
 
-    from rollback_console.actions import Commands, DrillControl
+    from rollback_console.commands import Commands, DrillControl
     from rollback_console.errors import ConsoleError
     from rollback_console.model.snapshot import Snapshot
     from rollback_console.tui.acts import Acts

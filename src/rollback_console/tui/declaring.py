@@ -12,7 +12,7 @@ from rollback_console.tui.offers import going_on_here, offered, standing_here
 from rollback_console.tui.widgets.prompt import PromptScreen
 
 if TYPE_CHECKING:
-    from rollback_console.actions import Commands
+    from rollback_console.commands import Commands
     from rollback_console.model.declared import Exclusion, Expectation
     from rollback_console.model.identity import DeploymentId
     from rollback_console.model.incident import Incident

@@ -15,7 +15,7 @@ from dataclasses import replace
 from tests.benchmarks.fleets import SIGNALS, InProcess, Values, rules
 
 from rollback_console.__main__ import COLLECT_AT
-from rollback_console.actions import Commands
+from rollback_console.commands import Commands
 from rollback_console.decide.judge import FRESH, decide
 from rollback_console.engine.board import Board
 from rollback_console.engine.queries import Answer

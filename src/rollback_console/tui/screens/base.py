@@ -12,7 +12,8 @@ from rollback_console.tui.widgets.band import Band
 from rollback_console.tui.widgets.footer import Footer
 
 if TYPE_CHECKING:
-    from rollback_console.actions import Commands, Context
+    from rollback_console.actions import Context
+    from rollback_console.commands import Commands
     from rollback_console.model.identity import DeploymentId
     from rollback_console.model.snapshot import Snapshot
     from rollback_console.tui.app import ConsoleApp

@@ -8,7 +8,7 @@ from rollback_console.tui.widgets.lines import version_word
 from rollback_console.tui.widgets.prompt import PromptScreen, YesNoScreen
 
 if TYPE_CHECKING:
-    from rollback_console.actions import Commands
+    from rollback_console.commands import Commands
     from rollback_console.model.plan import Execution
     from rollback_console.tui.screens.rollback import RollbackScreen
 
