@@ -30,9 +30,9 @@ $(DEBIAN): tools/debian.py | $(BASE)
 demo: $(BASE)    ## The console on a simulated fleet with an incident under way
 	$(BIN)/rollback-console demo
 
-# Three at once on two cores: most of the time is spent waiting for real servers, terminals and scrapes.
+# Four at once on two cores: most of the time is spent waiting for real servers, terminals and scrapes.
 test: $(DEV) $(DEBIAN) check ## Everything the tests need, and the tests (under 15 minutes)
-	$(BIN)/python -m pytest -n 3 --dist loadgroup
+	$(BIN)/python -m pytest -n 4 --dist loadgroup
 
 check: $(DEV)    ## Lint, types, and the rules of the house
 	$(BIN)/ruff check src tests tools
