@@ -79,12 +79,15 @@ def hub_server(tmp_path: Path) -> Iterator[Callable[..., Hub]]:
 
 
 _LIVE = ("faults", "e2e", "cli", "servers", "rehearse", "hub")
+# Minutes on the wall's clock, nearly all of it waiting: begun first, they are over when the others are.
+_LONG_FILES = ("test_rehearse_real.py", "test_e2e_real_stack.py", "test_cli_live.py", "test_rehearse_sandbox.py")
 _LIVE_FILES = ("test_execute_held.py",)  # another program on the file, and a clock beside it
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """What drives a real terminal or server on a shared machine may lose a race with the machine: it is run again,
     and the report counts it as rerun. Whatever is pure is never run twice: there a failure is a failure."""
+    items.sort(key=lambda item: item.path.name not in _LONG_FILES)
     for item in items:
         live = item.path.parent.name in _LIVE or item.path.name in _LIVE_FILES
         if live or item.get_closest_marker("real") is not None:
