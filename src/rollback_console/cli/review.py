@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import gc
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
     from rollback_console.model.review import Checked, Difference, Episode, Supposed
     from rollback_console.model.snapshot import Snapshot, TimelineItem
     from rollback_console.review.replay import Replay
+    from rollback_console.review.scrub import Scrub
 
 
 @click.command("review", epilog="Example: rollback-console review ./journal.db")
@@ -73,12 +76,15 @@ def _open(path: Path, theme: str, config: Path | None) -> None:
         raise
     from rollback_console.tui.review_app import ReviewApp
 
+    waiting: list[asyncio.Task[None]] = []
+
     async def start(publish: Callable[[Snapshot], None]) -> Commands:
         from rollback_console.review.desk import ReviewCommands
         from rollback_console.review.scrub import Scrub
 
         scrub = Scrub(source, publish)
         scrub.begin()
+        waiting.append(asyncio.create_task(_settle(scrub)))
         from rollback_console.cli.own_judging import own_judging
 
         commands = ReviewCommands(scrub)
@@ -89,6 +95,13 @@ def _open(path: Path, theme: str, config: Path | None) -> None:
     app.run()
     if app.problem is not None:
         raise app.problem
+
+
+async def _settle(scrub: Scrub) -> None:
+    """Once all is read, it stays: the collector need not go through it while keys wait (as `common.settling`)."""
+    await scrub.known()
+    gc.collect()
+    gc.freeze()
 
 
 def _told(path: Path, as_json: bool) -> None:

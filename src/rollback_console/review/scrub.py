@@ -72,9 +72,13 @@ class Scrub:
                 await task
         self.replay.close()
 
+    async def known(self) -> None:
+        """Wait until all is read and verified."""
+        await asyncio.gather(*self._tasks[:2])
+
     async def settled(self) -> None:
         """Wait until all is read and verified, and the moment is whole."""
-        await asyncio.gather(*self._tasks[:2])
+        await self.known()
         while self._approach is not None:
             self._go_on(1.0)
 
