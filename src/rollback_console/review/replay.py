@@ -127,16 +127,23 @@ class Replay:
                 yield None
         grid = self._grid(number)
         lacking = [each for each in grid.numbers if each is not None and not self.samples.known(each)]
+        beside = [each for each in self._others(number) if not self.samples.known(each)]
         unsure = [row for row in rows if told[row[0]][1].note == _LATER]
-        whole = not lacking and not unsure
+        whole = not lacking and not unsure and not beside
         known = tuple(each if each is not None and self.samples.known(each) else None for each in grid.numbers)
         yield self._with(base, rows, told, replace(grid, numbers=known), whole=whole)
         if whole:
             return
-        for count, each in enumerate(lacking):
+        for count, each in enumerate([*lacking, *beside]):
             self.samples.tick(each)
             if count % _SLICE == _SLICE - 1:
                 yield None
+        if beside:
+            rows = self._rows(place, number, sampled)
+            for row in rows:
+                if row[0] not in told:
+                    told[row[0]] = self._told(place, number, row, 0, cooling)
+            unsure = [row for row in rows if told[row[0]][1].note == _LATER]
         for row in unsure:
             while True:
                 told[row[0]] = self._told(place, number, row, _SLICE, cooling)
@@ -145,13 +152,19 @@ class Replay:
                 yield None
         yield self._with(base, rows, told, grid, whole=True)
 
+    def _others(self, number: int) -> range:
+        """The evaluations before one in which other machines may have seen what this one did not."""
+        return (
+            range(number - 1, max(-1, number - _OTHERS), -1) if number > 0 and len(self.index.chains) > 1 else range(0)
+        )
+
     def _rows(self, place: int, number: int, sampled: Sampled | None) -> list[Line]:
         """Every deployment that was watched then: as its samples name it (of several machines, as each of them saw it
-        last), else as its policy did."""
+        last, as far as that is at hand), else as its policy did."""
         if sampled is not None:
             found = {name: (name, rule, seen) for name, rule, seen in seen_in(sampled)}
-            if len(self.index.chains) > 1:
-                for each in range(number - 1, max(-1, number - _OTHERS), -1):
+            for each in self._others(number):
+                if self.samples.known(each):
                     for name, rule, seen in seen_in(self.samples.tick(each)):
                         found.setdefault(name, (name, rule, seen))
             return list(found.values())
